@@ -1,0 +1,154 @@
+import { Type, type Static } from "typebox";
+import { ClusterId, Epoch, HostId, InstanceId, Isolation, Timestamp } from "./ids.ts";
+import { HostFacts } from "./host.ts";
+import { Assignment, Tombstone } from "./instance.ts";
+
+const closed = { additionalProperties: false } as const;
+
+/** Position of a host's desired-state document: equal positions with equal digests mean the same document. */
+export const DocumentPosition = Type.Object(
+  { clusterId: ClusterId, era: Type.Integer({ minimum: 1 }), version: Type.Integer({ minimum: 0 }) },
+  closed,
+);
+export type DocumentPosition = Static<typeof DocumentPosition>;
+
+/** What should run on one host by one agent, whole (`since` 0) or what changed after `since`. */
+export const DesiredDocument = Type.Object(
+  {
+    position: DocumentPosition,
+    since: Type.Integer({ minimum: 0 }),
+    digest: Type.String({ description: "documentDigest() of the whole document" }),
+    assignments: Type.Array(Assignment),
+    tombstones: Type.Array(Tombstone),
+  },
+  closed,
+);
+export type DesiredDocument = Static<typeof DesiredDocument>;
+
+export const FetchDesired = Type.Object({ have: Type.Union([DocumentPosition, Type.Null()]) }, closed);
+export type FetchDesired = Static<typeof FetchDesired>;
+
+export const DesiredChanged = Type.Object({ position: DocumentPosition }, closed);
+export type DesiredChanged = Static<typeof DesiredChanged>;
+
+export const Heartbeat = Type.Object(
+  {
+    hostId: HostId,
+    isolation: Isolation,
+    bootId: Type.String(),
+    sentAtBoottimeNs: Type.String({
+      pattern: "^[0-9]+$",
+      description: "CLOCK_BOOTTIME of the host when sent; a lease counts from it",
+    }),
+    position: Type.Union([DocumentPosition, Type.Null()]),
+    digest: Type.Union([Type.String(), Type.Null()]),
+    facts: HostFacts,
+    instances: Type.Integer({ minimum: 0 }),
+    unknown: Type.Array(Type.Object({ instanceId: InstanceId, name: Type.String(), epoch: Epoch }, closed), {
+      maxItems: 1000,
+    }),
+    highestEra: Type.Integer({ minimum: 0 }),
+  },
+  closed,
+);
+export type Heartbeat = Static<typeof Heartbeat>;
+
+/** Leader's answer to a heartbeat; extends the host's lease when `granted`. */
+export const LeaseGrant = Type.Object(
+  {
+    term: Type.Integer({ minimum: 1 }),
+    sentAtBoottimeNs: Type.String({ pattern: "^[0-9]+$", description: "copied from the heartbeat it answers" }),
+    granted: Type.Boolean(),
+    refetch: Type.Boolean({ description: "the host's document digest differs from the control plane's" }),
+  },
+  closed,
+);
+export type LeaseGrant = Static<typeof LeaseGrant>;
+
+const streamBase = {
+  streamId: Type.String({ pattern: "^[0-9a-f-]{36}$" }),
+  url: Type.String({ description: "WebSocket the agent opens outbound" }),
+  token: Type.String({ description: "good once, for this stream" }),
+  instanceId: InstanceId,
+};
+
+export const OpenExec = Type.Object(
+  {
+    ...streamBase,
+    command: Type.Array(Type.String({ maxLength: 131_072 }), { minItems: 1, maxItems: 1024 }),
+    env: Type.Optional(Type.Record(Type.String(), Type.String())),
+    workingDir: Type.Optional(Type.String({ pattern: "^/" })),
+    user: Type.Optional(Type.String({ maxLength: 255 })),
+    tty: Type.Boolean(),
+    rows: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    columns: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+  },
+  closed,
+);
+export type OpenExec = Static<typeof OpenExec>;
+
+export const OpenLogs = Type.Object(
+  {
+    ...streamBase,
+    follow: Type.Boolean(),
+    tailLines: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+    since: Type.Optional(Timestamp),
+  },
+  closed,
+);
+export type OpenLogs = Static<typeof OpenLogs>;
+
+export const SignalInstance = Type.Object(
+  { instanceId: InstanceId, signal: Type.Integer({ minimum: 1, maximum: 64 }) },
+  closed,
+);
+export type SignalInstance = Static<typeof SignalInstance>;
+
+export const Accepted = Type.Object({}, closed);
+
+/** Usage of one instance since its start (counters) or now (gauges), read from its cgroup. */
+export const UsageSample = Type.Object(
+  {
+    instanceId: InstanceId,
+    project: Type.String(),
+    workload: Type.String(),
+    name: Type.String(),
+    cpuUsageNs: Type.Integer(),
+    throttledNs: Type.Integer(),
+    throttledPeriods: Type.Integer(),
+    memoryBytes: Type.Integer(),
+    memoryPeakBytes: Type.Integer(),
+    memoryLimitBytes: Type.Union([Type.Integer(), Type.Null()]),
+    pids: Type.Integer(),
+    oomKills: Type.Integer(),
+    ioReadBytes: Type.Integer(),
+    ioWriteBytes: Type.Integer(),
+    ioReadOps: Type.Integer(),
+    ioWriteOps: Type.Integer(),
+    contractHeld: Type.Boolean(),
+  },
+  closed,
+);
+export type UsageSample = Static<typeof UsageSample>;
+
+export const UsageBatch = Type.Object(
+  {
+    hostId: HostId,
+    hostName: Type.String(),
+    isolation: Isolation,
+    at: Timestamp,
+    host: Type.Object(
+      {
+        cpuBusyNs: Type.Integer(),
+        cpuStealNs: Type.Integer(),
+        memoryUsedBytes: Type.Integer(),
+        memoryTotalBytes: Type.Integer(),
+        instances: Type.Integer(),
+      },
+      closed,
+    ),
+    instances: Type.Array(UsageSample),
+  },
+  closed,
+);
+export type UsageBatch = Static<typeof UsageBatch>;

@@ -1,0 +1,98 @@
+import { Type, type Static } from "typebox";
+import { ClusterId, HostId, InstanceId, Isolation, Labels, Timestamp } from "./ids.ts";
+
+const closed = { additionalProperties: false } as const;
+
+/** What a host can give to instances, after its own reserve. */
+export const Capacity = Type.Object(
+  {
+    cpuMillis: Type.Integer({ minimum: 0 }),
+    memoryBytes: Type.Integer({ minimum: 0 }),
+    cpuCount: Type.Integer({ minimum: 1 }),
+    instancesMax: Type.Integer({ minimum: 0 }),
+  },
+  closed,
+);
+export type Capacity = Static<typeof Capacity>;
+
+/** What one agent found out about its host by asking the kernel. */
+export const HostFacts = Type.Object(
+  {
+    hostname: Type.String(),
+    kernel: Type.String(),
+    architecture: Type.String(),
+    cgroupMode: Type.Union([Type.Literal("v1"), Type.Literal("hybrid"), Type.Literal("v2")]),
+    capacity: Capacity,
+    enforceable: Type.Array(Type.String(), {
+      description: "spec fields this host can enforce; a workload using another is placed elsewhere",
+    }),
+    mountAllowList: Type.Array(Type.String(), {
+      description: "host directories below which mounts are allowed, from the agent's local configuration",
+    }),
+    problems: Type.Array(Type.String()),
+  },
+  closed,
+);
+export type HostFacts = Static<typeof HostFacts>;
+
+export const hostStates = ["ready", "suspect", "unknown"] as const;
+export const HostState = Type.Union(hostStates.map((state) => Type.Literal(state)));
+export type HostState = (typeof hostStates)[number];
+
+export const Host = Type.Object(
+  {
+    id: HostId,
+    name: Type.String(),
+    state: HostState,
+    labels: Labels,
+    cordoned: Type.Boolean(),
+    agents: Type.Array(
+      Type.Object(
+        { isolation: Isolation, state: HostState, lastSeenAt: Type.Union([Timestamp, Type.Null()]), facts: HostFacts },
+        closed,
+      ),
+    ),
+    allocated: Type.Object(
+      { cpuMillis: Type.Integer(), memoryBytes: Type.Integer(), instances: Type.Integer() },
+      closed,
+    ),
+    unknownInstances: Type.Array(
+      Type.Object({ instanceId: InstanceId, name: Type.String(), isolation: Isolation }, closed),
+      { description: "running there, unknown to this control plane; kept until someone decides" },
+    ),
+    foreignClusterId: Type.Union([ClusterId, Type.Null()], {
+      description: "set while the host obeys another control plane",
+    }),
+    version: Type.Integer(),
+  },
+  { ...closed, $id: "Host" },
+);
+export type Host = Static<typeof Host>;
+
+/** A machine asks to become a host. The answer is its whole credential. */
+export const JoinHost = Type.Object(
+  {
+    hostId: HostId,
+    name: Type.String({ minLength: 1, maxLength: 255 }),
+    isolation: Isolation,
+    publicKey: Type.String({
+      pattern: "^U[A-Z2-7]{55}$",
+      description: "NATS user nkey made by the host; its seed never leaves it",
+    }),
+    labels: Type.Optional(Labels),
+    facts: HostFacts,
+  },
+  { ...closed, $id: "JoinHost" },
+);
+export type JoinHost = Static<typeof JoinHost>;
+
+export const HostCredential = Type.Object(
+  {
+    clusterId: ClusterId,
+    natsUrl: Type.String(),
+    natsJwt: Type.String({ description: "user JWT limited to this host's and kind's subjects" }),
+    httpToken: Type.String({ description: "bearer token for /v2 and byte streams" }),
+  },
+  { ...closed, $id: "HostCredential" },
+);
+export type HostCredential = Static<typeof HostCredential>;

@@ -1,0 +1,36 @@
+import { Type, type Static } from "typebox";
+import { Name, OperationId, Timestamp } from "./ids.ts";
+import { Problem } from "./problem.ts";
+
+const closed = { additionalProperties: false } as const;
+
+export const operationKinds = [
+  "workload.create",
+  "workload.update",
+  "workload.delete",
+  "instance.stop",
+  "instance.restart",
+  "instance.pause",
+  "instance.resume",
+  "instance.kill",
+  "image.import",
+] as const;
+
+/** Long work that outlives its request; ends as `succeeded` or `failed` and survives a scheduler restart. */
+export const Operation = Type.Object(
+  {
+    id: OperationId,
+    project: Name,
+    kind: Type.Union(operationKinds.map((kind) => Type.Literal(kind))),
+    state: Type.Union([Type.Literal("running"), Type.Literal("succeeded"), Type.Literal("failed")]),
+    target: Type.Object({ type: Type.String(), id: Type.String() }, closed),
+    progress: Type.Union([Type.String(), Type.Null()], { description: "what is happening now, for people" }),
+    error: Type.Union([Problem, Type.Null()]),
+    traceId: Type.Union([Type.String(), Type.Null()]),
+    createdAt: Timestamp,
+    finishedAt: Type.Union([Timestamp, Type.Null()]),
+  },
+  { ...closed, $id: "Operation" },
+);
+export type Operation = Static<typeof Operation>;
+export type OperationKind = (typeof operationKinds)[number];
