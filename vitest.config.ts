@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{apps,packages}/*/src/**/*.test.ts"],
+          include: ["{apps,packages}/*/src/**/*.test.ts", "test/architecture/*.test.ts"],
           exclude: ["**/*.system.test.ts", "**/node_modules/**"],
           testTimeout: 10_000,
         },
@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["{apps,packages,native}/*/src/**/*.system.test.ts", "test/**/*.test.ts"],
-          exclude: ["test/bench/**", "**/node_modules/**"],
+          exclude: ["test/architecture/**", "test/bench/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,
