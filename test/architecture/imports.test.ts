@@ -36,7 +36,7 @@ const importPattern = /(?:from|import)\s*\(?\s*["']([^"']+)["']/g;
 
 const sources = globSync("{apps,packages,native}/*/src/**/*.ts", {
   cwd: root,
-  exclude: (path) => String(path).includes("generated"),
+  exclude: (path) => path.includes("generated"),
 });
 
 const ownerOf = (file: string): { area: string; name: string } => {

@@ -60,7 +60,7 @@ export const eventTypes = [
 export const Event = Type.Object(
   {
     id: Type.Integer({ minimum: 1 }),
-    type: Type.Union(eventTypes.map((type) => Type.Literal(type))),
+    type: Type.Enum(eventTypes),
     project: Type.Union([Name, Type.Null()]),
     workloadId: Type.Union([WorkloadId, Type.Null()]),
     instanceId: Type.Union([InstanceId, Type.Null()]),

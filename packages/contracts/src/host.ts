@@ -36,7 +36,7 @@ export const HostFacts = Type.Object(
 export type HostFacts = Static<typeof HostFacts>;
 
 export const hostStates = ["ready", "suspect", "unknown"] as const;
-export const HostState = Type.Union(hostStates.map((state) => Type.Literal(state)));
+export const HostState = Type.Enum(hostStates);
 export type HostState = (typeof hostStates)[number];
 
 export const Host = Type.Object(

@@ -1,10 +1,10 @@
-import { Type, type Static, type TString } from "typebox";
+import { Type, type Static } from "typebox";
 
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 
 const branded = <Name extends string>(options: { pattern: string; description: string; maxLength?: number }) =>
-  Type.Unsafe<Branded<Name>>(Type.String(options) as TString);
+  Type.Unsafe<Branded<Name>>(Type.String(options));
 
 /** RFC 9562 UUID in lower case; we make version 7, so that ids sort by creation. */
 const uuidPattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[1-9a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$";
@@ -47,6 +47,7 @@ export const Labels = Type.Record(
   Type.String({ maxLength: 255 }),
   {
     maxProperties: 64,
+    additionalProperties: false,
   },
 );
 export type Labels = Static<typeof Labels>;

@@ -17,12 +17,12 @@ export const instanceStates = [
   "failed",
   "lost",
 ] as const;
-export const InstanceState = Type.Union(instanceStates.map((state) => Type.Literal(state)));
+export const InstanceState = Type.Enum(instanceStates);
 export type InstanceState = (typeof instanceStates)[number];
 
 /** What the user wants of an instance; the agent drives the actual state towards it. */
 export const desiredStates = ["running", "paused", "stopped"] as const;
-export const DesiredState = Type.Union(desiredStates.map((state) => Type.Literal(state)));
+export const DesiredState = Type.Enum(desiredStates);
 export type DesiredState = (typeof desiredStates)[number];
 
 /** Why an instance left `running`, or never reached it. Closed list, so that dashboards and alerts can name each. */
@@ -50,7 +50,7 @@ export const instanceReasons = [
   "NoCapacity",
   "Replaced",
 ] as const;
-export const InstanceReason = Type.Union(instanceReasons.map((reason) => Type.Literal(reason)));
+export const InstanceReason = Type.Enum(instanceReasons);
 export type InstanceReason = (typeof instanceReasons)[number];
 
 /** How one run (attempt) of an instance ended. */

@@ -21,7 +21,7 @@ export const Operation = Type.Object(
   {
     id: OperationId,
     project: Name,
-    kind: Type.Union(operationKinds.map((kind) => Type.Literal(kind))),
+    kind: Type.Enum(operationKinds),
     state: Type.Union([Type.Literal("running"), Type.Literal("succeeded"), Type.Literal("failed")]),
     target: Type.Object({ type: Type.String(), id: Type.String() }, closed),
     progress: Type.Union([Type.String(), Type.Null()], { description: "what is happening now, for people" }),

@@ -119,7 +119,12 @@ const specFields = {
       description: "replaces the image's command, keeps its entrypoint",
     }),
   ),
-  env: Type.Optional(Type.Record(EnvironmentName, Type.String({ maxLength: 131_072 }), { maxProperties: 1024 })),
+  env: Type.Optional(
+    Type.Record(EnvironmentName, Type.String({ maxLength: 131_072 }), {
+      maxProperties: 1024,
+      additionalProperties: false,
+    }),
+  ),
   workingDir: Type.Optional(Type.String({ pattern: "^/", maxLength: 4096 })),
   user: Type.Optional(
     Type.String({

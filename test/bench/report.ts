@@ -1,0 +1,69 @@
+/** How every benchmark speaks: a table for people, then one JSON object as the last line of standard output. */
+
+export interface Figures {
+  /** name of the benchmark, as in `npm run bench -- NAME` */
+  readonly bench: string;
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
+  readonly perSecond?: number;
+  readonly pssKib?: number;
+  /** ours / peer, medians of one interleaved run */
+  readonly ratio?: number;
+  /** whether a lower or a higher `ratio` (or figure) is better */
+  readonly better: "lower" | "higher";
+  readonly goal: string;
+  readonly met: boolean;
+  readonly [extra: string]: unknown;
+}
+
+/** The value below which the share `p` (0 to 1) of the samples lies; nearest rank. */
+export const percentile = (samples: readonly number[], p: number): number => {
+  if (samples.length === 0) throw new RangeError("no samples");
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(p * sorted.length) - 1))] ?? Number.NaN;
+};
+
+export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
+
+const round = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** Runs `a` and `b` in turn, A B B A, so that a drift of the machine's speed meets both alike. Times in milliseconds. */
+export const interleave = async (
+  pairs: number,
+  a: (index: number) => Promise<number>,
+  b: (index: number) => Promise<number>,
+): Promise<{ a: number[]; b: number[] }> => {
+  const times: { a: number[]; b: number[] } = { a: [], b: [] };
+  for (let index = 0; index < pairs; index += 1) {
+    if (index % 2 === 0) {
+      times.a.push(await a(index));
+      times.b.push(await b(index));
+    } else {
+      times.b.push(await b(index));
+      times.a.push(await a(index));
+    }
+  }
+  return times;
+};
+
+/** Prints rows in aligned columns; the first row is the heading. */
+export const printTable = (rows: readonly (readonly (string | number)[])[]): void => {
+  const text = rows.map((row) => row.map((cell) => (typeof cell === "number" ? String(round(cell)) : cell)));
+  const widths = (text[0] ?? []).map((_, column) => Math.max(...text.map((row) => row[column]?.length ?? 0)));
+  for (const row of text) {
+    console.log(
+      row
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+        .join("  "),
+    );
+  }
+};
+
+/** The last line of a benchmark. */
+export const printFigures = (figures: Figures): void => {
+  const rounded = Object.fromEntries(
+    Object.entries(figures).map(([key, value]) => [key, typeof value === "number" ? round(value) : value]),
+  );
+  console.log(`${figures.met ? "goal met" : "GOAL MISSED"}: ${figures.goal}`);
+  console.log(JSON.stringify(rounded));
+};
