@@ -1,0 +1,3 @@
+export { Database, statement } from "./database.ts";
+export type { DatabaseLog, DatabaseOptions, Prisma, Sql, Statement } from "./database.ts";
+export { databaseFailure, isRetryable, isUniqueViolation, sqlState } from "./failure.ts";
