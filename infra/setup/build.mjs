@@ -1,0 +1,52 @@
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { runLogged } from "./command.mjs";
+import { binary, pinnedEnvironment, root, stampFile } from "./paths.mjs";
+import { hashFiles, readStamp, sourceFiles, writeStamp } from "./stamp.mjs";
+
+const scriptOwners = ["native", "packages", "apps"];
+
+/** Workspace folders whose package.json has a script of this name. */
+export const workspacesWith = (script) =>
+  scriptOwners
+    .flatMap((group) => (existsSync(join(root, group)) ? readdirSync(join(root, group)).map((name) => join(group, name)) : []))
+    .filter((folder) => {
+      const manifest = join(root, folder, "package.json");
+      return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).scripts?.[script] !== undefined;
+    });
+
+/** Files that decide what the native build and the generators make. */
+const inputs = () => [
+  join(root, "package-lock.json"),
+  join(root, "turbo.json"),
+  ...sourceFiles(join(root, "native")),
+  ...workspacesWith("generate").flatMap((folder) => [
+    join(root, folder, "package.json"),
+    ...sourceFiles(join(root, folder, "prisma")).filter((file) => file.endsWith(".prisma")),
+  ]),
+];
+
+const outputs = () => [
+  ...workspacesWith("native:build").map((folder) => join(folder, "build")),
+  ...workspacesWith("generate").map((folder) => join(folder, "src", "generated")),
+];
+
+/** True when the native programs and generated code are those of the present sources. */
+export const isBuilt = () =>
+  readStamp(stampFile).build === hashFiles(root, inputs()) &&
+  outputs().every((folder) => existsSync(join(root, folder)));
+
+/** Builds through turbo, which itself skips what has not changed. */
+export const build = async () => {
+  const hash = hashFiles(root, inputs());
+  await runLogged({
+    what: "The native build and code generation",
+    remedy: "read the output above; a missing header is a missing Debian package (infra/setup/debian-packages.mjs)",
+    log: "build",
+    command: binary("turbo"),
+    args: ["run", "generate", "native:build", "--output-logs=errors-only"],
+    // Prisma's generator needs no engine but insists on a path that exists; there is nothing to download.
+    env: { ...pinnedEnvironment(), PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true" },
+  });
+  writeStamp(stampFile, { ...readStamp(stampFile), build: hash });
+};

@@ -1,0 +1,28 @@
+/**
+ * Every Debian package that set-up installs, and why. `run` is what `npm run up` needs; the others only what their own
+ * command needs on top.
+ */
+export const debianPackages = {
+  run: {
+    "g++": "compiles the native container runtime",
+    cmake: "configures the native build",
+    "ninja-build": "runs the native build; a no-op build takes milliseconds",
+    "rapidjson-dev": "header-only JSON reader of the plan compiler",
+    "libarchive-dev": "tar reader of the image unpacker",
+    "nats-server": "the message bus",
+    "ca-certificates": "TLS roots for npm and for tokens sent to a remote API",
+    "util-linux": "unshare, setpriv and flock: how `up` starts services as unprivileged users",
+    passwd: "useradd and userdel: the system users of the services",
+    procps: "ps, for people who look at what runs",
+  },
+  test: {
+    runc: "the peer that container starts are measured against",
+    skopeo: "writes archives that image import is tested with",
+    umoci: "a second opinion on OCI layouts",
+    "busybox-static": "the smallest real user space for container tests",
+    prometheus: "promtool, which parses our metrics as Prometheus does",
+  },
+  check: {
+    "clang-format": "checks the format of C++",
+  },
+};

