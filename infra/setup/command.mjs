@@ -4,23 +4,25 @@ import { join } from "node:path";
 import { SetupError } from "./progress.mjs";
 import { logDirectory, root } from "./paths.mjs";
 
-/** How much of a failed command's output is shown; the log file has all of it. */
-const tailLines = 25;
+/** How many lines of a failed command's output are shown; the log file has all of it. */
+const shownLines = 25;
 
-const lastLines = (text) =>
-  text
+/** The end of an output, or its start for commands that end in their own usage. */
+const excerpt = (text, from) => {
+  const lines = text
     .split("\n")
     .map((line) => line.trimEnd())
-    .filter((line) => line !== "")
-    .slice(-tailLines);
+    .filter((line) => line !== "");
+  return from === "start" ? lines.slice(0, shownLines) : lines.slice(-shownLines);
+};
 
 /**
  * Runs a command with its output in `build/setup/<log>.log`.
- * @param {{ what: string, remedy: string, log: string, command: string, args: string[], env?: Record<string, string | undefined>, cwd?: string }} options
+ * @param {{ what: string, remedy: string, log: string, command: string, args: string[], env?: Record<string, string | undefined>, cwd?: string, show?: "start" | "end" }} options
  * @returns {Promise<string>} its standard output and error
  * @throws {SetupError} when it cannot start or exits with another code than 0
  */
-export const runLogged = async ({ what, remedy, log, command, args, env = {}, cwd = root }) => {
+export const runLogged = async ({ what, remedy, log, command, args, env = {}, cwd = root, show = "end" }) => {
   mkdirSync(logDirectory, { recursive: true });
   const logFile = join(logDirectory, `${log}.log`);
   const file = createWriteStream(logFile);
@@ -42,7 +44,7 @@ export const runLogged = async ({ what, remedy, log, command, args, env = {}, cw
     });
   });
   await new Promise((resolve) => file.end(resolve));
-  if (ended.why !== undefined) throw new SetupError({ what, why: ended.why, remedy, tail: lastLines(output), logFile });
+  if (ended.why !== undefined) throw new SetupError({ what, why: ended.why, remedy, shown: excerpt(output, show), logFile });
   return output;
 };
 

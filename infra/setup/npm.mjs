@@ -59,11 +59,13 @@ export const installModules = async () => {
   }
   await runLogged({
     what: "npm packages",
-    remedy: "check the network and the registry (`npm ping`), then run the same command again",
+    remedy:
+      "check the network and the registry (`npm ping`); if npm says that the lock file is not in sync, run `npm install --ignore-scripts`; then run the same command again",
     log: "npm-ci",
+    show: "start",
     command,
     // Install scripts of 300 packages are not needed: what they would do is done by `hydrate` and by the services.
-    args: [...prefix, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+    args: [...prefix, "ci", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund"],
   });
   return `npm ${output.trim()}`;
 };

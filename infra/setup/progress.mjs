@@ -1,8 +1,8 @@
 import { once } from "node:events";
 
-/** A set-up step that failed: what, why, what to do, and the end of its output. Printed without a stack. */
+/** A set-up step that failed: what, why, what to do, and a piece of its output. Printed without a stack. */
 export class SetupError extends Error {
-  /** @param {{ what: string, why: string, remedy: string, tail?: string[], logFile?: string }} failure */
+  /** @param {{ what: string, why: string, remedy: string, shown?: string[], logFile?: string }} failure */
   constructor(failure) {
     super(`${failure.what}: ${failure.why}`);
     this.name = "SetupError";
@@ -11,13 +11,13 @@ export class SetupError extends Error {
 }
 
 /** Text a person can act on. */
-export const describeFailure = ({ what, why, remedy, tail = [], logFile }) =>
+export const describeFailure = ({ what, why, remedy, shown = [], logFile }) =>
   [
     "",
     `${what} failed.`,
     `  why:        ${why}`,
     `  what to do: ${remedy}`,
-    ...(tail.length === 0 ? [] : ["  its last output:", ...tail.map((line) => `    ${line}`)]),
+    ...(shown.length === 0 ? [] : ["  its output:", ...shown.map((line) => `    ${line}`)]),
     ...(logFile === undefined ? [] : [`  whole output: ${logFile}`]),
     "",
   ].join("\n");
