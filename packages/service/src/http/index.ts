@@ -1,0 +1,4 @@
+export { fastifyDefaults } from "./defaults.ts";
+export { addHealthRoutes } from "./health.ts";
+export { addProblemHandlers, sendProblem } from "./problems.ts";
+export { addRequestTimer } from "./request-timer.ts";
