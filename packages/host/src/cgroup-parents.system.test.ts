@@ -1,0 +1,88 @@
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtempDisposable, readFile, rmdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { expect, test } from "vitest";
+import { cgroupBelow, openCgroupParents, removeCgroupParents } from "./cgroup-parents.ts";
+import { readCgroups } from "./cgroups.ts";
+import { leaksBetween, snapshotHost } from "./leaks.ts";
+import { openRunDirectory } from "./run-directory.ts";
+import { hostPaths } from "./paths.ts";
+import type { HostId } from "@bulkhead/contracts";
+
+const hash = (): string => randomBytes(4).toString("hex");
+
+test("parents are made below the own cgroup in every hierarchy, twice the same, and removed", async () => {
+  const name = hash();
+  const layout = readCgroups();
+  const parents = await openCgroupParents(name, layout);
+  try {
+    expect(await openCgroupParents(name, layout)).toEqual(parents);
+    for (const { own, controllers } of layout.hierarchies) {
+      expect(dirname(parents.paths[controllers[0] ?? ""] ?? "")).toBe(own);
+    }
+    expect([...parents.controllers].sort()).toEqual(expect.arrayContaining(["cpu", "cpuset", "io", "memory", "pids"]));
+    expect(parents.problems).toEqual([]);
+    const cpuset = parents.paths["cpuset"] ?? parents.paths["unified"] ?? "";
+    const effective = layout.mode === "v2" ? "cpuset.cpus.effective" : "cpuset.cpus";
+    expect((await readFile(join(cpuset, effective), "utf8")).trim()).not.toBe("");
+    expect(cgroupBelow(parents, "x")["unified"]).toBe(join(parents.paths["unified"] ?? "", "x"));
+  } finally {
+    await removeCgroupParents(parents);
+  }
+  for (const path of Object.values(parents.paths)) expect(existsSync(path)).toBe(false);
+  await removeCgroupParents(parents);
+});
+
+test("parents with an instance below are not removed", async () => {
+  const parents = await openCgroupParents(hash());
+  const below = Object.values(cgroupBelow(parents, "instance"))[0] ?? "";
+  await mkdir(below);
+  try {
+    await expect(removeCgroupParents(parents)).rejects.toMatchObject({ code: "EBUSY" });
+  } finally {
+    await rmdir(below);
+    await removeCgroupParents(parents);
+  }
+});
+
+test("a leak check names files, cgroups, processes and namespaces that stayed", async () => {
+  await using directory = await mkdtempDisposable("/tmp/bulkhead-host-leak-");
+  const name = hash();
+  const scope = { directories: [directory.path], cgroupPrefixes: [`bulkhead-${name}`], commands: [`leak-${name}`] };
+  const before = await snapshotHost(scope);
+  const parents = await openCgroupParents(name);
+  await writeFile(join(directory.path, "left"), "");
+  const child = spawn("unshare", ["--net", "sh", "-c", "echo ready; read line", `leak-${name}`]);
+  try {
+    await once(child.stdout, "data");
+    const leaks = leaksBetween(before, await snapshotHost(scope));
+    expect(leaks).toContain(`file ${join(directory.path, "left")}`);
+    expect(leaks).toContain(`cgroup ${Object.values(parents.paths)[0]}`);
+    expect(leaks.filter((line) => line.startsWith("process "))).toHaveLength(1);
+    expect(leaks.some((line) => line.startsWith("namespace net:["))).toBe(true);
+  } finally {
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+    await removeCgroupParents(parents);
+  }
+});
+
+test("what an earlier boot left in the run directory is emptied", async () => {
+  await using directory = await mkdtempDisposable("/tmp/bulkhead-host-run-");
+  const paths = hostPaths(
+    directory.path,
+    join(directory.path, "run"),
+    "0190a5c0-0000-7000-8000-000000000001" as HostId,
+  );
+  await openRunDirectory(paths);
+  await writeFile(join(paths.runInstances, "kept"), "");
+  await openRunDirectory(paths);
+  expect(existsSync(join(paths.runInstances, "kept"))).toBe(true);
+  await writeFile(join(paths.run, "boot-id"), "another boot\n");
+  await openRunDirectory(paths);
+  expect(existsSync(join(paths.runInstances, "kept"))).toBe(false);
+});

@@ -1,0 +1,36 @@
+export { diskOf, type BlockDevice } from "./block-device.ts";
+export { boottimeNs, readBootId } from "./boot.ts";
+export {
+  instancesMax,
+  ownCpuQuotaMillis,
+  ownMemoryLimitBytes,
+  readCapacity,
+  reservedMemoryBytes,
+  totalMemoryBytes,
+  usableCpus,
+} from "./capacity.ts";
+export {
+  cgroupBelow,
+  openCgroupParents,
+  ownCgroupFile,
+  removeCgroupParents,
+  type CgroupParents,
+} from "./cgroup-parents.ts";
+export {
+  hierarchyOf,
+  parseCgroups,
+  readCgroups,
+  type CgroupLayout,
+  type CgroupMode,
+  type Hierarchy,
+} from "./cgroups.ts";
+export { formatCpuList, parseCpuList } from "./cpu-list.ts";
+export { cpusOf, partitionCpus, type CpuClaim, type CpuPartition } from "./cpu-partition.ts";
+export { readOrCreateHostId } from "./identity.ts";
+export { leaksBetween, snapshotHost, type HostSnapshot, type SnapshotScope } from "./leaks.ts";
+export { acquireHostLock, type HostLock } from "./lock.ts";
+export { MountAllowList } from "./mount-allow-list.ts";
+export { hostHash, hostPaths, type HostPaths } from "./paths.ts";
+export { identityLives, ownIdentity, startTicksOf, stateOf, type ProcessIdentity } from "./process.ts";
+export { openRunDirectory, openStateDirectory } from "./run-directory.ts";
+export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, type UidRange } from "./uid-ranges.ts";

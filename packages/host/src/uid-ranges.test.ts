@@ -1,0 +1,65 @@
+import { mkdtempDisposable, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { InstanceId } from "@bulkhead/contracts";
+import { expect, test } from "vitest";
+import { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges } from "./uid-ranges.ts";
+
+const id = (name: string): InstanceId => name as InstanceId;
+const temporary = () => mkdtempDisposable("/tmp/bulkhead-host-uid-");
+
+test("each instance gets a range of its own and always the same one", async () => {
+  await using directory = await temporary();
+  const ranges = await UidRanges.open(directory.path, "00000000", []);
+  const first = await ranges.allocate(id("a"));
+  expect(first).toEqual({ firstId: firstRangeId, ids: idsPerRange });
+  expect((await ranges.allocate(id("b"))).firstId).toBe(firstRangeId + idsPerRange);
+  expect(await ranges.allocate(id("a"))).toEqual(first);
+  expect(ranges.taken).toBe(2);
+});
+
+test("ranges are remembered on disk", async () => {
+  await using directory = await temporary();
+  const before = await (await UidRanges.open(directory.path, "00000003", [])).allocate(id("a"));
+  const reopened = await UidRanges.open(directory.path, "00000000", []);
+  expect(await reopened.allocate(id("a"))).toEqual(before);
+  await reopened.free(id("a"));
+  expect((await UidRanges.open(directory.path, "00000000", [])).taken).toBe(0);
+});
+
+test("two allocators on one directory never give the same range", async () => {
+  await using directory = await temporary();
+  const [left, right] = await Promise.all([
+    UidRanges.open(directory.path, "00000000", []),
+    UidRanges.open(directory.path, "00000000", []),
+  ]);
+  const given = await Promise.all(
+    Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? left : right).allocate(id(`i${n}`))),
+  );
+  expect(new Set(given.map(({ firstId }) => firstId)).size).toBe(40);
+});
+
+test("ranges of /etc/subuid are left alone", async () => {
+  await using directory = await temporary();
+  const subuid = join(directory.path, "subuid");
+  await writeFile(
+    subuid,
+    `alice:${firstRangeId + 10}:1\nnot a line\nbob:${firstRangeId + idsPerRange}:${idsPerRange}\n`,
+  );
+  const ranges = await UidRanges.open(join(directory.path, "ranges"), "00000000", [
+    subuid,
+    join(directory.path, "none"),
+  ]);
+  expect((await ranges.allocate(id("a"))).firstId).toBe(firstRangeId + 2 * idsPerRange);
+});
+
+test("when every range is foreign the answer is NO_CAPACITY", async () => {
+  await using directory = await temporary();
+  const subuid = join(directory.path, "subuid");
+  await writeFile(subuid, `all:${firstRangeId}:${rangeCount * idsPerRange}\n`);
+  const ranges = await UidRanges.open(join(directory.path, "ranges"), "00000000", [subuid]);
+  await expect(ranges.allocate(id("a"))).rejects.toMatchObject({ code: "NO_CAPACITY" });
+});
+
+test("malformed subordinate id lines are ignored", () => {
+  expect(parseSubordinateIds("a:1:2\n#c\nb:x:2\nc:1\n")).toEqual([{ firstId: 1, ids: 2 }]);
+});
