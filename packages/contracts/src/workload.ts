@@ -76,6 +76,9 @@ export const RestartPolicy = Type.Object(
 );
 export type RestartPolicy = Static<typeof RestartPolicy>;
 
+/** What a workload without `restart` gets: a workload is a service with replicas, so it is kept running. */
+export const defaultRestartPolicy: RestartPolicy = { policy: "always", backoffMs: 1_000 };
+
 /** A host directory shown inside the instance; the host's own allow-list decides whether it may be. */
 export const BindMount = Type.Object(
   {
@@ -133,7 +136,7 @@ const specFields = {
     }),
   ),
   resources: Resources,
-  restart: Type.Optional(RestartPolicy),
+  restart: Type.Optional(Type.Object(RestartPolicy.properties, { ...closed, default: defaultRestartPolicy })),
   replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, default: 1 })),
   constraints: Type.Optional(Type.Object({ hostLabels: Type.Optional(Labels) }, closed)),
   mounts: Type.Optional(Type.Array(BindMount, { maxItems: 64 })),
