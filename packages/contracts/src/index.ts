@@ -1,5 +1,6 @@
 export * from "./agent.ts";
 export * from "./digest.ts";
+export * from "./enforceable.ts";
 export * from "./errors.ts";
 export * from "./event.ts";
 export * from "./host.ts";
@@ -11,5 +12,6 @@ export * from "./operation.ts";
 export * from "./problem.ts";
 export * from "./stream.ts";
 export * from "./subjects.ts";
+export * from "./token.ts";
 export * from "./uuid.ts";
 export * from "./workload.ts";

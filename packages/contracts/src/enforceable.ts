@@ -1,0 +1,30 @@
+import type { WorkloadSpec } from "./workload.ts";
+
+/** Spec fields that only some hosts can enforce, by their path in the spec; a host names its own in its facts. */
+export const enforceableFields = [
+  "resources.cpuMillis",
+  "resources.cpuLimitMillis",
+  "resources.cpuPolicy",
+  "resources.memoryBytes",
+  "resources.memoryReservationBytes",
+  "resources.pidsMax",
+  "resources.io.readBytesPerSec",
+  "resources.io.writeBytesPerSec",
+  "resources.io.readOpsPerSec",
+  "resources.io.writeOpsPerSec",
+  "resources.io.weight",
+] as const;
+export type EnforceableField = (typeof enforceableFields)[number];
+
+const isSet = (spec: WorkloadSpec, field: EnforceableField): boolean => {
+  let value: unknown = spec;
+  for (const key of field.split(".")) {
+    value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  }
+  // The shared policy is the absence of one, which every host can enforce.
+  return value !== undefined && !(field === "resources.cpuPolicy" && value === "shared");
+};
+
+/** The fields of the catalogue that a spec uses, so a host must be able to enforce them. */
+export const usedFields = (spec: WorkloadSpec): EnforceableField[] =>
+  enforceableFields.filter((field) => isSet(spec, field));
