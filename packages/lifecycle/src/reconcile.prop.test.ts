@@ -1,0 +1,147 @@
+import { compareEpochs, type Assignment, type Epoch, type InstanceId, type Tombstone } from "@bulkhead/contracts";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  buckets,
+  decide,
+  reconcile,
+  viewsOf,
+  type Actual,
+  type ActualRun,
+  type Desired,
+  type InstanceMemory,
+} from "./index.ts";
+
+const ids = ["a", "b", "c", "d"].map((end) => `0198c0de-0000-7000-8000-00000000000${end}` as InstanceId);
+const epoch: fc.Arbitrary<Epoch> = fc.record({
+  era: fc.integer({ min: 1, max: 2 }),
+  n: fc.integer({ min: 1, max: 3 }),
+});
+const small = fc.integer({ min: 0, max: 2 });
+
+const assignment: fc.Arbitrary<Assignment> = fc.record({
+  instanceId: fc.constantFrom(...ids),
+  workloadId: fc.constant("0198c0de-0000-7000-8000-000000000002" as Assignment["workloadId"]),
+  project: fc.constant("default"),
+  name: fc.constant("cache-0"),
+  isolation: fc.constant("container" as const),
+  generation: fc.integer({ min: 1, max: 3 }),
+  epoch,
+  desired: fc.constantFrom("running", "paused", "stopped"),
+  restartRequest: small,
+  imageDigest: fc.constant(`sha256:${"0".repeat(64)}` as Assignment["imageDigest"]),
+  spec: fc.record({
+    image: fc.constant("redis"),
+    resources: fc.constant({ cpuMillis: 100, memoryBytes: 2 ** 26 }),
+    onLoss: fc.constantFrom("keep", "replace"),
+  }),
+  cpuIds: fc.constant([]),
+});
+const tombstone: fc.Arbitrary<Tombstone> = fc.record({ instanceId: fc.constantFrom(...ids), epoch, graceMs: small });
+const run: fc.Arbitrary<ActualRun> = fc.record({
+  epoch,
+  attempt: small,
+  ended: fc.boolean(),
+  paused: fc.boolean(),
+  adopted: fc.boolean(),
+});
+const memory: fc.Arbitrary<InstanceMemory> = fc.record({
+  epoch,
+  attempt: small,
+  phase: fc.constantFrom("seen", "starting", "running", "ended", "gone"),
+  generation: fc.integer({ min: 1, max: 3 }),
+  restartRequest: small,
+  restarts: small,
+  streak: small,
+  retryAtMs: fc.option(fc.integer({ min: 0, max: 20 })),
+  settled: fc.option(
+    fc.record({
+      state: fc.constantFrom("stopped", "failed"),
+      reason: fc.constantFrom("StoppedByUser", "Exited"),
+      detail: fc.constant(null),
+    }),
+  ),
+  resize: fc.option(
+    fc.record({
+      generation: fc.integer({ min: 1, max: 3 }),
+      outcome: fc.constantFrom("applied", "deferred", "infeasible"),
+    }),
+  ),
+});
+
+const desired: fc.Arbitrary<Desired> = fc.record({
+  assignments: fc.uniqueArray(assignment, { selector: (item) => item.instanceId, maxLength: 4 }),
+  tombstones: fc.uniqueArray(tombstone, {
+    selector: (item) => `${item.instanceId} ${item.epoch.era}.${item.epoch.n}`,
+    maxLength: 6,
+  }),
+});
+const actual: fc.Arbitrary<Actual> = fc
+  .record({
+    runs: fc.dictionary(fc.constantFrom(...ids), fc.array(run, { minLength: 1, maxLength: 2 })),
+    memory: fc.dictionary(fc.constantFrom(...ids), memory),
+    answered: fc.boolean(),
+    leaseHeld: fc.boolean(),
+  })
+  .map((fields) => ({
+    runs: new Map(Object.entries(fields.runs)) as unknown as Map<InstanceId, ActualRun[]>,
+    memory: new Map(Object.entries(fields.memory)) as unknown as Map<InstanceId, InstanceMemory>,
+    answered: () => fields.answered,
+    leaseHeld: () => fields.leaseHeld,
+  }));
+
+test("every instance that either side knows is in exactly one bucket", () => {
+  fc.assert(
+    fc.property(desired, actual, fc.integer({ min: 0, max: 20 }), (wanted, found, nowMs) => {
+      const result = reconcile(wanted, found, nowMs);
+      const placed = buckets.flatMap((bucket) => [...result[bucket].keys()]);
+      expect(placed.toSorted()).toEqual(
+        viewsOf(wanted, found)
+          .map(({ instanceId }) => instanceId)
+          .toSorted(),
+      );
+    }),
+  );
+});
+
+test("a living run is touched by an end only for its own tombstone, desired stopped, or a restart request", () => {
+  fc.assert(
+    fc.property(desired, actual, fc.integer({ min: 0, max: 20 }), (wanted, found, nowMs) => {
+      for (const view of viewsOf(wanted, found)) {
+        const step = decide(view, nowMs);
+        if (step.bucket === "stop" && step.run !== null) {
+          const { epoch } = step.run;
+          const ordered = view.tombstones.some((item) => compareEpochs(item.epoch, epoch) === 0);
+          const stopped = view.assignment?.desired === "stopped" && compareEpochs(view.assignment.epoch, epoch) === 0;
+          expect(ordered || stopped).toBe(true);
+        }
+        if (step.bucket === "restart")
+          expect(view.assignment?.restartRequest).toBeGreaterThan(view.memory?.restartRequest ?? -1);
+      }
+    }),
+  );
+});
+
+test("nothing of an instance starts while a run of it is there, nor with an epoch older than the highest seen", () => {
+  fc.assert(
+    fc.property(desired, actual, fc.integer({ min: 0, max: 20 }), (wanted, found, nowMs) => {
+      for (const view of viewsOf(wanted, found)) {
+        const step = decide(view, nowMs);
+        if (step.bucket !== "start") continue;
+        expect(view.runs).toEqual([]);
+        if (view.memory !== null)
+          expect(compareEpochs(step.assignment.epoch, view.memory.epoch)).toBeGreaterThanOrEqual(0);
+        if (step.assignment.spec.onLoss === "replace") expect(view.leaseHeld).toBe(true);
+      }
+    }),
+  );
+});
+
+test("an empty document ends nothing", () => {
+  fc.assert(
+    fc.property(actual, fc.integer({ min: 0, max: 20 }), (found, nowMs) => {
+      const result = reconcile({ assignments: [], tombstones: [] }, found, nowMs);
+      expect(result.unknown.size).toBe(found.runs.size);
+    }),
+  );
+});
