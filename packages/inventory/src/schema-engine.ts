@@ -4,13 +4,19 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { PrismaPg } from "@prisma/adapter-pg";
 import { bindMigrationAwareSqlAdapterFactory, ColumnTypeEnum } from "@prisma/driver-adapter-utils";
+import type * as Engine from "@prisma/schema-engine-wasm";
 import type { DiagnoseMigrationHistoryOutput, MigrationList, SchemaEngine } from "@prisma/schema-engine-wasm";
 import { Pool, types, type QueryResult } from "pg";
 import { migrationsDirectory, readMigrations } from "./migration-files.ts";
 
 // Prisma's own schema engine as WebAssembly over the driver adapter: for tests and for writing migrations, not for services.
 
-type EngineModule = typeof import("@prisma/schema-engine-wasm") & { __wbg_set_wasm(exports: unknown): void };
+type EngineModule = typeof Engine & { __wbg_set_wasm(exports: unknown): void };
+
+/** Node's global, which no library of this project's compiler options declares. */
+declare const WebAssembly: {
+  instantiate(bytes: Uint8Array, imports: object): Promise<{ instance: { exports: object } }>;
+};
 
 const schemaPath = join(import.meta.dirname, "../prisma/schema.prisma");
 const noFilters = { externalTables: [], externalEnums: [] };

@@ -1,0 +1,45 @@
+import { usedFields, type Isolation, type WorkloadSpec } from "@bulkhead/contracts";
+
+/** What an instance needs of a host, and nothing else of its spec. */
+export interface Demand {
+  readonly isolation: Isolation;
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+  /** whole CPUs for itself; 0 with the shared policy */
+  readonly dedicatedCpus: number;
+  readonly hostLabels: Readonly<Record<string, string>>;
+  readonly fields: readonly string[];
+  /** host directories it wants to see */
+  readonly mountPaths: readonly string[];
+}
+
+export interface PlacementRequest {
+  readonly instanceId: string;
+  readonly demand: Demand;
+}
+
+/** Demand of a spec. Dedicated CPUs are whole: the limit, or without one the share, rounded up. */
+export const demandOf = (spec: WorkloadSpec): Demand => {
+  const { resources } = spec;
+  const dedicatedCpus =
+    resources.cpuPolicy === "dedicated" ? Math.ceil((resources.cpuLimitMillis ?? resources.cpuMillis) / 1000) : 0;
+  return {
+    isolation: spec.isolation ?? "container",
+    cpuMillis: Math.max(resources.cpuMillis, dedicatedCpus * 1000),
+    memoryBytes: resources.memoryBytes,
+    dedicatedCpus,
+    hostLabels: spec.constraints?.hostLabels ?? {},
+    fields: usedFields(spec),
+    mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
+  };
+};
+
+/** Equal for demands that every host treats alike; such demands share the filters' work. */
+export const demandClass = (demand: Demand): string =>
+  JSON.stringify([
+    demand.isolation,
+    demand.dedicatedCpus,
+    Object.entries(demand.hostLabels).sort(([a], [b]) => (a < b ? -1 : 1)),
+    demand.fields,
+    demand.mountPaths,
+  ]);

@@ -1,0 +1,56 @@
+import { agentOf, type FleetAgent, type FleetHost } from "./fleet.ts";
+import type { Demand } from "./demand.ts";
+import type { Room } from "./room.ts";
+
+const covers = (enforceable: readonly string[], field: string): boolean =>
+  enforceable.some((known) => known === field || field.startsWith(`${known}.`));
+
+const isBelow = (directory: string, path: string): boolean => {
+  const base = directory.replace(/\/+$/, "");
+  return path === base || path.startsWith(`${base}/`);
+};
+
+/** A path with `..` or `.` in it may lead anywhere; the API refuses it, and so do we. */
+const isAllowed = (agent: FleetAgent, path: string): boolean =>
+  !path.split("/").some((part) => part === ".." || part === ".") &&
+  agent.mountAllowList.some((directory) => isBelow(directory, path));
+
+/**
+ * Why a host can never take this demand in its present form, whatever is running there; undefined when it could.
+ * Stages in the order in which a person would look: state, kind, labels, abilities.
+ */
+export const unsuitable = (host: FleetHost, demand: Demand): string | undefined => {
+  const agent = agentOf(host, demand.isolation);
+  if (host.cordoned) return "cordoned";
+  if (agent === undefined) return `runs no ${demand.isolation} agent`;
+  if (agent.foreign) return "obeys another control plane";
+  if (agent.state !== "ready") return `its ${demand.isolation} agent is ${agent.state}`;
+  for (const [key, value] of Object.entries(demand.hostLabels)) {
+    if (host.labels[key] !== value) return `label ${key} is ${host.labels[key] ?? "not set"}, wanted ${value}`;
+  }
+  const field = demand.fields.find((wanted) => !covers(agent.enforceable, wanted));
+  if (field !== undefined) return `cannot enforce ${field}`;
+  const path = demand.mountPaths.find((wanted) => !isAllowed(agent, wanted));
+  if (path !== undefined) return `${path} is not below its mount allow-list`;
+  return undefined;
+};
+
+/** Why what is left of a suitable host does not suffice; undefined when it does. */
+export const insufficient = (room: Room, demand: Demand): string | undefined => {
+  if (room.cpuMillis < demand.cpuMillis) return `needs ${demand.cpuMillis} CPU millis, ${room.cpuMillis} are free`;
+  if (room.memoryBytes < demand.memoryBytes) {
+    return `needs ${demand.memoryBytes} bytes of memory, ${room.memoryBytes} are free`;
+  }
+  if (room.instances < 1) return "has no room for another instance";
+  if (room.dedicable < demand.dedicatedCpus) {
+    return `needs ${demand.dedicatedCpus} whole CPUs, ${room.dedicable} can be dedicated`;
+  }
+  return undefined;
+};
+
+/** The same question without words, for the inner loop. */
+export const fits = (room: Room, demand: Demand): boolean =>
+  room.cpuMillis >= demand.cpuMillis &&
+  room.memoryBytes >= demand.memoryBytes &&
+  room.instances >= 1 &&
+  room.dedicable >= demand.dedicatedCpus;

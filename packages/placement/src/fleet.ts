@@ -1,0 +1,42 @@
+import type { Capacity, HostState, Isolation } from "@bulkhead/contracts";
+
+/** One of a host's agents as placement sees it. */
+export interface FleetAgent {
+  readonly isolation: Isolation;
+  readonly state: HostState;
+  readonly capacity: Capacity;
+  /** spec fields it can enforce; a path covers the paths below it */
+  readonly enforceable: readonly string[];
+  readonly mountAllowList: readonly string[];
+  /** it obeys another control plane, so nothing of ours may go there */
+  readonly foreign: boolean;
+}
+
+/** What assignments hold of a host until they are gone, both kinds together. */
+export interface Held {
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+  readonly instances: number;
+  /** CPUs that dedicated instances have for themselves */
+  readonly cpuIds: readonly number[];
+}
+
+export interface FleetHost {
+  readonly id: string;
+  readonly name: string;
+  /** rises with every change placement reads; the commit refuses plans made on an older one */
+  readonly version: number;
+  readonly cordoned: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly agents: readonly FleetAgent[];
+  readonly held: Held;
+}
+
+/** Immutable input of a plan; the order of hosts does not matter. */
+export interface FleetSnapshot {
+  readonly hosts: readonly FleetHost[];
+}
+
+/** The host's agent for one isolation, if it runs one. */
+export const agentOf = (host: FleetHost, isolation: Isolation): FleetAgent | undefined =>
+  host.agents.find((agent) => agent.isolation === isolation);

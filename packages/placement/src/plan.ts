@@ -1,0 +1,146 @@
+import type { Isolation } from "@bulkhead/contracts";
+import { demandClass, type Demand, type PlacementRequest } from "./demand.ts";
+import { fits, insufficient, unsuitable } from "./filter.ts";
+import { agentOf, type FleetAgent, type FleetSnapshot } from "./fleet.ts";
+import { Ledger } from "./room.ts";
+import { score, scarcityOf, type Scarcity } from "./score.ts";
+
+export interface Placement {
+  readonly instanceId: string;
+  readonly hostId: string;
+  /** CPUs chosen for a dedicated instance, ascending; empty with the shared policy */
+  readonly cpuIds: readonly number[];
+  /** what it holds of the host from now on */
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+}
+
+export interface Rejection {
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly reason: string;
+}
+
+export interface Unplaced {
+  readonly instanceId: string;
+  /** per host, by host id, at most `rejectionsMax` */
+  readonly rejections: readonly Rejection[];
+}
+
+export interface Plan {
+  readonly placements: readonly Placement[];
+  readonly unplaced: readonly Unplaced[];
+  /** versions of the hosts that received something; the commit is refused when one has changed */
+  readonly readVersions: ReadonlyMap<string, number>;
+}
+
+export interface PlanOptions {
+  /** reasons kept for each unplaced instance; a fleet has thousands of hosts */
+  readonly rejectionsMax?: number;
+}
+
+const defaultRejectionsMax = 100;
+
+interface Candidate {
+  readonly ledger: Ledger;
+  readonly agent: FleetAgent;
+}
+
+/** Lowest score wins; ties go to the lowest host id because candidates are in that order. */
+const choose = (candidates: readonly Candidate[], demand: Demand, scarcity: Scarcity): Candidate | undefined => {
+  let best: Candidate | undefined;
+  let bestScore = Number.POSITIVE_INFINITY;
+  for (const candidate of candidates) {
+    const { ledger, agent } = candidate;
+    const room = ledger.room(agent);
+    if (!fits(room, demand)) continue;
+    const cpuLeft = (room.cpuMillis - demand.cpuMillis) / agent.capacity.cpuMillis;
+    const memoryLeft = (room.memoryBytes - demand.memoryBytes) / agent.capacity.memoryBytes;
+    const found = score(cpuLeft, memoryLeft, scarcity);
+    if (found < bestScore) [best, bestScore] = [candidate, found];
+  }
+  return best;
+};
+
+const rejection = ({ host }: Ledger, reason: string): Rejection => ({
+  hostId: host.id,
+  hostName: host.name,
+  reason,
+});
+
+/** The pass over one snapshot; candidates of equal demands are found once. */
+class Pass {
+  readonly #ledgers: readonly Ledger[];
+  readonly #candidates = new Map<string, Candidate[]>();
+  readonly #scarcities = new Map<Isolation, Scarcity>();
+  readonly #snapshot: FleetSnapshot;
+
+  constructor(snapshot: FleetSnapshot) {
+    this.#snapshot = snapshot;
+    this.#ledgers = [...snapshot.hosts].sort((a, b) => (a.id < b.id ? -1 : 1)).map((host) => new Ledger(host));
+  }
+
+  candidates(demand: Demand): Candidate[] {
+    const key = demandClass(demand);
+    let found = this.#candidates.get(key);
+    if (found === undefined) {
+      found = this.#ledgers.flatMap((ledger) => {
+        const agent = agentOf(ledger.host, demand.isolation);
+        return agent === undefined || unsuitable(ledger.host, demand) !== undefined ? [] : [{ ledger, agent }];
+      });
+      this.#candidates.set(key, found);
+    }
+    return found;
+  }
+
+  scarcity(isolation: Isolation): Scarcity {
+    let found = this.#scarcities.get(isolation);
+    if (found === undefined) {
+      found = scarcityOf(this.#snapshot, isolation);
+      this.#scarcities.set(isolation, found);
+    }
+    return found;
+  }
+
+  /** Why each of the first `limit` hosts did not take a demand that no host took. */
+  rejections(demand: Demand, limit: number): Rejection[] {
+    return this.#ledgers.slice(0, limit).flatMap((ledger) => {
+      const agent = agentOf(ledger.host, demand.isolation);
+      const reason =
+        unsuitable(ledger.host, demand) ?? (agent === undefined ? undefined : insufficient(ledger.room(agent), demand));
+      return reason === undefined ? [] : [rejection(ledger, reason)];
+    });
+  }
+}
+
+/**
+ * Places requests in their order on a snapshot: filter, score, choose; each takes what it got from the next. Pure: equal
+ * input gives an equal plan, whatever the order of the hosts. Never gives away more than a host has.
+ */
+export const plan = (
+  snapshot: FleetSnapshot,
+  requests: readonly PlacementRequest[],
+  { rejectionsMax = defaultRejectionsMax }: PlanOptions = {},
+): Plan => {
+  const pass = new Pass(snapshot);
+  const placements: Placement[] = [];
+  const unplaced: Unplaced[] = [];
+  const readVersions = new Map<string, number>();
+  for (const { instanceId, demand } of requests) {
+    const chosen = choose(pass.candidates(demand), demand, pass.scarcity(demand.isolation));
+    if (chosen === undefined) {
+      unplaced.push({ instanceId, rejections: pass.rejections(demand, rejectionsMax) });
+      continue;
+    }
+    const { host } = chosen.ledger;
+    readVersions.set(host.id, host.version);
+    placements.push({
+      instanceId,
+      hostId: host.id,
+      cpuIds: chosen.ledger.take(chosen.agent, demand),
+      cpuMillis: demand.cpuMillis,
+      memoryBytes: demand.memoryBytes,
+    });
+  }
+  return { placements, unplaced, readVersions };
+};
