@@ -1,0 +1,10 @@
+export { confine, viewPath } from "./confinement.ts";
+export type { ReadOnlyView } from "./confinement.ts";
+export { maxPayloadBytes, natsServerConfig } from "./nats-config.ts";
+export type { NatsServerSettings } from "./nats-config.ts";
+export { NatsServer } from "./nats-server.ts";
+export type { NatsServerOptions } from "./nats-server.ts";
+export { ServerProcess } from "./server-process.ts";
+export type { Exit, ServerCommand } from "./server-process.ts";
+export { ownUserName, systemUser } from "./system-user.ts";
+export type { SystemUser } from "./system-user.ts";

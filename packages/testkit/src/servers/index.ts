@@ -1,0 +1,4 @@
+export { TestDirectory } from "./directory.ts";
+export { startNats, TestNats } from "./nats.ts";
+export { startPostgres, TestPostgres } from "./postgres.ts";
+export type { Migrate } from "./postgres.ts";
