@@ -9,7 +9,9 @@ const scriptOwners = ["native", "packages", "apps"];
 /** Workspace folders whose package.json has a script of this name. */
 export const workspacesWith = (script) =>
   scriptOwners
-    .flatMap((group) => (existsSync(join(root, group)) ? readdirSync(join(root, group)).map((name) => join(group, name)) : []))
+    .flatMap((group) =>
+      existsSync(join(root, group)) ? readdirSync(join(root, group)).map((name) => join(group, name)) : [],
+    )
     .filter((folder) => {
       const manifest = join(root, folder, "package.json");
       return existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).scripts?.[script] !== undefined;

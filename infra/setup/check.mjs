@@ -7,11 +7,20 @@ import { setUp } from "./setup.mjs";
 /** What continuous integration checks besides the tests; `remedy` is what a developer types. */
 const checks = [
   { title: "format of TypeScript (oxfmt)", command: "oxfmt", args: ["--check", "."], remedy: "npm run format" },
-  { title: "lint, type-aware (oxlint)", command: "oxlint", args: ["--type-aware", "--deny-warnings"], remedy: "mend what it names; npx oxlint --fix mends some" },
+  {
+    title: "lint, type-aware (oxlint)",
+    command: "oxlint",
+    args: ["--type-aware", "--deny-warnings"],
+    remedy: "mend what it names; npx oxlint --fix mends some",
+  },
   { title: "types (tsc)", command: "tsc", args: ["--noEmit"], remedy: "mend what it names" },
   { title: "unused exports, files and dependencies (knip)", command: "knip", args: [], remedy: "remove what it names" },
   { title: "format of C++ (clang-format)", turbo: "lint:native", remedy: "clang-format -i FILE" },
-  { title: "generated pages are those of the sources", turbo: "docs:check", remedy: "npm run docs, and commit the result" },
+  {
+    title: "generated pages are those of the sources",
+    turbo: "docs:check",
+    remedy: "npm run docs, and commit the result",
+  },
 ];
 
 await runMain(async () => {

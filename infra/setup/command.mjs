@@ -40,11 +40,13 @@ export const runLogged = async ({ what, remedy, log, command, args, env = {}, cw
     child.once("error", (error) => resolve({ why: `${command} could not be started: ${error.message}` }));
     child.once("close", (code, signal) => {
       if (code === 0) resolve({});
-      else resolve({ why: signal === null ? `${command} exited with code ${code}` : `${command} was ended by ${signal}` });
+      else
+        resolve({ why: signal === null ? `${command} exited with code ${code}` : `${command} was ended by ${signal}` });
     });
   });
   await new Promise((resolve) => file.end(resolve));
-  if (ended.why !== undefined) throw new SetupError({ what, why: ended.why, remedy, shown: excerpt(output, show), logFile });
+  if (ended.why !== undefined)
+    throw new SetupError({ what, why: ended.why, remedy, shown: excerpt(output, show), logFile });
   return output;
 };
 
@@ -56,7 +58,9 @@ export const runShown = (command, args, { env = {}, cwd = root, stdio = "inherit
   new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio });
     child.once("error", reject);
-    child.once("close", (code, signal) => resolve(signal === null ? (code ?? 1) : 128 + (signal === "SIGINT" ? 2 : 15)));
+    child.once("close", (code, signal) =>
+      resolve(signal === null ? (code ?? 1) : 128 + (signal === "SIGINT" ? 2 : 15)),
+    );
   });
 
 /**

@@ -27,7 +27,12 @@ export const missingPlatformPackages = (lock) =>
   Object.values(lock.packages).flatMap((entry) =>
     Object.entries(entry.optionalDependencies ?? {})
       .filter(([name]) => lock.packages[`node_modules/${name}`] === undefined)
-      .map(([name, version]) => ({ path: `node_modules/${name}`, version, dev: entry.dev === true, ...platformOf(name) })),
+      .map(([name, version]) => ({
+        path: `node_modules/${name}`,
+        version,
+        dev: entry.dev === true,
+        ...platformOf(name),
+      })),
   );
 
 /**

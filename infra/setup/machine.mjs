@@ -10,9 +10,14 @@ const oldestNode = 18;
  */
 export const machineProblems = ({ platform, arch, nodeVersion, hasApt, isRoot, needsRoot }) => {
   const problems = [];
-  if (platform !== "linux") problems.push(`Bulkhead needs Linux (this is ${platform}): containers are Linux kernel objects`);
-  if (arch !== "x64") problems.push(`Bulkhead needs an x86-64 machine (this is ${arch}): Node, Postgres and the syscall tables are x86-64`);
-  if (Number.parseInt(nodeVersion.slice(1), 10) < oldestNode) problems.push(`set-up needs Node ${oldestNode} or newer (this is ${nodeVersion}); install Debian's nodejs and npm`);
+  if (platform !== "linux")
+    problems.push(`Bulkhead needs Linux (this is ${platform}): containers are Linux kernel objects`);
+  if (arch !== "x64")
+    problems.push(
+      `Bulkhead needs an x86-64 machine (this is ${arch}): Node, Postgres and the syscall tables are x86-64`,
+    );
+  if (Number.parseInt(nodeVersion.slice(1), 10) < oldestNode)
+    problems.push(`set-up needs Node ${oldestNode} or newer (this is ${nodeVersion}); install Debian's nodejs and npm`);
   if (platform === "linux" && !hasApt) problems.push("set-up needs apt-get and dpkg-query (Debian 12 or a relative)");
   if (needsRoot !== undefined && !isRoot) problems.push(`${needsRoot} needs root; run it as root or with sudo`);
   return problems;

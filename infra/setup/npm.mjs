@@ -53,7 +53,10 @@ export const installModules = async () => {
   if (code !== 0 || !(major >= supportedNpm.from && major <= supportedNpm.to)) {
     throw new SetupError({
       what: "npm packages",
-      why: code === 0 ? `npm ${output.trim()} is not one of the majors ${supportedNpm.from} to ${supportedNpm.to}` : "there is no npm",
+      why:
+        code === 0
+          ? `npm ${output.trim()} is not one of the majors ${supportedNpm.from} to ${supportedNpm.to}`
+          : "there is no npm",
       remedy: "install Debian's npm (`apt-get install npm`), or npm 11 with `npm install --global npm@11`",
     });
   }

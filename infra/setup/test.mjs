@@ -16,7 +16,16 @@ const runVitest = async (project) => {
   rmSync(reportFile, { force: true });
   const exitCode = await runShown(
     binary("vitest"),
-    ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`, ...(filters.length > 0 ? ["--passWithNoTests"] : []), ...filters],
+    [
+      "run",
+      "--project",
+      project,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${reportFile}`,
+      ...(filters.length > 0 ? ["--passWithNoTests"] : []),
+      ...filters,
+    ],
     { env: pinnedEnvironment() },
   );
   const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, "utf8")) : undefined;
@@ -38,7 +47,8 @@ const runNative = async (folder, progress) => {
 };
 
 /** Runs leaks.mjs with the pinned Node, because it uses the project's own TypeScript. */
-const leaks = (verb) => runShown(pinnedNode, [join(root, "infra/setup/leaks.mjs"), verb, join(logDirectory, "before.json")]);
+const leaks = (verb) =>
+  runShown(pinnedNode, [join(root, "infra/setup/leaks.mjs"), verb, join(logDirectory, "before.json")]);
 
 await runMain(async () => {
   if (strict && !isRoot) {

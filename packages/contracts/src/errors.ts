@@ -177,6 +177,12 @@ export const errors = {
     remedy: "Instances keep running; retry when NATS is back.",
   },
   OVERLOADED: { status: 503, retry: true, title: "The service is overloaded", remedy: "Wait `retryAfterMs`." },
+  API_UNREACHABLE: {
+    status: 503,
+    retry: true,
+    title: "The API does not answer",
+    remedy: "Start the fleet with `npm run up`, or name another API with `bulkhead context set`.",
+  },
   CONFIG_INVALID: {
     status: 500,
     retry: false,

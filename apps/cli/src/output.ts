@@ -1,0 +1,76 @@
+import type { Invocation, OutputFormat } from "./command.ts";
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly value: (row: Row) => string;
+}
+
+/** Rows under titles, columns two blanks apart, no trailing blanks. */
+export const formatTable = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string => {
+  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ value }) => value(row)))];
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)));
+  return cells
+    .map((line) =>
+      line
+        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join("");
+};
+
+/** A value as JSON or YAML, ending in a newline. */
+export const formatValue = async (value: unknown, format: Exclude<OutputFormat, "table">): Promise<string> => {
+  if (format === "json") return `${JSON.stringify(value, null, 2)}\n`;
+  const { stringify } = await import("yaml");
+  return stringify(value, { lineWidth: 0 });
+};
+
+/** Prints a list in the format asked for. */
+export const printList = async <Row>(
+  invocation: Pick<Invocation, "format" | "print">,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+): Promise<void> => {
+  const { format, print } = invocation;
+  print(format === "table" ? formatTable(columns, rows) : await formatValue(rows, format));
+};
+
+/** Prints one object; people get YAML, which shows everything and can be read. */
+export const printObject = async (invocation: Pick<Invocation, "format" | "print">, value: unknown): Promise<void> => {
+  invocation.print(await formatValue(value, invocation.format === "table" ? "yaml" : invocation.format));
+};
+
+/**
+ * One line that changes while something long goes on. On a terminal it is rewritten in place; elsewhere each different
+ * text is a line of its own, so that logs stay short.
+ */
+export class StatusLine {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #live: boolean;
+  #last = "";
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#live = stream.isTTY;
+  }
+
+  show(text: string): void {
+    if (text === this.#last) return;
+    this.#last = text;
+    this.#stream.write(this.#live ? `\r\u001b[2K${text.slice(0, (this.#stream.columns ?? 80) - 1)}` : `${text}\n`);
+  }
+
+  /** Replaces the line by a lasting one. */
+  done(text: string): void {
+    this.#stream.write(this.#live ? `\r\u001b[2K${text}\n` : `${text}\n`);
+    this.#last = "";
+  }
+
+  /** Takes the line away, before something else is printed. */
+  clear(): void {
+    if (this.#live && this.#last !== "") this.#stream.write("\r\u001b[2K");
+    this.#last = "";
+  }
+}

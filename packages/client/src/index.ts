@@ -1,0 +1,10 @@
+export { createClient } from "./client.ts";
+export type { ApiInformation, Client, InstanceAction, LogOptions, Placement, WaitOptions } from "./client.ts";
+export { curlOf } from "./curl.ts";
+export type { WatchEvents } from "./events.ts";
+export type { ExecOptions, ExecStream } from "./exec.ts";
+export { problemOf } from "./problem.ts";
+export type { ApiRequest, PreparedRequest } from "./request.ts";
+export type { ClientOptions } from "./transport.ts";
+export { openFile, withProgress } from "./upload.ts";
+export type { Progress } from "./upload.ts";
