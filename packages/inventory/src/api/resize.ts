@@ -114,11 +114,7 @@ export const reshapeInstances = async (sql: Sql, change: Change, workload: Workl
     });
   }
   if (growing.size > 0) await assertFits(sql, workload, growing);
-  await sql.count(updateInstances, [
-    instances.map(({ id }) => id),
-    workload.generation,
-    JSON.stringify(workload.spec),
-  ]);
+  await sql.count(updateInstances, [instances.map(({ id }) => id), workload.generation, JSON.stringify(workload.spec)]);
   const patch = {
     generation: workload.generation,
     spec: workload.spec,

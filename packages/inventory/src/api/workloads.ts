@@ -69,10 +69,7 @@ const lockWorkload = statement<{ id: string; project: string }>(
    WHERE ($1::text IS NULL OR project = $1) AND (id = $2::uuid OR name = $3) FOR UPDATE`,
 );
 
-const updateWorkload = statement(
-  "api_workload_update",
-  `UPDATE workload SET generation = $2, spec = $3 WHERE id = $1`,
-);
+const updateWorkload = statement("api_workload_update", `UPDATE workload SET generation = $2, spec = $3 WHERE id = $1`);
 
 /** The workload with its row locked until commit. Rejects NOT_FOUND, VERSION_MISMATCH. */
 const locked = async (sql: Sql, wanted: Reference, ifGeneration: number | undefined): Promise<Workload> => {

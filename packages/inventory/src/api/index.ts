@@ -1,0 +1,85 @@
+import type { Database, Sql } from "../database.ts";
+import type { Change } from "./change.ts";
+import * as events from "./events.ts";
+import * as hosts from "./hosts.ts";
+import { type OnceKey, type StoredAnswer, claim, complete, release } from "./idempotency.ts";
+import * as images from "./images.ts";
+import * as instanceRows from "./instance-rows.ts";
+import * as instances from "./instances.ts";
+import * as operations from "./operations.ts";
+import type { PageRequest } from "./page.ts";
+import * as tokens from "./tokens.ts";
+import * as workloadRows from "./workload-rows.ts";
+import * as workloads from "./workloads.ts";
+
+/** Everything that only reads, each one statement. */
+const reads = (sql: Sql) => ({
+  workload: (wanted: workloadRows.Reference) => workloadRows.getWorkload(sql, wanted),
+  workloads: (filter: workloadRows.WorkloadFilter, page: PageRequest) => workloadRows.listWorkloads(sql, filter, page),
+  instance: (wanted: workloadRows.Reference) => instanceRows.getInstance(sql, wanted),
+  instances: (filter: instanceRows.InstanceFilter, page: PageRequest) => instanceRows.listInstances(sql, filter, page),
+  host: (wanted: string) => hosts.getHost(sql, wanted),
+  hosts: (page: PageRequest) => hosts.listHosts(sql, page),
+  agentPublicKey: (hostId: string, isolation: string) => hosts.agentPublicKey(sql, hostId, isolation),
+  largestCapacity: (isolation: "container" | "vm") => hosts.largestCapacity(sql, isolation),
+  findImage: (project: string | null, reference: string) => images.findImage(sql, project, reference),
+  image: (project: string | null, reference: string) => images.getImage(sql, project, reference),
+  images: (project: string | null, page: PageRequest) => images.listImages(sql, project, page),
+  allImageDigests: () => images.allImageDigests(sql),
+  operation: (id: string, project: string | null) => operations.getOperation(sql, id, project),
+  token: (hash: Uint8Array) => tokens.findToken(sql, hash),
+  tokens: (page: PageRequest) => tokens.listTokens(sql, page),
+  eventsAfter: (cursor: number, limit: number) => events.eventsAfter(sql, cursor, limit),
+  matchingEvents: (range: { after: number; upTo: number; limit: number }, filter: events.EventFilter) =>
+    events.matchingEvents(sql, range, filter),
+  newestEvent: () => events.newestEvent(sql),
+  assertCursor: (cursor: number) => events.assertCursor(sql, cursor),
+});
+
+/** Everything that writes; each takes part in the transaction that `write` opened. */
+const writes = (sql: Sql) => ({
+  createWorkload: (change: Change, wanted: workloads.NewWorkload) => workloads.createWorkload(sql, change, wanted),
+  patchWorkload: (change: Change, update: workloads.WorkloadUpdate) => workloads.patchWorkload(sql, change, update),
+  deleteWorkload: (change: Change, deletion: workloads.WorkloadDeletion) =>
+    workloads.deleteWorkload(sql, change, deletion),
+  orderInstance: (change: Change, order: instances.InstanceOrder) => instances.orderInstance(sql, change, order),
+  recordKill: (change: Change, killed: { instanceId: string; signal: number }) =>
+    instances.recordKill(sql, change, killed),
+  patchHost: (change: Pick<Change, "tokenId">, update: hosts.HostUpdate) => hosts.patchHost(sql, change, update),
+  recordImage: (change: Change, image: images.NewImage) => images.recordImage(sql, change, image),
+  deleteImage: (change: Change, reference: string) => images.deleteImage(sql, change, reference),
+  upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),
+  createToken: (token: tokens.NewToken, by: string) => tokens.createToken(sql, token, by),
+  revokeToken: (id: string, by: string) => tokens.revokeToken(sql, id, by),
+  revokeAgentTokens: (hostId: string, isolation: string) => tokens.revokeAgentTokens(sql, hostId, isolation),
+  claim: (once: OnceKey) => claim(sql, once),
+  complete: (once: OnceKey, answer: StoredAnswer) => complete(sql, once, answer),
+  release: (once: OnceKey) => release(sql, once),
+});
+
+export type ApiReads = ReturnType<typeof reads>;
+export type ApiWrites = ReturnType<typeof writes>;
+
+/** The inventory as the HTTP API uses it. */
+export interface ApiInventory {
+  readonly read: ApiReads;
+  /** One transaction; repeated when it lost a deadlock, so `work` must do nothing but call what it is given. */
+  write<T>(work: (tx: ApiWrites) => Promise<T>): Promise<T>;
+}
+
+export const openApiInventory = (database: Database): ApiInventory => ({
+  read: reads(database),
+  write: (work) => database.transaction((sql) => work(writes(sql))),
+});
+
+export type { Change } from "./change.ts";
+export { type EventFilter, matches as eventMatches } from "./events.ts";
+export type { HostUpdate } from "./hosts.ts";
+export type { OnceKey, StoredAnswer } from "./idempotency.ts";
+export { type NewImage, withTag } from "./images.ts";
+export type { InstanceFilter } from "./instance-rows.ts";
+export type { InstanceAction } from "./instances.ts";
+export { isUuid, type Page, type PageRequest } from "./page.ts";
+export { instanceName } from "./replicas.ts";
+export type { Identity, NewToken } from "./tokens.ts";
+export type { Reference } from "./workload-rows.ts";
