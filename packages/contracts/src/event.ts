@@ -30,7 +30,18 @@ export const InstanceReport = Type.Object(
 export type InstanceReport = Static<typeof InstanceReport>;
 
 export const ReportBatch = Type.Object(
-  { hostId: HostId, isolation: Isolation, reports: Type.Array(InstanceReport, { minItems: 1, maxItems: 500 }) },
+  {
+    hostId: HostId,
+    isolation: Isolation,
+    reports: Type.Array(InstanceReport, { minItems: 1, maxItems: 500 }),
+    oldestSeq: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description:
+          "lowest number still in the journal; the scheduler folds without gaps, and this says that what came before will not come again",
+      }),
+    ),
+  },
   closed,
 );
 export type ReportBatch = Static<typeof ReportBatch>;
