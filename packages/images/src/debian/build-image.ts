@@ -43,7 +43,7 @@ const buildLayer = async (
   place: { work: string; at: number; users: BuildImageInput["users"]; options: BuildImageOptions },
 ): Promise<BuiltLayer> => {
   const root = join(place.work, `root${place.at}`);
-  await mkdir(root, { mode: 0o755 });
+  await mkdir(root);
   if (place.at === 0) await putBase(root, place.users);
   if (layer.packages !== undefined && layer.packages.length > 0) {
     const debs = join(place.work, `debs${place.at}`);

@@ -52,9 +52,17 @@ const settle = async (
   await utimes(path, 0, 0);
 };
 
+/** Missing directories get 0755 whatever the umask is. */
+const makeDirectory = async (path: string): Promise<void> => {
+  if (await exists(path)) return;
+  await makeDirectory(dirname(path));
+  await mkdir(path);
+  await chmod(path, 0o755);
+};
+
 const putFile = async (root: string, path: string, file: BuildFile): Promise<void> => {
   const target = inside(root, path);
-  await mkdir(dirname(target), { recursive: true });
+  await makeDirectory(dirname(target));
   await rm(target, { force: true });
   if ("content" in file) await writeFile(target, file.content);
   else await copyFile(file.hostPath, target);
@@ -64,7 +72,7 @@ const putFile = async (root: string, path: string, file: BuildFile): Promise<voi
 /** The skeleton of a Debian root without any package, and the accounts of the image. */
 export const putBase = async (root: string, users: BuildImageInput["users"]): Promise<void> => {
   for (const [path, mode] of baseDirectories) {
-    await mkdir(join(root, path), { recursive: true });
+    await makeDirectory(join(root, path));
     await chmod(join(root, path), mode);
   }
   for (const name of mergedLinks) await symlink(`usr/${name}`, join(root, name));
@@ -120,13 +128,13 @@ const linkLibraries = async (root: string): Promise<void> => {
 export const putLayer = async (root: string, layer: BuildLayer): Promise<void> => {
   for (const [path, directory] of Object.entries(layer.directories ?? {})) {
     const target = inside(root, path);
-    await mkdir(target, { recursive: true });
+    await makeDirectory(target);
     await settle(target, { mode: directory.mode ?? 0o755, uid: directory.uid, gid: directory.gid });
   }
   for (const [path, file] of Object.entries(layer.files ?? {})) await putFile(root, path, file);
   for (const [path, target] of Object.entries(layer.links ?? {})) {
     const link = inside(root, path);
-    await mkdir(dirname(link), { recursive: true });
+    await makeDirectory(dirname(link));
     await rm(link, { force: true });
     await symlink(target, link);
   }

@@ -1,0 +1,5 @@
+export { builtConflictImages, type ConflictImage, conflictImages, type ConflictImages } from "./conflict.ts";
+export { corruptArchive, corruptArchives, type CorruptKind, type CorruptOptions } from "./corrupt-archive.ts";
+export { type MountedDirectory, symlinkedDirectoryImage, unrunnableImage } from "./hostile-roots.ts";
+export { layoutBytes, type LayoutBytes, type LayoutParts } from "./layout-bytes.ts";
+export { buildImage, busyboxImage, nginxImage, redisImage } from "./ready-made.ts";
