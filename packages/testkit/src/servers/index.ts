@@ -1,4 +1,5 @@
 export { TestDirectory } from "./directory.ts";
 export { startNats, TestNats } from "./nats.ts";
+export type { NatsTestOptions, TestCredential } from "./nats.ts";
 export { startPostgres, TestPostgres } from "./postgres.ts";
-export type { Migrate } from "./postgres.ts";
+export type { Migrate, PostgresTestOptions } from "./postgres.ts";

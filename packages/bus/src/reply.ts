@@ -1,0 +1,23 @@
+import { errors, fleetError, isFleetError, type ErrorCode, type FleetError } from "@bulkhead/contracts";
+import { Type } from "typebox";
+import { decode } from "./codec.ts";
+
+/** Header that marks a reply as a failure; its body is then an ErrorReply. */
+export const errorHeader = "Bulkhead-Error";
+
+const ErrorReply = Type.Object({ code: Type.String(), detail: Type.String() }, { additionalProperties: false });
+
+/** A failure as it travels: an error of ours keeps code and detail, any other says nothing of its text. */
+export const encodeFailure = (error: unknown): { code: ErrorCode; text: string } => {
+  const code = isFleetError(error) ? error.code : "INTERNAL";
+  const detail = isFleetError(error) ? error.message : "The handler failed; the other side's log says why.";
+  return { code, text: JSON.stringify({ code, detail }) };
+};
+
+/** A failure that came. A code of a newer version that we do not know becomes INTERNAL. */
+export const decodeFailure = (text: string): FleetError => {
+  const { code, detail } = decode(ErrorReply, text) as { code: string; detail: string };
+  return Object.hasOwn(errors, code)
+    ? fleetError(code as ErrorCode, detail)
+    : fleetError("INTERNAL", `${code}: ${detail}`);
+};
