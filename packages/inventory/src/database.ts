@@ -124,10 +124,15 @@ export class Database implements Sql, AsyncDisposable {
    * or a serialization race: `work` must do nothing but statements. Rejects what `work` rejects, rolled back. When the
    * connection is lost at COMMIT the outcome is unknown: DATABASE_UNAVAILABLE.
    */
-  async transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return this.repeat(() => this.#mapped(() => this.#once(work)));
+  }
+
+  /** Runs `call` again, as `transaction` does, when it lost a deadlock or a serialization race. */
+  async repeat<T>(call: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#mapped(() => this.#once(work));
+        return await call();
       } catch (error) {
         if (attempt === attempts || !isRetryable(error)) throw error;
         // Jitter, so that two losers do not meet again.

@@ -1,4 +1,38 @@
+export { eventMatches, instanceName, isUuid, openApiInventory, withTag } from "./api/index.ts";
+export type {
+  ApiInventory,
+  ApiReads,
+  ApiWrites,
+  Change,
+  EventFilter,
+  HostUpdate,
+  Identity,
+  InstanceAction,
+  InstanceFilter,
+  NewImage,
+  NewToken,
+  OnceKey,
+  Page,
+  PageRequest,
+  Reference,
+  StoredAnswer,
+} from "./api/index.ts";
+export type { Adoption, UnknownRun } from "./control/adopt.ts";
+export type { ClusterIdentity, EraRequest } from "./control/cluster.ts";
+export type { Committed, DocumentVersion } from "./control/commit-plan.ts";
+export type { AgentName, DocumentHead, Fetched } from "./control/documents.ts";
+export type { Acknowledgement, FoldOptions, FoldResult } from "./control/fold.ts";
+export type { AgentNews, KnownAgent } from "./control/hosts.ts";
+export { controlStore } from "./control/index.ts";
+export type { ControlStore } from "./control/index.ts";
+export { NotLeading } from "./control/leadership.ts";
+export type { OutboxRow } from "./control/outbox.ts";
+export type { PendingInstance, Refusal } from "./control/pending.ts";
+export { defaultRetention } from "./control/retention.ts";
+export type { Retention } from "./control/retention.ts";
 export { Database, statement } from "./database.ts";
 export type { DatabaseLog, DatabaseOptions, Prisma, Sql, Statement } from "./database.ts";
 export { databaseFailure, isRetryable, isUniqueViolation, sqlState } from "./failure.ts";
+export { openInventory } from "./inventory.ts";
+export type { Inventory } from "./inventory.ts";
 export { migrate } from "./migrate.ts";

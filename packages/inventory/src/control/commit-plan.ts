@@ -1,0 +1,150 @@
+import type { Assignment, DesiredState } from "@bulkhead/contracts";
+import type { Placement, Plan } from "@bulkhead/placement";
+import { statement, type Database } from "../database.ts";
+import { fence, NotLeading } from "./leadership.ts";
+import type { PendingInstance } from "./pending.ts";
+
+/** Version of an agent's desired-state document. */
+export interface DocumentVersion {
+  readonly hostId: string;
+  readonly isolation: string;
+  readonly version: number;
+}
+
+export interface Commit {
+  readonly term: number;
+  readonly era: number;
+  readonly plan: Plan;
+  /** the instances the plan places, as they were read */
+  readonly pending: ReadonlyMap<string, PendingInstance>;
+}
+
+export interface Committed {
+  /** instances that have an assignment now; the others changed, or their host did, and wait for the next plan */
+  readonly placed: ReadonlySet<string>;
+  /** hosts that received something, with their new versions */
+  readonly hosts: readonly { readonly id: string; readonly version: number }[];
+  /** documents that changed: their agents are to be told */
+  readonly documents: readonly DocumentVersion[];
+}
+
+interface CommitRow {
+  readonly leading: boolean;
+  readonly placed: string[];
+  readonly hosts: { id: string; version: number }[];
+  readonly documents: DocumentVersion[];
+}
+
+// One statement is one transaction and one round trip. Rows are locked in one order everywhere: instance, host,
+// host_agent, assignment.
+const commitStatement = statement<CommitRow>(
+  "control_commit_plan",
+  `WITH fence AS MATERIALIZED (${fence}),
+   wanted AS MATERIALIZED (
+     SELECT * FROM unnest($3::uuid[], $4::int[], $5::uuid[], $6::int[], $7::jsonb[], $8::int[], $9::int8[], $10::text[])
+       AS w(instance_id, version, host_id, n, document, cpu_millis, memory_bytes, cpu_ids)
+   ), picked AS MATERIALIZED (
+     SELECT i.id, w.host_id FROM instance i JOIN wanted w ON w.instance_id = i.id
+     WHERE i.version = w.version AND i.state = 'pending' AND NOT i.removing AND EXISTS (SELECT FROM fence)
+     ORDER BY i.id FOR UPDATE OF i
+   ), hosts AS (
+     UPDATE host h SET version = h.version + 1
+     FROM unnest($11::uuid[], $12::int[]) AS v(id, version)
+     WHERE h.id = v.id AND h.version = v.version AND h.id IN (SELECT host_id FROM picked)
+     RETURNING h.id, h.version
+   ), placed AS (
+     UPDATE instance i
+     SET state = 'assigned', host_id = w.host_id, era = $2, epoch_n = w.n, attempt = 0, restarts = 0,
+         seen_generation = 0, reason = NULL, detail = NULL, exit = NULL, rejections = '[]', started_at = NULL,
+         contract_held = NULL, version = i.version + 1
+     FROM picked p JOIN hosts h ON h.id = p.host_id JOIN wanted w ON w.instance_id = p.id
+     WHERE i.id = p.id
+     RETURNING i.id, i.host_id, i.isolation, i.project, i.workload_id, i.name, i.traceparent
+   ), agents AS (
+     UPDATE host_agent a SET doc_version = a.doc_version + 1
+     FROM (SELECT DISTINCT host_id, isolation FROM placed) t
+     WHERE a.host_id = t.host_id AND a.isolation = t.isolation
+     RETURNING a.host_id, a.isolation, a.doc_version
+   ), written AS (
+     INSERT INTO assignment
+       (instance_id, era, n, host_id, isolation, document, doc_version, cpu_millis, memory_bytes, cpu_ids)
+     SELECT p.id, $2, w.n, p.host_id, p.isolation, w.document, a.doc_version, w.cpu_millis, w.memory_bytes, w.cpu_ids::int[]
+     FROM placed p JOIN wanted w ON w.instance_id = p.id
+       JOIN agents a ON a.host_id = p.host_id AND a.isolation = p.isolation
+   ), relayed AS (
+     INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
+   ), told AS (
+     INSERT INTO event_inbox (type, project, workload_id, instance_id, host_id, data, trace_id)
+     SELECT 'instance.placed', p.project, p.workload_id, p.id, p.host_id,
+       jsonb_build_object('name', p.name, 'epoch', jsonb_build_object('era', $2::int, 'n', w.n)),
+       split_part(p.traceparent, '-', 2)
+     FROM placed p JOIN wanted w ON w.instance_id = p.id
+   )
+   SELECT EXISTS (SELECT FROM fence) AS leading,
+     coalesce((SELECT array_agg(id::text) FROM placed), '{}') AS placed,
+     coalesce((SELECT jsonb_agg(jsonb_build_object('id', id, 'version', version)) FROM hosts), '[]') AS hosts,
+     coalesce((SELECT jsonb_agg(jsonb_build_object('hostId', host_id, 'isolation', isolation, 'version', doc_version))
+       FROM agents), '[]') AS documents`,
+);
+
+/** Number of the next assignment: it starts again with each era, because eras are compared first. */
+const nextNumber = (instance: PendingInstance, era: number): number =>
+  instance.era === era ? (instance.epochN ?? 0) + 1 : 1;
+
+/** What an assignment's document takes from its instance. */
+export type AssignedInstance = Omit<PendingInstance, "desired" | "rejections" | "era" | "epochN" | "version"> & {
+  readonly desired: DesiredState;
+};
+
+/** The assignment as its agent receives it. */
+export const assignmentOf = (
+  instance: AssignedInstance,
+  epoch: { readonly era: number; readonly n: number },
+  cpuIds: readonly number[],
+): Assignment =>
+  ({
+    instanceId: instance.id,
+    workloadId: instance.workloadId,
+    project: instance.project,
+    name: instance.name,
+    isolation: instance.isolation,
+    generation: instance.generation,
+    epoch,
+    desired: instance.desired,
+    restartRequest: instance.restartRequest,
+    imageDigest: instance.imageDigest,
+    spec: instance.spec,
+    cpuIds: [...cpuIds],
+    ...(instance.traceparent === null ? {} : { traceparent: instance.traceparent }),
+  }) as Assignment;
+
+/**
+ * Writes a plan: assignments, documents' versions, outbox and events, in one transaction. Only what still holds is
+ * written: the term is in force, a host has the version the plan read, an instance is as it was read. Rejects NotLeading.
+ */
+export const commitPlan = async (database: Database, { term, era, plan, pending }: Commit): Promise<Committed> => {
+  const rows = plan.placements.map((placement: Placement) => {
+    const instance = pending.get(placement.instanceId);
+    if (instance === undefined) throw new RangeError(`the plan places ${placement.instanceId}, which was not read`);
+    const n = nextNumber(instance, era);
+    return { placement, instance, n, document: assignmentOf(instance, { era, n }, placement.cpuIds) };
+  });
+  const [row] = await database.repeat(() =>
+    database.rows(commitStatement, [
+      term,
+      era,
+      rows.map(({ instance }) => instance.id),
+      rows.map(({ instance }) => instance.version),
+      rows.map(({ placement }) => placement.hostId),
+      rows.map(({ n }) => n),
+      rows.map(({ document }) => JSON.stringify(document)),
+      rows.map(({ placement }) => placement.cpuMillis),
+      rows.map(({ placement }) => placement.memoryBytes),
+      rows.map(({ placement }) => `{${placement.cpuIds.join(",")}}`),
+      [...plan.readVersions.keys()],
+      [...plan.readVersions.values()],
+    ]),
+  );
+  if (row === undefined || !row.leading) throw new NotLeading(term);
+  return { placed: new Set(row.placed), hosts: row.hosts, documents: row.documents };
+};

@@ -1,0 +1,73 @@
+import type { DocumentPosition, JoinHost, ReportBatch } from "@bulkhead/contracts";
+import type { Database } from "../database.ts";
+import { adoptRuns, type UnknownRun } from "./adopt.ts";
+import { liftVersion, readCluster, startEra, type AgentVersion, type EraRequest } from "./cluster.ts";
+import { commitPlan, type Commit, type DocumentVersion } from "./commit-plan.ts";
+import { fetchDocument, readHeads, type AgentName } from "./documents.ts";
+import { moveEvents } from "./events.ts";
+import { readHosts, readHostVersions } from "./fleet.ts";
+import { foldReports, type FoldOptions } from "./fold.ts";
+import { joinHost, readAgents, recordAgents, type AgentNews } from "./hosts.ts";
+import {
+  acquireLeadership,
+  assertLeading,
+  leaseHolder,
+  releaseLeadership,
+  renewLeadership,
+  type LeaseRequest,
+} from "./leadership.ts";
+import { settleOperations } from "./operations.ts";
+import { clearOutbox, clearOutboxUpTo, readOutbox, type OutboxRow } from "./outbox.ts";
+import { readPending, recordRejections, type Refusal } from "./pending.ts";
+import { replaceLost, type LostAgent } from "./replace.ts";
+import { removeOld, type Retention } from "./retention.ts";
+
+/**
+ * What the scheduler's control loop does with the database, each call one transaction. Calls with a `term` reject
+ * NotLeading, with nothing written, when that term is over; all reject DATABASE_UNAVAILABLE.
+ */
+export const controlStore = (database: Database) => {
+  const leading = <T>(work: Parameters<typeof database.transaction<T>>[0]): Promise<T> => database.transaction(work);
+  return {
+    cluster: () => readCluster(database),
+    startEra: (request: EraRequest) => leading((sql) => startEra(sql, request)),
+    liftVersion: (term: number, reached: AgentVersion) => leading((sql) => liftVersion(sql, term, reached)),
+
+    acquireLeadership: (request: LeaseRequest) => acquireLeadership(database, request),
+    renewLeadership: (lease: Parameters<typeof renewLeadership>[1]) => renewLeadership(database, lease),
+    releaseLeadership: (lease: Parameters<typeof releaseLeadership>[1]) => releaseLeadership(database, lease),
+    leaseHolder: () => leaseHolder(database),
+
+    readHosts: (ids?: readonly string[]) => readHosts(database, ids),
+    readHostVersions: () => readHostVersions(database),
+    readPending: (limit: number, except?: readonly string[]) => readPending(database, limit, except),
+    commitPlan: (commit: Commit) => commitPlan(database, commit),
+    recordRejections: (term: number, refusals: readonly Refusal[]) =>
+      leading((sql) => recordRejections(sql, term, refusals)),
+
+    fetchDocument: (agent: AgentName, have: DocumentPosition | null) => fetchDocument(database, agent, have),
+    readHeads: (agents: readonly AgentName[]) => readHeads(database, agents),
+    readOutbox: (limit: number) => readOutbox(database, limit),
+    clearOutbox: (rows: readonly OutboxRow[]) => clearOutbox(database, rows),
+    clearOutboxUpTo: (documents: readonly DocumentVersion[]) => clearOutboxUpTo(database, documents),
+
+    foldReports: (batches: readonly ReportBatch[], options: FoldOptions) => foldReports(database, batches, options),
+    publishEvents: (term: number) =>
+      leading(async (sql) => {
+        await assertLeading(sql, term);
+        return moveEvents(sql);
+      }),
+    settleOperations: (term: number, targets?: readonly string[]) =>
+      leading((sql) => settleOperations(sql, { term, ...(targets === undefined ? {} : { targets }) })),
+
+    joinHost: (join: JoinHost) => joinHost(database, join),
+    readAgents: (hostId?: string) => readAgents(database, hostId),
+    recordAgents: (term: number, news: readonly AgentNews[]) => leading((sql) => recordAgents(sql, term, news)),
+    replaceLost: (term: number, agent: LostAgent) => leading((sql) => replaceLost(sql, term, agent)),
+    adoptRuns: (term: number, agent: AgentName, runs: readonly UnknownRun[]) =>
+      leading((sql) => adoptRuns(sql, { term, agent, runs })),
+    removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),
+  };
+};
+
+export type ControlStore = ReturnType<typeof controlStore>;

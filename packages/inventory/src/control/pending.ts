@@ -1,0 +1,69 @@
+import type { Isolation, WorkloadSpec } from "@bulkhead/contracts";
+import type { Rejection } from "@bulkhead/placement";
+import { statement, type Sql } from "../database.ts";
+import { assertLeading } from "./leadership.ts";
+
+/** An instance that waits for a host. */
+export interface PendingInstance {
+  readonly id: string;
+  readonly project: string;
+  readonly workloadId: string;
+  readonly name: string;
+  readonly isolation: Isolation;
+  readonly generation: number;
+  readonly spec: WorkloadSpec;
+  readonly imageDigest: string;
+  readonly desired: "running" | "paused";
+  readonly restartRequest: number;
+  readonly era: number | null;
+  readonly epochN: number | null;
+  readonly traceparent: string | null;
+  readonly version: number;
+  /** as they were last told */
+  readonly rejections: readonly Rejection[];
+}
+
+const selectPending = statement<PendingInstance>(
+  "control_pending",
+  `SELECT id, project, workload_id AS "workloadId", name, isolation, generation, spec, image_digest AS "imageDigest",
+     desired, restart_request AS "restartRequest", era, epoch_n AS "epochN", traceparent, version, rejections
+   FROM instance
+   WHERE state = 'pending' AND NOT removing AND desired <> 'stopped' AND NOT id = ANY($1::uuid[])
+   ORDER BY id LIMIT $2`,
+);
+
+/** The oldest instances that wait for a host, without those that are known to fit nowhere at present. */
+export const readPending = (sql: Sql, limit: number, except: readonly string[] = []): Promise<PendingInstance[]> =>
+  sql.rows(selectPending, [except, limit]);
+
+const writeRejections = statement(
+  "control_rejections",
+  `WITH refused AS (
+     UPDATE instance i SET rejections = r.rejections, reason = 'NoCapacity', detail = r.detail, version = i.version + 1
+     FROM unnest($1::uuid[], $2::jsonb[], $3::text[]) AS r(id, rejections, detail)
+     WHERE i.id = r.id AND i.state = 'pending' AND i.rejections IS DISTINCT FROM r.rejections
+     RETURNING i.id, i.project, i.workload_id, i.name, i.rejections, i.traceparent
+   )
+   INSERT INTO event_inbox (type, project, workload_id, instance_id, data, trace_id)
+   SELECT 'instance.unplaceable', project, workload_id, id,
+     jsonb_build_object('name', name, 'rejections', rejections), split_part(traceparent, '-', 2)
+   FROM refused`,
+);
+
+export interface Refusal {
+  readonly instanceId: string;
+  readonly rejections: readonly Rejection[];
+}
+
+/** Says on each instance, and once as an event, why no host can take it. The same reasons again write nothing. */
+export const recordRejections = async (sql: Sql, term: number, refusals: readonly Refusal[]): Promise<number> => {
+  const [, changed] = await Promise.all([
+    assertLeading(sql, term),
+    sql.count(writeRejections, [
+      refusals.map((refusal) => refusal.instanceId),
+      refusals.map((refusal) => JSON.stringify(refusal.rejections)),
+      refusals.map((refusal) => (refusal.rejections.length === 0 ? "the fleet has no host" : "no host can take it")),
+    ]),
+  ]);
+  return changed;
+};
