@@ -36,7 +36,9 @@ const mark = async (store: Store, inUse: ReadonlySet<Digest>, beforeMs: number):
       return undefined;
     });
     if (record === undefined) {
-      if (used) throw fleetError("RUNTIME_FAILED", `the image ${digest} is in use and damaged; nothing was removed`);
+      // Running work that was interrupted by an earlier collection writes it again (ImageRecords.keep).
+      if (used && !store.isPinned(digest))
+        throw fleetError("RUNTIME_FAILED", `the image ${digest} is in use and damaged; nothing was removed`);
       continue;
     }
     marks.configs.add(record.manifest.config.digest);

@@ -2,7 +2,7 @@ import { mkdir, readFile, readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { type Digest, fleetError } from "@bulkhead/contracts";
-import type { Staging } from "../blobs/staging.ts";
+import type { StagedBlob, Staging } from "../blobs/staging.ts";
 import { digestOf, digestOfHex, hexOf } from "../digest.ts";
 import type { ImageLimits } from "../limits.ts";
 import { type ParsedConfig, parseConfig, requireLinuxAmd64 } from "../oci/image-config.ts";
@@ -57,18 +57,29 @@ export class ImageRecords {
     }
   }
 
-  /** What is on disk, else what `fetch` answers; the content is checked before it is used or kept. */
-  async #obtain(kind: Kind, digest: Digest, fetch: () => Promise<AsyncIterable<Uint8Array>>): Promise<Buffer> {
-    const known = await this.#read(kind, digest);
-    if (known !== undefined) return known;
-    const what = `${kind === "manifests" ? "manifest" : "configuration"} ${digest}`;
-    await using staged = await this.#staging.write(await fetch(), { maxBytes: this.#limits.maxDocumentBytes, what });
-    if (staged.digest !== digest) {
-      throw fleetError("IMAGE_DIGEST_MISMATCH", `${what} arrived with the digest ${staged.digest}`);
-    }
-    const bytes = await readFile(staged.path);
+  /** Checks what `fetch` answers before anyone sees it. */
+  async #fetched(digest: Digest, what: string, source: AsyncIterable<Uint8Array>): Promise<StagedBlob> {
+    const staged = await this.#staging.write(source, { maxBytes: this.#limits.maxDocumentBytes, what });
+    if (staged.digest === digest) return staged;
+    await staged[Symbol.asyncDispose]();
+    throw fleetError("IMAGE_DIGEST_MISMATCH", `${what} arrived with the digest ${staged.digest}`);
+  }
+
+  async #save(kind: Kind, digest: Digest, bytes: Buffer): Promise<void> {
+    await using staged = await this.#fetched(digest, digest, Readable.from([bytes]));
     await staged.moveTo(this.#path(kind, digest));
-    return bytes;
+  }
+
+  /** What is on disk, else what `fetch` answers, not yet saved. */
+  async #bytes(
+    kind: Kind,
+    digest: Digest,
+    from: { what: string; fetch: () => Promise<AsyncIterable<Uint8Array>> },
+  ): Promise<{ bytes: Buffer; fresh: boolean }> {
+    const known = await this.#read(kind, digest);
+    if (known !== undefined) return { bytes: known, fresh: false };
+    await using staged = await this.#fetched(digest, from.what, await from.fetch());
+    return { bytes: await readFile(staged.path), fresh: true };
   }
 
   /** Rejects IMAGE_INVALID, IMAGE_DIGEST_MISMATCH, IMAGE_TOO_LARGE and what `fetch` rejects. */
@@ -76,12 +87,16 @@ export class ImageRecords {
     manifestDigest: Digest,
     fetch: (digest: Digest, kind: "manifest" | "blob") => Promise<AsyncIterable<Uint8Array>>,
   ): Promise<ImageRecord> {
-    const manifestBytes = await this.#obtain("manifests", manifestDigest, () => fetch(manifestDigest, "manifest"));
-    const manifest = parseManifest(manifestBytes, `manifest ${manifestDigest}`, this.#limits.maxLayers);
+    const which = `manifest ${manifestDigest}`;
+    const own = await this.#bytes("manifests", manifestDigest, {
+      what: which,
+      fetch: () => fetch(manifestDigest, "manifest"),
+    });
+    const manifest = parseManifest(own.bytes, which, this.#limits.maxLayers);
     const { digest } = manifest.config;
     const what = `configuration ${digest}`;
-    const config = await this.#obtain("configs", digest, () => fetch(digest, "blob"));
-    const parsed = parseConfig(config, what);
+    const config = await this.#bytes("configs", digest, { what, fetch: () => fetch(digest, "blob") });
+    const parsed = parseConfig(config.bytes, what);
     requireLinuxAmd64(parsed.config, what);
     if (parsed.diffIds.length !== manifest.layers.length) {
       throw fleetError(
@@ -89,7 +104,10 @@ export class ImageRecords {
         `${what} names ${parsed.diffIds.length} layers; the manifest has ${manifest.layers.length}`,
       );
     }
-    return { manifestDigest, documents: { manifest: manifestBytes, config }, manifest, parsed };
+    // The manifest last: who finds it finds its configuration.
+    if (config.fresh) await this.#save("configs", digest, config.bytes);
+    if (own.fresh) await this.#save("manifests", manifestDigest, own.bytes);
+    return { manifestDigest, documents: { manifest: own.bytes, config: config.bytes }, manifest, parsed };
   }
 
   /**
@@ -107,7 +125,7 @@ export class ImageRecords {
       await utimes(this.#path(kind, digest), now, now);
     } catch (cause) {
       if (!isMissing(cause)) throw cause;
-      await this.#obtain(kind, digest, async () => Readable.from([bytes]));
+      await this.#save(kind, digest, bytes);
     }
   }
 

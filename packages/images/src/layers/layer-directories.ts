@@ -117,9 +117,11 @@ export class LayerDirectories {
 
   /**
    * Takes a layer away unless another process used it since `usedBeforeMs`; answers the directory to `discard`. The use
-   * is looked at again after the rename: who marked it in between gets it back.
+   * is looked at again after the rename: who marked it in between gets it back at once.
    */
   async withdraw(diffId: Digest, usedBeforeMs: number): Promise<string | undefined> {
+    const marker = await stat(join(this.#path(diffId), "layer.json")).catch(() => undefined);
+    if (marker !== undefined && marker.mtimeMs >= usedBeforeMs) return undefined;
     const work = join(this.#work, unfinishedName());
     try {
       await rename(this.#path(diffId), work);
