@@ -150,9 +150,7 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], options: Fold
     sql.rows(statements.selectPositions, [agents.map((agent) => agent.hostId), agents.map((agent) => agent.isolation)]),
   ]);
   const queues = queuesOf(batches, positions, options.skipGaps ?? new Set());
-  const known = new Map(
-    locked.map((row) => [row.id, { ...row, startedAt: row.startedAt?.toISOString() ?? null }]),
-  );
+  const known = new Map(locked.map((row) => [row.id, { ...row, startedAt: row.startedAt?.toISOString() ?? null }]));
   const changes = fold(queues, known);
   const changed = [...changes.changed].flatMap((id) => changes.rows.get(id) ?? []);
   const writes = [

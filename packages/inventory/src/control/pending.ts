@@ -41,7 +41,8 @@ const writeRejections = statement(
   `WITH refused AS (
      UPDATE instance i SET rejections = r.rejections, reason = 'NoCapacity', detail = r.detail, version = i.version + 1
      FROM unnest($1::uuid[], $2::jsonb[], $3::text[]) AS r(id, rejections, detail)
-     WHERE i.id = r.id AND i.state = 'pending' AND i.rejections IS DISTINCT FROM r.rejections
+     WHERE i.id = r.id AND i.state = 'pending' 
+       AND (i.rejections IS DISTINCT FROM r.rejections OR i.reason IS DISTINCT FROM 'NoCapacity')
      RETURNING i.id, i.project, i.workload_id, i.name, i.rejections, i.traceparent
    )
    INSERT INTO event_inbox (type, project, workload_id, instance_id, data, trace_id)
