@@ -118,7 +118,8 @@ export const openCgroupParents = async (hash: string, layout: CgroupLayout = rea
 
 /** Removes the parents again; refuses (EBUSY) while an instance is below. */
 export const removeCgroupParents = async (parents: CgroupParents): Promise<void> => {
-  for (const path of new Set(Object.values(parents.paths))) {
+  const paths = new Set(Object.values(parents.paths));
+  for (const path of [...[...paths].map((parent) => join(parent, "shared")), ...paths]) {
     await rmdir(path).catch((error: unknown) => {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
     });

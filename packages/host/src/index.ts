@@ -34,3 +34,4 @@ export { hostHash, hostPaths, type HostPaths } from "./paths.ts";
 export { identityLives, ownIdentity, startTicksOf, stateOf, type ProcessIdentity } from "./process.ts";
 export { openRunDirectory, openStateDirectory } from "./run-directory.ts";
 export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, type UidRange } from "./uid-ranges.ts";
+export { applySharedCpus, cgroupOfRun, sharedCpusetGroup, type CpusetMember } from "./cpuset-group.ts";

@@ -79,6 +79,11 @@ export class UidRanges {
     return this.#taken.size;
   }
 
+  /** Instances that have a range. */
+  holders(): InstanceId[] {
+    return [...this.#taken.keys()];
+  }
+
   #clashes(index: number): boolean {
     const first = firstIdOf(index);
     return this.#foreign.some((range) => range.firstId < first + idsPerRange && first < range.firstId + range.ids);

@@ -1,0 +1,104 @@
+import { existsSync, readFileSync } from "node:fs";
+import { readdir, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { readBootId, type HostPaths } from "@bulkhead/host";
+import { isAlive, killAll, readExit, readStatus, removeCgroup } from "@bulkhead/native-namespaces";
+import type { RunKey } from "@bulkhead/node";
+import { endedFrom, endedWithoutRecord } from "./ended.ts";
+import { runPaths, type RunPaths } from "./instance-paths.ts";
+import { stopMarker, type RunState } from "./run.ts";
+import type { FoundRecord, RunRecord } from "./run-record.ts";
+
+/** True when an instance's cgroup is frozen, by v1's freezer or by cgroup2. */
+export const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
+  const says = (controller: string, file: string, word: string): boolean => {
+    const directory = cgroup[controller];
+    if (directory === undefined) return false;
+    try {
+      return readFileSync(join(directory, file), "utf8").trim() === word;
+    } catch {
+      return false;
+    }
+  };
+  return says("freezer", "freezer.state", "FROZEN") || says("unified", "cgroup.freeze", "1");
+};
+
+/** Ends what a start left that was cut off before its entrypoint ran, and every trace of it. */
+const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string>>): Promise<void> => {
+  try {
+    killAll({ paths: cgroup });
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+  }
+  await removeCgroup({ paths: cgroup });
+  await rm(paths.runDir, { recursive: true, force: true });
+  await rm(paths.record, { force: true });
+};
+
+const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
+  const status = readStatus(paths.runDir);
+  if (status === null) return null;
+  const { spec } = record.assignment;
+  const stopWanted = existsSync(join(paths.runDir, stopMarker));
+  const base = { record, paths, startedAtUnixMs: status.startedAtUnixMs, stopWanted };
+  const exit = readExit(paths.runDir);
+  if (exit !== null) {
+    const context = {
+      stopWanted,
+      memoryBytes: spec.resources.memoryBytes,
+      leaseMs: spec.leaseMs ?? null,
+    };
+    return { ...base, paused: false, fate: { ended: endedFrom(exit, context) } };
+  }
+  if (isAlive(status.shim)) return { ...base, paused: isFrozen(record.cgroup), fate: status };
+  killAll({ paths: record.cgroup });
+  const startedAt = new Date(status.startedAtUnixMs).toISOString();
+  return {
+    ...base,
+    paused: false,
+    fate: { ended: endedWithoutRecord("Vanished", { startedAt, seenAtUnixMs: Date.now() }) },
+  };
+};
+
+const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
+  const at = Date.now();
+  return {
+    record,
+    paths,
+    startedAtUnixMs: at,
+    paused: false,
+    stopWanted: false,
+    fate: {
+      ended: endedWithoutRecord("HostRebooted", { startedAt: new Date(at).toISOString(), seenAtUnixMs: at }),
+    },
+  };
+};
+
+/**
+ * What became of a recorded run: living, ended, ended with the machine's last boot, or never begun (null, and then
+ * every trace of it is removed). A damaged record names nothing that could be adopted, so it goes too.
+ */
+export const adopt = async (host: HostPaths, found: FoundRecord): Promise<RunState | null> => {
+  const paths = runPaths(host, found.key);
+  if (found.record === null) {
+    await rm(paths.record, { force: true });
+    return null;
+  }
+  if (found.record.bootId !== readBootId()) return rebooted(found.record, paths);
+  const state = stateOf(found.record, paths);
+  if (state === null) await undoStart(paths, found.record.cgroup);
+  return state;
+};
+
+/** Removes per-boot directories that no record names: their run was released, or never recorded. */
+export const sweepRunDirectories = async (host: HostPaths, known: readonly RunKey[]): Promise<void> => {
+  const kept = new Set(known.map((key) => runPaths(host, key).runDir));
+  for (const instance of await readdir(host.runInstances)) {
+    const directory = join(host.runInstances, instance);
+    for (const name of await readdir(directory)) {
+      const path = join(directory, name);
+      if (!kept.has(path)) await rm(path, { recursive: true, force: true });
+    }
+    await rmdir(directory).catch(() => undefined);
+  }
+};

@@ -1,0 +1,88 @@
+import {
+  applySharedCpus,
+  cpusOf,
+  formatCpuList,
+  partitionCpus,
+  sharedCpusetGroup,
+  type CgroupParents,
+  type CpuClaim,
+} from "@bulkhead/host";
+import { StartFailure } from "@bulkhead/node";
+
+/** A living or starting run, as far as CPUs are concerned. */
+export interface CpuUser extends CpuClaim {
+  /** its directory in the hierarchy with the cpuset controller; null while it has none */
+  readonly cpuset: string | null;
+}
+
+/**
+ * Keeps dedicated CPUs free of shared instances: before a dedicated one starts, all shared ones leave its CPUs; after
+ * it has ended they come back. One change at a time.
+ */
+export class CpuSharing {
+  readonly #parents: CgroupParents;
+  readonly #online: readonly number[];
+  readonly #users = new Map<string, CpuUser>();
+  #shared: readonly number[];
+  /** what the kernel was last told; null: not yet, an earlier agent may have left another partition */
+  #applied: string | null = null;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(parents: CgroupParents, online: readonly number[]) {
+    this.#parents = parents;
+    this.#online = online;
+    this.#shared = online;
+  }
+
+  /** CPUs a run may use now. */
+  cpusOf(name: string): readonly number[] {
+    const user = this.#users.get(name);
+    return user === undefined ? this.#shared : cpusOf(user, this.#shared);
+  }
+
+  /** Makes room for a run. Rejects StartFailure ResourceExhausted, with nothing changed, when there is none. */
+  async enter(user: CpuUser): Promise<void> {
+    const partition = partitionCpus(this.#online, [...this.#users.values(), user]);
+    if (!partition.possible) throw new StartFailure("ResourceExhausted", partition.detail);
+    if (user.dedicated && sharedCpusetGroup(this.#parents) === null) {
+      throw new StartFailure("ResourceExhausted", "this host has no cpuset controller, so no CPU can be dedicated");
+    }
+    this.#users.set(user.name, user);
+    this.#shared = partition.shared;
+    await this.#apply();
+  }
+
+  /** Notes a run that an earlier agent started; `settle` applies what all of them need. */
+  adopt(user: CpuUser): void {
+    this.#users.set(user.name, user);
+  }
+
+  /** Gives back what a run had. */
+  async leave(name: string): Promise<void> {
+    if (!this.#users.delete(name)) return;
+    await this.settle();
+  }
+
+  /** Brings the kernel to what the known runs need. */
+  async settle(): Promise<void> {
+    const partition = partitionCpus(this.#online, [...this.#users.values()]);
+    if (partition.possible) this.#shared = partition.shared;
+    await this.#apply();
+  }
+
+  async #apply(): Promise<void> {
+    const next = this.#work.then(() => this.#applyNow());
+    this.#work = next.catch(() => undefined);
+    await next;
+  }
+
+  async #applyNow(): Promise<void> {
+    const wanted = formatCpuList(this.#shared);
+    if (wanted === this.#applied) return;
+    const members = [...this.#users.values()].flatMap((user) =>
+      user.dedicated || user.cpuset === null ? [] : [{ path: user.cpuset, cpus: cpusOf(user, this.#shared) }],
+    );
+    await applySharedCpus(this.#parents, this.#shared, members);
+    this.#applied = wanted;
+  }
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { arch, hostname } from "node:os";
+import type { EnforceableField, HostFacts } from "@bulkhead/contracts";
+import type { CgroupLayout, CgroupParents, MountAllowList } from "@bulkhead/host";
+import { readCapacity } from "@bulkhead/host";
+import type { HostFeatures } from "@bulkhead/native-namespaces";
+import type { Enforcement } from "./resources.ts";
+
+export interface FactsInput {
+  readonly layout: CgroupLayout;
+  readonly parents: CgroupParents;
+  readonly features: HostFeatures;
+  readonly enforcement: Enforcement;
+  /** a weight file exists: only with the BFQ scheduler or the io cost controller */
+  readonly ioWeight: boolean;
+  readonly mountAllowList: MountAllowList;
+}
+
+/** cgroup controller that each field of the spec needs. */
+const controllerOf: Readonly<Record<EnforceableField, string>> = {
+  "resources.cpuMillis": "cpu",
+  "resources.cpuLimitMillis": "cpu",
+  "resources.cpuPolicy": "cpuset",
+  "resources.memoryBytes": "memory",
+  "resources.memoryReservationBytes": "memory",
+  "resources.pidsMax": "pids",
+  "resources.io.readBytesPerSec": "io",
+  "resources.io.writeBytesPerSec": "io",
+  "resources.io.readOpsPerSec": "io",
+  "resources.io.writeOpsPerSec": "io",
+  "resources.io.weight": "io",
+};
+
+const isEnforceable = (field: EnforceableField, { parents, enforcement, ioWeight }: FactsInput): boolean =>
+  parents.controllers.has(controllerOf[field]) &&
+  (!field.startsWith("resources.io.") || enforcement.disk !== null) &&
+  (field !== "resources.io.weight" || ioWeight);
+
+/** What this host is and can enforce, from the kernel's own answers. */
+export const hostFacts = (input: FactsInput): HostFacts => ({
+  hostname: hostname(),
+  kernel: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
+  architecture: arch() === "x64" ? "amd64" : arch(),
+  cgroupMode: input.parents.mode,
+  capacity: readCapacity(input.layout),
+  enforceable: (Object.keys(controllerOf) as EnforceableField[]).filter((field) => isEnforceable(field, input)),
+  mountAllowList: [...input.mountAllowList.directories],
+  problems: [...new Set([...input.features.problems, ...input.parents.problems])],
+});

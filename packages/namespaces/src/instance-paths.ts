@@ -1,0 +1,46 @@
+import { join } from "node:path";
+import type { Epoch, InstanceId } from "@bulkhead/contracts";
+import type { HostPaths } from "@bulkhead/host";
+import type { RunKey } from "@bulkhead/node";
+
+/** Where one instance lives on this host, across its runs. */
+export interface InstancePaths {
+  readonly root: string;
+  /** its writable layer; survives restarts, goes with the instance */
+  readonly scratch: string;
+  readonly logs: string;
+  readonly runs: string;
+}
+
+/** Where one run lives: its record on disk, and what dies with the boot. */
+export interface RunPaths {
+  readonly name: string;
+  readonly record: string;
+  readonly log: string;
+  readonly runDir: string;
+}
+
+/** `<era>.<n>.<attempt>`: names a run's record, log and per-boot directory. */
+export const runName = ({ epoch, attempt }: RunKey): string => `${epoch.era}.${epoch.n}.${attempt}`;
+
+/** Epoch and attempt of a run's name, or null for another file. */
+export const parseRunName = (name: string): { epoch: Epoch; attempt: number } | null => {
+  const match = /^(\d+)\.(\d+)\.(\d+)$/.exec(name);
+  return match === null ? null : { epoch: { era: Number(match[1]), n: Number(match[2]) }, attempt: Number(match[3]) };
+};
+
+export const instancePaths = (host: HostPaths, instanceId: InstanceId): InstancePaths => {
+  const root = join(host.instances, instanceId);
+  return { root, scratch: join(root, "scratch"), logs: join(root, "logs"), runs: join(root, "runs") };
+};
+
+export const runPaths = (host: HostPaths, key: RunKey): RunPaths => {
+  const { logs, runs } = instancePaths(host, key.instanceId);
+  const name = runName(key);
+  return {
+    name,
+    record: join(runs, `${name}.json`),
+    log: join(logs, `${name}.log`),
+    runDir: join(host.runInstances, key.instanceId, name),
+  };
+};

@@ -1,0 +1,105 @@
+import type { WorkloadSpec } from "@bulkhead/contracts";
+import type { UidRange } from "@bulkhead/host";
+import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
+import type { AdmittedMount } from "./admission.ts";
+import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
+import { defaultMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
+import type { ProcessPlan } from "./image-process.ts";
+import { defaultSeccomp } from "./seccomp-profile.ts";
+
+/** A file of the instance's own that is shown inside, read-only. */
+export interface ProvidedFile {
+  readonly source: string;
+  readonly destination: string;
+}
+
+export interface SpecInput {
+  readonly hostname: string;
+  readonly process: ProcessPlan;
+  readonly resources: OciResources;
+  readonly uidRange: UidRange;
+  readonly mounts: readonly AdmittedMount[];
+  readonly files: readonly ProvidedFile[];
+  readonly options: WorkloadSpec["container"];
+  /** hard limit on open files that the agent itself has; a child cannot have more */
+  readonly openFilesMax: number;
+}
+
+export interface BuiltSpec {
+  readonly spec: OciSpec;
+  /** confinement of bind mounts by index in `spec.mounts`, in the shape the plan compiler takes */
+  readonly binds: Readonly<Record<number, { beneath: string; idmap: boolean }>>;
+}
+
+/** Soft limit on open files: what select(2) can handle; programs that know better raise it to the hard one. */
+const openFilesSoft = 1024;
+/** Hard limit as Docker's; without one some programs close millions of descriptors one by one. */
+const openFilesHard = 1_048_576;
+
+const namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup", "user"] as const;
+
+const bindOf = ({ hostPath, path, readOnly }: AdmittedMount): OciMount => ({
+  destination: path,
+  type: "bind",
+  source: hostPath,
+  options: ["rbind", "rprivate", "nosuid", "nodev", readOnly ? "rro" : "rw"],
+});
+
+const providedOf = ({ source, destination }: ProvidedFile): OciMount => ({
+  destination,
+  type: "bind",
+  source,
+  options: ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"],
+});
+
+/** The OCI process of a plan: no new privileges, empty inheritable and ambient sets. */
+export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" | "openFilesMax">): OciProcess => {
+  const hard = Math.min(openFilesHard, input.openFilesMax);
+  return {
+    terminal: false,
+    user: { uid: 0, gid: 0 },
+    args: [...plan.args],
+    env: [...plan.env],
+    cwd: plan.cwd,
+    capabilities: capabilitySets(input.options?.capabilities ?? defaultCapabilities),
+    rlimits: [
+      { type: "RLIMIT_NOFILE", soft: Math.min(openFilesSoft, hard), hard },
+      // The host's core_pattern would run a host program on the instance's memory.
+      { type: "RLIMIT_CORE", soft: 0, hard: 0 },
+    ],
+    noNewPrivileges: true,
+  };
+};
+
+/**
+ * The OCI runtime-spec of an instance: everything it will see and may do. Pure. User binds come after the provided
+ * files, so that a user may replace /etc/hosts with a file of theirs.
+ */
+export const buildSpec = (input: SpecInput): BuiltSpec => {
+  const fixed = [...defaultMounts, ...input.files.map(providedOf)];
+  const mounts = [...fixed, ...input.mounts.map(bindOf)];
+  const mapping = [{ containerID: 0, hostID: input.uidRange.firstId, size: input.uidRange.ids }];
+  return {
+    spec: {
+      ociVersion: "1.2.0",
+      process: ociProcess(input.process, input),
+      root: { path: "rootfs", readonly: input.options?.readOnlyRoot ?? false },
+      hostname: input.hostname,
+      mounts,
+      linux: {
+        namespaces: namespaces.map((type) => ({ type })),
+        uidMappings: mapping,
+        gidMappings: mapping,
+        resources: input.resources,
+        seccomp: defaultSeccomp(input.options?.capabilities ?? defaultCapabilities),
+        maskedPaths: [...maskedPaths],
+        readonlyPaths: [...readonlyPaths],
+        // A port below 1024 of the instance's own network is no privilege on the host.
+        sysctl: { "net.ipv4.ip_unprivileged_port_start": "0" },
+      },
+    },
+    binds: Object.fromEntries(
+      input.mounts.map(({ root }, offset) => [fixed.length + offset, { beneath: root, idmap: true }]),
+    ),
+  };
+};

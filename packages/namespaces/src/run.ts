@@ -1,0 +1,238 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fleetError, type Assignment, type Resources } from "@bulkhead/contracts";
+import {
+  freeze,
+  isAlive,
+  killAll,
+  readExit,
+  readUsage,
+  sendSignal,
+  thaw,
+  watchExit,
+  type CgroupPlacement,
+  type ProcessRef,
+} from "@bulkhead/native-namespaces";
+import type { ContractCheck, Ended, ExecRequest, ExecSession, ResizeOutcome, Run, RunKey, Usage } from "@bulkhead/node";
+import { checkContract } from "./contract.ts";
+import { endedFrom, endedWithoutRecord } from "./ended.ts";
+import { openExec } from "./exec-session.ts";
+import type { RunPaths } from "./instance-paths.ts";
+import { resizeInPlace, type ResizeInput } from "./resize.ts";
+import { keyOf, type RunRecord } from "./run-record.ts";
+
+/** Marks, in the per-boot directory, that the end of a run was asked for; an agent that starts later finds it. */
+export const stopMarker = "stop-wanted";
+/** Longest wait for all of an instance's processes to freeze, in milliseconds. */
+const freezeTimeoutMs = 5_000;
+/** How often SIGKILL is repeated while processes remain: on v1 a fork may slip through one round. */
+const killRepeatMs = 500;
+/** What a run needs of the host it is on; the runtime gives it. */
+export interface RunHost {
+  readonly mode: ResizeInput["mode"];
+  readonly enforcement: ResizeInput["enforcement"];
+  readonly openFilesMax: number;
+  capacity(): ResizeInput["capacity"];
+  /** CPUs the run may use now */
+  cpusOf(run: ContainerRun): readonly number[];
+  saveRecord(path: string, record: RunRecord): Promise<void>;
+  release(run: ContainerRun): Promise<void>;
+  /** called once, when a living run has ended */
+  ended(run: ContainerRun): void;
+}
+
+export interface RunState {
+  readonly record: RunRecord;
+  readonly paths: RunPaths;
+  readonly startedAtUnixMs: number;
+  readonly paused: boolean;
+  readonly stopWanted: boolean;
+  /** its processes, or how it ended already */
+  readonly fate: { readonly shim: ProcessRef; readonly init: ProcessRef } | { readonly ended: Ended };
+}
+
+/** One run of one container, started by this agent or by an earlier one. */
+export class ContainerRun implements Run {
+  readonly key: RunKey;
+  readonly startedAt: string;
+  readonly ended: Promise<Ended>;
+  readonly paths: RunPaths;
+  readonly cgroup: CgroupPlacement;
+  readonly #host: RunHost;
+  readonly #init: ProcessRef | null;
+  #record: RunRecord;
+  #paused: boolean;
+  #stopWanted: boolean;
+  #over: boolean;
+  #resizing: Promise<unknown> = Promise.resolve();
+
+  constructor(host: RunHost, state: RunState) {
+    this.key = keyOf(state.record);
+    this.startedAt = new Date(state.startedAtUnixMs).toISOString();
+    this.paths = state.paths;
+    this.cgroup = { paths: state.record.cgroup };
+    this.#host = host;
+    this.#record = state.record;
+    this.#paused = state.paused;
+    this.#stopWanted = state.stopWanted;
+    this.#over = "ended" in state.fate;
+    this.#init = "init" in state.fate ? state.fate.init : null;
+    this.ended = "ended" in state.fate ? Promise.resolve(state.fate.ended) : this.#watch(state.fate.shim);
+  }
+
+  get assignment(): Assignment {
+    return this.#record.assignment;
+  }
+
+  get record(): RunRecord {
+    return this.#record;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** true from the moment its end is known */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  get dedicated(): boolean {
+    return this.assignment.spec.resources.cpuPolicy === "dedicated";
+  }
+
+  async #watch(shim: ProcessRef): Promise<Ended> {
+    using watching = watchExit(shim);
+    await watching.exited;
+    const ended = this.#readEnd();
+    this.#over = true;
+    this.#host.ended(this);
+    return ended;
+  }
+
+  #readEnd(): Ended {
+    try {
+      const record = readExit(this.paths.runDir);
+      if (record !== null) {
+        const { spec } = this.assignment;
+        return endedFrom(record, {
+          stopWanted: this.#stopWanted,
+          memoryBytes: spec.resources.memoryBytes,
+          leaseMs: spec.leaseMs ?? null,
+        });
+      }
+    } catch {
+      // A damaged exit record tells as little as none.
+    }
+    this.#kill();
+    return endedWithoutRecord("Vanished", { startedAt: this.startedAt, seenAtUnixMs: Date.now() });
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    if (this.#over) return;
+    this.#stopWanted = true;
+    await writeFile(join(this.paths.runDir, stopMarker), "").catch(() => undefined);
+    if (this.#paused) await this.resume();
+    if (graceMs > 0) {
+      this.signal(this.#record.process.stopSignal);
+      await this.#endedWithin(graceMs);
+    }
+    while (!this.#over) {
+      this.#kill();
+      await this.#endedWithin(killRepeatMs);
+    }
+    await this.ended;
+  }
+
+  async #endedWithin(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    await Promise.race([this.ended, promise]);
+    clearTimeout(timer);
+  }
+
+  #kill(): void {
+    try {
+      killAll(this.cgroup);
+    } catch (error) {
+      // The last process may go, and its cgroup with it, while they are being killed.
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+
+  signal(signal: number): boolean {
+    return this.#init !== null && !this.#over && sendSignal(this.#init, signal);
+  }
+
+  async pause(): Promise<void> {
+    this.#refuseWhenOver();
+    await freeze(this.cgroup, freezeTimeoutMs);
+    this.#paused = true;
+  }
+
+  async resume(): Promise<void> {
+    if (this.#over) return;
+    thaw(this.cgroup);
+    this.#paused = false;
+  }
+
+  /** One at a time: each compares with what the one before has left. */
+  resize(resources: Resources): Promise<ResizeOutcome> {
+    const next = this.#resizing.then(() => this.#resize(resources));
+    this.#resizing = next.catch(() => undefined);
+    return next;
+  }
+
+  async #resize(wanted: Resources): Promise<ResizeOutcome> {
+    this.#refuseWhenOver();
+    const outcome = await resizeInPlace({
+      cgroup: this.cgroup,
+      mode: this.#host.mode,
+      current: this.assignment.spec.resources,
+      wanted,
+      enforcement: this.#host.enforcement,
+      capacity: this.#host.capacity(),
+    });
+    if (outcome.outcome === "applied") {
+      const spec = { ...this.assignment.spec, resources: wanted };
+      this.#record = { ...this.#record, assignment: { ...this.assignment, spec } };
+      await this.#host.saveRecord(this.paths.record, this.#record);
+    }
+    return outcome;
+  }
+
+  usage(): Usage {
+    return readUsage(this.cgroup);
+  }
+
+  checkContract(): ContractCheck {
+    if (this.#init === null || this.#over || !isAlive(this.#init)) return { held: true, violations: [] };
+    return checkContract(this.cgroup, this.#init, {
+      resources: this.assignment.spec.resources,
+      cpus: this.#host.cpusOf(this),
+      dedicated: this.dedicated,
+    });
+  }
+
+  async exec(request: ExecRequest): Promise<ExecSession> {
+    this.#refuseWhenOver();
+    if (this.#paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
+    if (this.#init === null) throw fleetError("STATE_CONFLICT", "the instance has ended");
+    return openExec(request, {
+      init: this.#init,
+      cgroup: this.cgroup,
+      process: this.#record.process,
+      options: this.assignment.spec.container,
+      openFilesMax: this.#host.openFilesMax,
+    });
+  }
+
+  async release(): Promise<void> {
+    if (!this.#over) throw fleetError("STATE_CONFLICT", "only an ended run can be released");
+    await this.#host.release(this);
+  }
+
+  #refuseWhenOver(): void {
+    if (this.#over) throw fleetError("STATE_CONFLICT", "the instance has ended");
+  }
+}

@@ -1,0 +1,228 @@
+import { existsSync, readFileSync } from "node:fs";
+import { rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Assignment, HostFacts, InstanceId } from "@bulkhead/contracts";
+import {
+  cgroupOfRun,
+  diskOf,
+  openCgroupParents,
+  openRunDirectory,
+  openStateDirectory,
+  readCapacity,
+  readCgroups,
+  UidRanges,
+  usableCpus,
+  type CgroupLayout,
+  type CgroupParents,
+  type HostPaths,
+  type MountAllowList,
+} from "@bulkhead/host";
+import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
+import type { LogLine, LogRequest, Run, Runtime, StartRequest } from "@bulkhead/node";
+import { adopt, sweepRunDirectories } from "./adoption.ts";
+import { CpuSharing } from "./cpu-sharing.ts";
+import { hostFacts } from "./facts.ts";
+import { instancePaths, runName } from "./instance-paths.ts";
+import { newestEpochLogs } from "./log-files.ts";
+import { readLog } from "./log-reader.ts";
+import type { ImageSource, RuntimeLog } from "./ports.ts";
+import type { Enforcement } from "./resources.ts";
+import { ContainerRun, type RunHost } from "./run.ts";
+import { findRecords, writeRecord } from "./run-record.ts";
+import { Trash } from "./scratch.ts";
+import { imageFailure } from "./start-failure.ts";
+import { Starter } from "./starter.ts";
+
+export interface ContainerRuntimeOptions {
+  readonly paths: HostPaths;
+  readonly images: ImageSource;
+  readonly mountAllowList: MountAllowList;
+  readonly log: RuntimeLog;
+}
+
+/** Hard limit on open files of this process, which no child can exceed (proc(5), /proc/PID/limits). */
+const readOpenFilesMax = (): number => {
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return hard === undefined || hard === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(hard);
+};
+
+const enforcementOf = async (paths: HostPaths, parents: CgroupParents): Promise<Enforcement> => ({
+  disk: parents.controllers.has("io") ? await diskOf(paths.state) : null,
+  swap:
+    parents.mode === "v2"
+      ? existsSync(join(parents.paths["unified"] ?? "", "memory.swap.max"))
+      : existsSync(join(parents.paths["memory"] ?? "", "memory.memsw.limit_in_bytes")),
+});
+
+const hasIoWeight = (parents: CgroupParents): boolean =>
+  parents.mode === "v2"
+    ? ["io.bfq.weight", "io.weight"].some((file) => existsSync(join(parents.paths["unified"] ?? "", file)))
+    : ["blkio.bfq.weight", "blkio.weight"].some((file) => existsSync(join(parents.paths["blkio"] ?? "", file)));
+
+interface Parts {
+  readonly layout: CgroupLayout;
+  readonly parents: CgroupParents;
+  readonly features: HostFeatures;
+  readonly uidRanges: UidRanges;
+  readonly enforcement: Enforcement;
+}
+
+/** Containers on this host's kernel. Closing it leaves every instance running. */
+export class ContainerRuntime implements Runtime, RunHost {
+  readonly isolation = "container";
+  readonly openFilesMax = readOpenFilesMax();
+  readonly #options: ContainerRuntimeOptions;
+  readonly #parts: Parts;
+  readonly #cpus: CpuSharing;
+  readonly #starter: Starter;
+  readonly #trash: Trash;
+  readonly #runs = new Map<string, ContainerRun>();
+
+  private constructor(options: ContainerRuntimeOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#cpus = new CpuSharing(parts.parents, usableCpus());
+    this.#trash = new Trash(options.paths.trash, (path, err) => options.log.warn({ path, err }, "not removed"));
+    this.#starter = new Starter({
+      ...options,
+      host: this,
+      uidRanges: parts.uidRanges,
+      cpus: this.#cpus,
+      trash: this.#trash,
+      cgroupOf: (name, dedicated) => cgroupOfRun(parts.parents, name, dedicated),
+    });
+  }
+
+  /** Opens the host's directories and cgroups; root only. Rejects when no cgroup hierarchy can be used. */
+  static async open(options: ContainerRuntimeOptions): Promise<ContainerRuntime> {
+    const { paths } = options;
+    await openStateDirectory(paths);
+    await openRunDirectory(paths);
+    const layout = readCgroups();
+    const parents = await openCgroupParents(paths.hash, layout);
+    const runtime = new ContainerRuntime(options, {
+      layout,
+      parents,
+      features: probe(),
+      uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
+      enforcement: await enforcementOf(paths, parents),
+    });
+    await runtime.#trash.sweep();
+    return runtime;
+  }
+
+  get mode(): CgroupParents["mode"] {
+    return this.#parts.parents.mode;
+  }
+
+  get enforcement(): Enforcement {
+    return this.#parts.enforcement;
+  }
+
+  get parents(): CgroupParents {
+    return this.#parts.parents;
+  }
+
+  capacity(): { cpuMillis: number; memoryBytes: number } {
+    return readCapacity(this.#parts.layout);
+  }
+
+  cpusOf(run: ContainerRun): readonly number[] {
+    return this.#cpus.cpusOf(cpuName(run));
+  }
+
+  async saveRecord(path: string, record: ContainerRun["record"]): Promise<void> {
+    await writeRecord(path, record, { sync: true });
+  }
+
+  ended(run: ContainerRun): void {
+    this.#cpus
+      .leave(cpuName(run))
+      .catch((err: unknown) => this.#options.log.warn({ err, ...run.key }, "CPUs not given back"));
+  }
+
+  async facts(): Promise<HostFacts> {
+    return hostFacts({
+      ...this.#parts,
+      ioWeight: hasIoWeight(this.#parts.parents),
+      mountAllowList: this.#options.mountAllowList,
+    });
+  }
+
+  async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.images.ensure(assignment, signal);
+    } catch (cause) {
+      throw imageFailure(cause);
+    }
+  }
+
+  async start(request: StartRequest, signal: AbortSignal): Promise<Run> {
+    const run = await this.#starter.start(request, signal);
+    this.#runs.set(cpuName(run), run);
+    return run;
+  }
+
+  async list(): Promise<Run[]> {
+    const { runs, instances } = await findRecords(this.#options.paths);
+    const unknown = runs.filter(({ key }) => !this.#runs.has(`${key.instanceId}.${runName(key)}`));
+    for (const found of unknown) {
+      const state = await adopt(this.#options.paths, found);
+      if (state === null) {
+        this.#options.log.warn({ ...found.key }, "an unfinished start was undone");
+        continue;
+      }
+      const run = new ContainerRun(this, state);
+      this.#runs.set(cpuName(run), run);
+      if (!run.over) this.#cpus.adopt(this.#starter.cpuUserOf(run.record));
+    }
+    await this.#cpus.settle();
+    await sweepRunDirectories(
+      this.#options.paths,
+      [...this.#runs.values()].map(({ key }) => key),
+    );
+    await this.#freeAbandonedRanges(instances);
+    return [...this.#runs.values()];
+  }
+
+  /** A range whose instance has no directory was being freed when an agent died. */
+  async #freeAbandonedRanges(instances: readonly InstanceId[]): Promise<void> {
+    const known = new Set(instances);
+    const abandoned = this.#parts.uidRanges.holders().filter((instanceId) => !known.has(instanceId));
+    if (abandoned.length === 0) return;
+    await this.#trash.settled();
+    for (const instanceId of abandoned) await this.#parts.uidRanges.free(instanceId);
+  }
+
+  async *logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncGenerator<LogLine> {
+    const files = await newestEpochLogs(instancePaths(this.#options.paths, instanceId).logs);
+    const newest = this.#runs.get(`${instanceId}.${files.at(-1)?.name ?? ""}`);
+    const ended = newest === undefined || newest.over ? null : newest.ended;
+    yield* readLog({ paths: files.map(({ path }) => path), ended }, request, signal);
+  }
+
+  async release(run: ContainerRun): Promise<void> {
+    await removeCgroup(run.cgroup);
+    await rm(run.paths.record, { force: true });
+    await rm(run.paths.runDir, { recursive: true, force: true });
+    await rmdir(dirname(run.paths.runDir)).catch(() => undefined);
+    this.#runs.delete(cpuName(run));
+  }
+
+  async remove(instanceId: InstanceId): Promise<void> {
+    const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
+    if (held !== undefined) throw new Error(`run ${cpuName(held)} was not released`);
+    await this.#starter.discard(instanceId);
+  }
+
+  /** Resolves when everything removed so far is gone from the disk. */
+  async settled(): Promise<void> {
+    await this.#trash.settled();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#trash.settled();
+  }
+}
+
+const cpuName = (run: ContainerRun): string => `${run.key.instanceId}.${run.paths.name}`;

@@ -1,0 +1,57 @@
+import type { OciSeccomp } from "@bulkhead/native-namespaces";
+import { commonSyscalls, syscallsOfCapability } from "./syscalls.ts";
+
+/** EPERM: what a program gets that calls something it may not. */
+const eperm = 1;
+/** ENOSYS: makes C libraries fall back from clone3, whose flags lie in memory that a filter cannot read, to clone. */
+const enosys = 38;
+/** CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}: namespaces inside a container need CAP_SYS_ADMIN (linux/sched.h). */
+const namespaceFlags = 0x7e02_0000;
+/** Families refused by number (linux/socket.h): AF_ALG reaches the kernel's crypto, AF_VSOCK the hypervisor; no
+ * namespace divides either. */
+const refusedFamilies = [38, 40];
+/** EAFNOSUPPORT: programs take it as "this machine has no such family" and go on. */
+const eafnosupport = 97;
+/** socket(2) looks at 32 bits of its first argument only, so a comparison of all 64 could be walked around. */
+const low32Bits = 0xffff_ffff;
+/** personality(2) values without security effect: Linux, 32-bit Linux, both with UNAME26, and the query. */
+const harmlessPersonalities = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+type Rule = NonNullable<OciSeccomp["syscalls"]>[number];
+
+const onArgument = (name: string, argument: NonNullable<Rule["args"]>[number], action: Partial<Rule>): Rule => ({
+  names: [name],
+  action: "SCMP_ACT_ALLOW",
+  args: [argument],
+  ...action,
+});
+
+/**
+ * The default profile for a set of capabilities, in the OCI runtime-spec's form: everything is refused but the listed
+ * calls, and each capability adds the calls it is for. For one call the first rule that fits decides.
+ */
+export const defaultSeccomp = (capabilities: readonly string[]): OciSeccomp => {
+  const added = capabilities.flatMap((name) => syscallsOfCapability[name]?.names ?? []);
+  const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added]);
+  const rules: Rule[] = [
+    ...refusedFamilies.map((family) =>
+      onArgument(
+        "socket",
+        { index: 0, value: low32Bits, valueTwo: family, op: "SCMP_CMP_MASKED_EQ" },
+        { action: "SCMP_ACT_ERRNO", errnoRet: eafnosupport },
+      ),
+    ),
+    { names: [...names].sort(), action: "SCMP_ACT_ALLOW" },
+    ...harmlessPersonalities.map((value) => onArgument("personality", { index: 0, value, op: "SCMP_CMP_EQ" }, {})),
+  ];
+  if (!names.has("clone")) {
+    rules.push(onArgument("clone", { index: 0, value: namespaceFlags, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }, {}));
+  }
+  if (!names.has("clone3")) rules.push({ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: enosys });
+  return {
+    defaultAction: "SCMP_ACT_ERRNO",
+    defaultErrnoRet: eperm,
+    architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    syscalls: rules,
+  };
+};

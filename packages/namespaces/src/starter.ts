@@ -1,0 +1,212 @@
+import { existsSync } from "node:fs";
+import { mkdir, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Assignment, InstanceId } from "@bulkhead/contracts";
+import { readBootId, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
+import type { EnsuredImage } from "@bulkhead/images";
+import {
+  compilePlan,
+  killAll,
+  removeCgroup,
+  start as startNative,
+  watchExit,
+  type Plan,
+} from "@bulkhead/native-namespaces";
+import { StartFailure, type RunKey, type StartRequest } from "@bulkhead/node";
+import { admitMounts } from "./admission.ts";
+import type { CpuSharing, CpuUser } from "./cpu-sharing.ts";
+import { processOf, type ProcessPlan } from "./image-process.ts";
+import { writeInstanceFiles } from "./instance-files.ts";
+import { instancePaths, runName, runPaths, type RunPaths } from "./instance-paths.ts";
+import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
+import { buildSpec } from "./oci-spec.ts";
+import { ociResources } from "./resources.ts";
+import { ContainerRun, type RunHost } from "./run.ts";
+import { keyOf, syncRecord, writeRecord, type RunRecord } from "./run-record.ts";
+import type { ImageSource, RuntimeLog } from "./ports.ts";
+import type { Trash } from "./scratch.ts";
+import { imageFailure, startFailure } from "./start-failure.ts";
+
+export interface StarterOptions {
+  readonly paths: HostPaths;
+  readonly images: ImageSource;
+  readonly mountAllowList: MountAllowList;
+  readonly log: RuntimeLog;
+  readonly host: RunHost;
+  readonly uidRanges: UidRanges;
+  readonly cpus: CpuSharing;
+  readonly trash: Trash;
+  cgroupOf(name: string, dedicated: boolean): Readonly<Record<string, string>>;
+}
+
+/** Lease of a workload with `onLoss: replace` that names none; the schema's default. */
+const defaultLeaseMs = 300_000;
+
+const isDedicated = (assignment: Assignment): boolean => assignment.spec.resources.cpuPolicy === "dedicated";
+
+const leaseMsOf = ({ spec }: Assignment): number | null =>
+  spec.onLoss === "replace" ? (spec.leaseMs ?? defaultLeaseMs) : null;
+
+/** Turns an assignment into a running container, or into nothing. */
+export class Starter {
+  readonly #options: StarterOptions;
+
+  constructor(options: StarterOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the entrypoint runs. Rejects StartFailure with everything undone that this start had begun. */
+  async start({ key, assignment }: StartRequest, signal: AbortSignal): Promise<ContainerRun> {
+    let process: ProcessPlan | null = null;
+    try {
+      signal.throwIfAborted();
+      const image = await this.#options.images.ensure(assignment, signal).catch((cause: unknown) => {
+        throw imageFailure(cause);
+      });
+      process = processOf(assignment.spec, image.config, assignment.name);
+      return await this.#startPrepared({ key, assignment, image, process, signal });
+    } catch (cause) {
+      throw startFailure(cause, process);
+    }
+  }
+
+  async #startPrepared(wanted: {
+    key: RunKey;
+    assignment: Assignment;
+    image: EnsuredImage;
+    process: ProcessPlan;
+    signal: AbortSignal;
+  }): Promise<ContainerRun> {
+    const { key, assignment, image, process, signal } = wanted;
+    const { paths: host, host: runHost } = this.#options;
+    const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
+    const paths = runPaths(host, key);
+    await using undo = new AsyncDisposableStack();
+    await this.#openDirectories(key.instanceId, paths, undo);
+    const uidRange = await this.#options.uidRanges.allocate(key.instanceId);
+
+    const name = `${key.instanceId}.${paths.name}`;
+    const record: RunRecord = {
+      bootId: readBootId(),
+      assignment,
+      attempt: key.attempt,
+      cgroup: this.#options.cgroupOf(name, isDedicated(assignment)),
+      process,
+      uidRange,
+      cpuIds: assignment.cpuIds,
+    };
+    undo.defer(() => this.#options.cpus.leave(name));
+    await this.#options.cpus.enter(this.cpuUserOf(record));
+    undo.defer(() => rm(paths.record, { force: true }));
+    const [files] = await Promise.all([
+      writeInstanceFiles(paths.runDir, assignment.name),
+      writeRecord(paths.record, record, { sync: false }),
+    ]);
+
+    const instance = instancePaths(host, key.instanceId);
+    const built = buildSpec({
+      hostname: assignment.name,
+      process,
+      resources: ociResources(assignment.spec.resources, assignment.cpuIds, runHost.enforcement),
+      uidRange,
+      mounts,
+      files,
+      options: assignment.spec.container,
+      openFilesMax: runHost.openFilesMax,
+    });
+    const leaseMs = leaseMsOf(assignment);
+    const plan = compilePlan({
+      spec: built.spec,
+      rootfs: {
+        kind: "overlay",
+        layers: image.layers,
+        upper: join(instance.scratch, "upper"),
+        work: join(instance.scratch, "work"),
+      },
+      cgroup: { paths: record.cgroup },
+      runDir: paths.runDir,
+      log: { path: paths.log, maxBytes: logMaxBytes, maxFiles: logMaxFiles },
+      lease: leaseMs === null ? null : { page: host.leasePage, leaseMs },
+      imageUser: process.user,
+      binds: built.binds,
+    });
+    return await this.#launch({ plan, record, paths, signal, undo });
+  }
+
+  async #launch(options: {
+    plan: Plan;
+    record: RunRecord;
+    paths: RunPaths;
+    signal: AbortSignal;
+    undo: AsyncDisposableStack;
+  }): Promise<ContainerRun> {
+    const { plan, record, paths, signal, undo } = options;
+    if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
+    signal.throwIfAborted();
+    const started = await startNative(plan);
+    const cgroup = { paths: record.cgroup };
+    if (signal.aborted) {
+      killAll(cgroup);
+      using ending = watchExit(started.shim);
+      await ending.exited;
+      await removeCgroup(cgroup);
+      throw new StartFailure("RuntimeFailed", "the start was abandoned", signal.reason);
+    }
+    undo.move();
+    void this.#afterwards(record, paths);
+    return new ContainerRun(this.#options.host, {
+      record,
+      paths,
+      startedAtUnixMs: started.startedAtUnixMs,
+      paused: false,
+      stopWanted: false,
+      fate: started,
+    });
+  }
+
+  /** What need not delay the start: the record made durable, logs of old runs removed. */
+  async #afterwards(record: RunRecord, paths: RunPaths): Promise<void> {
+    try {
+      await syncRecord(paths.record);
+      const logs = await listRunLogs(dirname(paths.log));
+      for (const { path } of logs.slice(0, Math.max(0, logs.length - keptRunLogs))) {
+        for (const file of generationsOf(path)) await rm(file, { force: true });
+      }
+    } catch (err) {
+      this.#options.log.warn({ err, ...keyOf(record) }, "after a start");
+    }
+  }
+
+  /** A new instance's directories are undone with its first start; an old one's belong to it. */
+  async #openDirectories(instanceId: InstanceId, paths: RunPaths, undo: AsyncDisposableStack): Promise<void> {
+    const instance = instancePaths(this.#options.paths, instanceId);
+    if (!existsSync(instance.scratch)) {
+      undo.defer(() => this.discard(instanceId));
+      await Promise.all(
+        [instance.scratch, instance.logs, instance.runs].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
+      );
+    }
+    undo.defer(async () => {
+      await rm(paths.runDir, { recursive: true, force: true });
+      await rmdir(dirname(paths.runDir)).catch(() => undefined);
+    });
+    await mkdir(paths.runDir, { recursive: true, mode: 0o700 });
+  }
+
+  /** Moves an instance's directory away at once; its id range is free when nothing on disk belongs to it any more. */
+  async discard(instanceId: InstanceId): Promise<void> {
+    const { root } = instancePaths(this.#options.paths, instanceId);
+    await this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
+  }
+
+  /** How a recorded run counts for the CPU partition. */
+  cpuUserOf(record: RunRecord): CpuUser {
+    const key = keyOf(record);
+    return {
+      name: `${key.instanceId}.${runName(key)}`,
+      dedicated: isDedicated(record.assignment),
+      cpuIds: record.cpuIds,
+      cpuset: record.cgroup["cpuset"] ?? record.cgroup["unified"] ?? null,
+    };
+  }
+}
