@@ -29,7 +29,7 @@ const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
  * counts the seconds; a log gets a line at the start of a step and one at its end.
  */
 export const createProgress = (stream = process.stderr, now = () => Date.now()) => {
-  const live = stream.isTTY === true;
+  const live = stream.isTTY;
   const clear = live ? "\r\u001b[2K" : "";
   return {
     /** A line between steps. */

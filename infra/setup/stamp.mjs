@@ -14,7 +14,7 @@ export const sourceFiles = (directory) => {
       if (entry.isDirectory()) return results.has(entry.name) ? [] : sourceFiles(path);
       return entry.isFile() ? [path] : [];
     })
-    .sort();
+    .sort((a, b) => (a < b ? -1 : 1));
 };
 
 /** Hash of the names and contents of files. */

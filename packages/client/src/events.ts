@@ -10,6 +10,8 @@ export interface WatchEvents {
   readonly types?: readonly string[];
   readonly workloadId?: string;
   readonly instanceId?: string;
+  /** false: end with what has happened until now (default true) */
+  readonly follow?: boolean;
   readonly signal: AbortSignal;
   /** told when the stream broke and is opened again */
   readonly onReconnect?: (error: unknown) => void;
@@ -36,6 +38,7 @@ export async function* watchEvents(transport: Transport, watch: WatchEvents): As
           types: watch.types?.join(","),
           workloadId: watch.workloadId,
           instanceId: watch.instanceId,
+          follow: watch.follow === false ? false : undefined,
         },
         headers: { accept: "text/event-stream", ...(last === undefined ? {} : { "last-event-id": last }) },
         signal: watch.signal,
@@ -46,6 +49,7 @@ export async function* watchEvents(transport: Transport, watch: WatchEvents): As
         waitMs = backoffMs.first;
         yield JSON.parse(message.data) as Event;
       }
+      if (watch.follow === false) return;
     } catch (error) {
       if (watch.signal.aborted) return;
       if (isFinal(error)) throw error;

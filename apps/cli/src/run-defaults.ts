@@ -1,0 +1,2 @@
+/** What `run` uses when nothing is said: enough for a small server. Sizes as typed on the command line. */
+export const runDefaults = { cpu: "0.25", memory: "256Mi", timeout: "60s" } as const;

@@ -1,0 +1,108 @@
+import type { Command } from "../command.ts";
+
+const host = { name: "HOST", complete: "hosts" } as const;
+
+/** Commands about images, hosts and what happens in the fleet. */
+export const fleetCommands: readonly Command[] = [
+  {
+    path: ["images"],
+    summary: "List images",
+    positionals: [],
+    options: [],
+    load: async () => ({ run: (await import("../commands/images.ts")).list }),
+  },
+  {
+    path: ["images", "import"],
+    summary: "Import an OCI layout or a docker archive",
+    description: "FILE is a tar archive, compressed or not; - reads standard input.",
+    positionals: [{ name: "FILE", complete: "files" }],
+    options: [
+      {
+        name: "name",
+        short: "n",
+        value: "NAME[:TAG]",
+        description: "name to run it by (default: made from the file's)",
+      },
+    ],
+    examples: [
+      "bulkhead images import redis.tar --name redis",
+      "skopeo copy docker://… oci-archive:/dev/stdout | bulkhead images import - --name app:1",
+    ],
+    load: async () => ({ run: (await import("../commands/images.ts")).importImage }),
+  },
+  {
+    path: ["images", "build"],
+    summary: "Build an image from Debian packages",
+    description:
+      "Packages come from the machine's own apt sources, with the libraries they need. Everything after `--` is the command the image runs.",
+    positionals: [{ name: "PACKAGE", many: true }],
+    rest: { name: "COMMAND", after: "--" },
+    options: [
+      {
+        name: "file",
+        short: "f",
+        value: "FILE",
+        description: "archive to write (default: the first package's name with .tar)",
+        complete: "files",
+      },
+    ],
+    examples: [
+      "bulkhead images build redis-server busybox-static -f redis.tar -- redis-server --port 0 --unixsocket /tmp/redis.sock",
+    ],
+    local: true,
+    load: () => import("../commands/build-image.ts"),
+  },
+  {
+    path: ["images", "inspect"],
+    summary: "Show everything about an image",
+    positionals: [{ name: "IMAGE", complete: "images" }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/images.ts")).inspect }),
+  },
+  {
+    path: ["images", "rm"],
+    summary: "Remove images",
+    positionals: [{ name: "IMAGE", many: true, complete: "images" }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/images.ts")).remove }),
+  },
+  {
+    path: ["hosts"],
+    summary: "List hosts",
+    positionals: [],
+    options: [],
+    load: async () => ({ run: (await import("../commands/hosts.ts")).list }),
+  },
+  {
+    path: ["hosts", "inspect"],
+    summary: "Show everything about a host",
+    positionals: [host],
+    options: [],
+    load: async () => ({ run: (await import("../commands/hosts.ts")).inspect }),
+  },
+  {
+    path: ["hosts", "cordon"],
+    summary: "Let hosts take no new instances",
+    positionals: [{ ...host, many: true }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/hosts.ts")).cordonCommand(true) }),
+  },
+  {
+    path: ["hosts", "uncordon"],
+    summary: "Let hosts take instances again",
+    positionals: [{ ...host, many: true }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/hosts.ts")).cordonCommand(false) }),
+  },
+  {
+    path: ["events"],
+    summary: "Show what happened",
+    positionals: [],
+    options: [
+      { name: "follow", short: "f", description: "show what happens from now on" },
+      { name: "since", value: "ID", description: "start after this event" },
+      { name: "type", value: "TYPE", multiple: true, description: "only events of this type, such as instance.state" },
+    ],
+    load: () => import("../commands/events.ts"),
+  },
+];

@@ -1,0 +1,98 @@
+import type { Command } from "../command.ts";
+
+/** Commands about this machine: the one-host fleet, the known APIs, the shell. */
+export const localCommands: readonly Command[] = [
+  {
+    path: ["up"],
+    summary: "Start a one-host fleet on this machine and supervise it",
+    description:
+      "Needs root. Runs in the foreground until Ctrl-C; instances keep running and are adopted by the next `up`. State lies in BULKHEAD_STATE_DIR (default /var/lib/bulkhead). DATABASE_URL uses an external Postgres, BULKHEAD_NATS_URL an external NATS.",
+    positionals: [],
+    options: [{ name: "bare", description: "do not show the first workload on the first start" }],
+    local: true,
+    load: () => import("../up/up.ts"),
+  },
+  {
+    path: ["down"],
+    summary: "Stop what `up` started on this machine",
+    description:
+      "Needs root. Ends a running `up` and what a killed one left. With --purge it also stops every instance of this host and removes the state, the context, the link and the system users.",
+    positionals: [],
+    options: [
+      { name: "purge", description: "stop the instances too and remove everything `up` made" },
+      { name: "yes", short: "y", description: "do not ask before a purge" },
+    ],
+    local: true,
+    load: () => import("../up/down.ts"),
+  },
+  {
+    path: ["context"],
+    summary: "List the APIs this command knows",
+    positionals: [],
+    options: [],
+    local: true,
+    load: async () => ({ run: (await import("../commands/context.ts")).list }),
+  },
+  {
+    path: ["context", "set"],
+    summary: "Add or change a context, and use it",
+    positionals: [{ name: "NAME", complete: "contexts" }],
+    options: [
+      { name: "url", value: "URL", description: "address of the API" },
+      {
+        name: "token-file",
+        value: "FILE",
+        description: "file that holds the token; - reads standard input",
+        complete: "files",
+      },
+    ],
+    examples: ["bulkhead context set office --url https://fleet.example:7480 --token-file token"],
+    local: true,
+    load: async () => ({ run: (await import("../commands/context.ts")).set }),
+  },
+  {
+    path: ["context", "use"],
+    summary: "Use another context from now on",
+    positionals: [{ name: "NAME", complete: "contexts" }],
+    options: [],
+    local: true,
+    load: async () => ({ run: (await import("../commands/context.ts")).use }),
+  },
+  {
+    path: ["context", "rm"],
+    summary: "Forget a context",
+    positionals: [{ name: "NAME", complete: "contexts" }],
+    options: [],
+    local: true,
+    load: async () => ({ run: (await import("../commands/context.ts")).remove }),
+  },
+  {
+    path: ["completion"],
+    summary: "Print the shell's completion script",
+    positionals: [{ name: "SHELL", complete: ["bash", "zsh", "fish"] }],
+    options: [],
+    examples: [
+      "source <(bulkhead completion bash)",
+      "bulkhead completion fish > ~/.config/fish/completions/bulkhead.fish",
+    ],
+    local: true,
+    load: async () => ({ run: (await import("../commands/completion.ts")).script }),
+  },
+  {
+    path: ["__complete"],
+    summary: "Print names for the shell's completion",
+    positionals: [{ name: "KIND" }],
+    options: [],
+    local: true,
+    hidden: true,
+    load: async () => ({ run: (await import("../commands/completion.ts")).names }),
+  },
+  {
+    path: ["version"],
+    summary: "Print the versions of this command and of the API",
+    positionals: [],
+    options: [],
+    local: true,
+    load: () => import("../commands/version.ts"),
+  },
+];

@@ -1,0 +1,176 @@
+import { instanceStates } from "../instance-states.ts";
+import type { Command } from "../command.ts";
+import { runDefaults } from "../run-defaults.ts";
+import { shared } from "./options.ts";
+
+const many = { name: "NAME", many: true, complete: "instances" } as const;
+
+const action = (
+  name: "stop" | "start" | "restart" | "pause" | "resume" | "kill",
+  summary: string,
+  options: Command["options"] = [],
+): Command => ({
+  path: [name],
+  summary,
+  description: "NAME is an instance, or a workload for all its instances.",
+  positionals: [many],
+  options: [...options, shared.wait, shared.timeout],
+  load: async () => ({ run: (await import("../commands/act.ts")).actionCommand(name) }),
+});
+
+/** Commands about workloads and their instances. */
+export const workloadCommands: readonly Command[] = [
+  {
+    path: ["run"],
+    summary: "Run an image",
+    description:
+      "Declares a workload and waits until its instances run. COMMAND replaces the image's own entrypoint and command. The instances are called NAME-0, NAME-1 and so on.",
+    positionals: [{ name: "IMAGE", complete: "images" }],
+    rest: { name: "COMMAND", after: "--" },
+    options: [
+      { name: "name", short: "n", value: "NAME", description: "name of the workload (default: made from the image's)" },
+      {
+        name: "isolation",
+        value: "KIND",
+        description: "container or vm (default container)",
+        complete: ["container", "vm"],
+      },
+      {
+        name: "cpu",
+        short: "c",
+        value: "CPUS",
+        description: `CPU it is sure to get, such as 0.5 or 500m (default ${runDefaults.cpu})`,
+      },
+      { name: "cpu-limit", value: "CPUS", description: "CPU it never exceeds (default: none)" },
+      {
+        name: "memory",
+        short: "m",
+        value: "SIZE",
+        description: `memory limit, such as 64Mi or 1.5Gi (default ${runDefaults.memory})`,
+      },
+      { name: "pids", value: "COUNT", description: "most processes and threads (default 1024)" },
+      { name: "replicas", short: "r", value: "COUNT", description: "number of instances (default 1)" },
+      shared.env,
+      {
+        name: "mount",
+        value: "HOST:PATH[:rw]",
+        multiple: true,
+        description: "show a directory of the host; read-only without :rw",
+      },
+      {
+        name: "restart",
+        value: "POLICY",
+        description: "always, on-failure, on-failure:TIMES or never",
+        complete: ["always", "on-failure", "never"],
+      },
+      shared.user,
+      shared.workdir,
+      { name: "read-only", description: "make the root file system read-only" },
+      { name: "keep-entrypoint", description: "COMMAND replaces only the image's command, not its entrypoint" },
+      { name: "label", value: "NAME=VALUE", multiple: true, description: "set a label" },
+      { name: "stop-grace", value: "TIME", description: "time to end by itself when stopped (default 10s)" },
+      { name: "dry-run", description: "show where it would run, and change nothing" },
+      shared.wait,
+      shared.timeout,
+    ],
+    examples: [
+      "bulkhead run redis --name cache --memory 128Mi",
+      "bulkhead run busybox --name shell -- sleep 3600",
+      "bulkhead run redis --dry-run -o json",
+    ],
+    load: () => import("../commands/run.ts"),
+  },
+  {
+    path: ["ps"],
+    summary: "List instances",
+    positionals: [{ name: "WORKLOAD", optional: true, complete: "workloads" }],
+    options: [{ name: "quiet", short: "q", description: "print names only" }],
+    load: async () => ({ run: (await import("../commands/instances.ts")).ps }),
+  },
+  {
+    path: ["inspect"],
+    summary: "Show everything about an instance or a workload",
+    positionals: [{ name: "NAME", complete: "instances" }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/instances.ts")).inspect }),
+  },
+  {
+    path: ["logs"],
+    summary: "Show what an instance wrote",
+    positionals: [{ name: "NAME", complete: "instances" }],
+    options: [
+      { name: "follow", short: "f", description: "go on with what it writes next" },
+      { name: "tail", value: "LINES", description: "only the last lines" },
+      { name: "since", value: "TIME", description: "only since an instant (RFC 3339) or a duration ago, such as 10m" },
+      { name: "timestamps", short: "t", description: "begin each line with its time" },
+    ],
+    examples: ["bulkhead logs -f cache", "bulkhead logs --tail 20 cache-0"],
+    load: () => import("../commands/logs.ts"),
+  },
+  {
+    path: ["exec"],
+    summary: "Run a command in an instance",
+    description:
+      "Ends with the command's own exit code (128 + signal when a signal ended it), or 125 when it could not be started.",
+    positionals: [{ name: "NAME", complete: "instances" }],
+    rest: { name: "COMMAND", after: "positionals" },
+    options: [
+      { name: "interactive", short: "i", description: "pass standard input on" },
+      { name: "tty", short: "t", description: "give the command a terminal" },
+      shared.env,
+      shared.user,
+      shared.workdir,
+    ],
+    examples: ["bulkhead exec -it cache sh", "bulkhead exec cache redis-cli ping"],
+    load: () => import("../commands/exec.ts"),
+  },
+  action("stop", "Stop instances; they stay and can be started again", [shared.grace]),
+  action("start", "Start stopped instances"),
+  action("restart", "Restart instances"),
+  action("pause", "Freeze instances: they keep their memory and use no CPU"),
+  action("resume", "Let paused instances go on"),
+  action("kill", "Send a signal to an instance's first process", [
+    {
+      name: "signal",
+      short: "s",
+      value: "SIGNAL",
+      description: "name or number (default KILL)",
+      complete: ["KILL", "TERM", "HUP", "INT", "USR1", "USR2"],
+    },
+  ]),
+  {
+    path: ["rm"],
+    summary: "Stop and remove workloads",
+    positionals: [{ name: "WORKLOAD", many: true, complete: "workloads" }],
+    options: [shared.grace, shared.wait, shared.timeout],
+    load: () => import("../commands/rm.ts"),
+  },
+  {
+    path: ["resize"],
+    summary: "Change limits while it runs, or the number of instances",
+    description:
+      "Only what is named changes. `none` removes a limit. Ends with 6 when a host could not apply it; the table says why.",
+    positionals: [{ name: "WORKLOAD", complete: "workloads" }],
+    options: [
+      { name: "cpu", short: "c", value: "CPUS", description: "CPU it is sure to get" },
+      { name: "cpu-limit", value: "CPUS", description: "CPU it never exceeds, or none" },
+      { name: "memory", short: "m", value: "SIZE", description: "memory limit" },
+      { name: "pids", value: "COUNT", description: "most processes and threads, or none" },
+      { name: "replicas", short: "r", value: "COUNT", description: "number of instances" },
+      shared.wait,
+      shared.timeout,
+    ],
+    examples: ["bulkhead resize cache --memory 256Mi --cpu-limit 1", "bulkhead resize web --replicas 3"],
+    load: () => import("../commands/resize.ts"),
+  },
+  {
+    path: ["wait"],
+    summary: "Wait until instances are in a state",
+    positionals: [many],
+    options: [
+      { name: "for", value: "STATE", description: "state to wait for (default running)", complete: instanceStates },
+      shared.timeout,
+    ],
+    load: () => import("../commands/wait.ts"),
+  },
+];
