@@ -1,0 +1,99 @@
+// The native module as it is; everything else in this folder gives it a shape for people.
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import type { NativeResult } from "./error.ts";
+import type { ExitRecord, ProcessRef } from "./records.ts";
+
+export interface TimedStep {
+  name: string;
+  /** CLOCK_MONOTONIC when the step began. */
+  atNs: number;
+  inChild: boolean;
+}
+
+export type Report =
+  | { kind: "started"; shim: ProcessRef; process: ProcessRef; startedAtUnixMs: number; timings?: TimedStep[] }
+  | ({ kind: "exited" } & ExitRecord);
+
+/** Calls back whenever the descriptor is readable ("read") or has a priority event. Keeps the loop alive until closed. */
+export interface FdWatch {
+  close(): void;
+  unref(): void;
+}
+
+export interface Usage {
+  cpuUsageNs: number;
+  throttledNs: number;
+  throttledPeriods: number;
+  memoryBytes: number;
+  memoryPeakBytes: number;
+  memoryLimitBytes: number | null;
+  pids: number;
+  oomKills: number;
+  ioReadBytes: number;
+  ioWriteBytes: number;
+  ioReadOps: number;
+  ioWriteOps: number;
+}
+
+export interface Limits {
+  cpuQuotaUs: number | null;
+  cpuPeriodUs: number;
+  cpuWeightOrShares: number | null;
+  memoryLimitBytes: number | null;
+  pidsMax: number | null;
+  cpusetCpus: string | null;
+}
+
+export interface HostFeatures {
+  cgroupMode: "v1" | "hybrid" | "v2";
+  /** controller -> mount point */
+  cgroupMounts: Readonly<Record<string, string>>;
+  kernel: string;
+  idmappedMounts: boolean;
+  overlayLowerdirFd: boolean;
+  userNamespaces: boolean;
+  seccomp: boolean;
+  /** What a person must change before containers can run as promised; empty on a good host. */
+  problems: readonly string[];
+}
+
+type Paths = Readonly<Record<string, string>>;
+
+interface Addon {
+  compile(kind: "container" | "exec", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
+  launch(
+    initPath: string,
+    mode: "container" | "exec",
+    plan: Uint8Array,
+    stdio: readonly [number, number, number],
+    relay: number,
+  ): NativeResult<{ pid: number; pidfd: number; report: number }>;
+  /** undefined: nothing there yet; null: end of file. */
+  receive(report: number): NativeResult<Report | null | undefined>;
+  resize(report: number, rows: number, columns: number): NativeResult<undefined>;
+  hangUp(report: number): void;
+  reap(pidfd: number): boolean;
+  closeFd(fd: number): void;
+  openProcess(ref: ProcessRef): NativeResult<number | null>;
+  signalProcess(pidfd: number, signal: number): NativeResult<boolean>;
+  makePair(kind: "pipe" | "stream"): NativeResult<[number, number]>;
+  setNonblocking(fd: number): NativeResult<undefined>;
+  readonly FdWatch: new (fd: number, kind: "read" | "priority", ready: () => void) => FdWatch;
+  applyResources(json: string): NativeResult<undefined>;
+  requestFreeze(paths: Paths, freeze: boolean): NativeResult<undefined>;
+  frozen(paths: Paths): NativeResult<boolean>;
+  killAll(paths: Paths): NativeResult<undefined>;
+  removeOnce(paths: Paths): NativeResult<boolean>;
+  openEvents(paths: Paths): NativeResult<number>;
+  readUsage(paths: Paths): Usage;
+  readLimits(paths: Paths): Limits;
+  probe(): HostFeatures;
+}
+
+const build = new URL("../build/", import.meta.url);
+
+/** The executable that every start runs (a sealed copy of it, made once per process). */
+export const initPath: string = fileURLToPath(new URL("bulkhead-init", build));
+
+export const addon = createRequire(import.meta.url)(fileURLToPath(new URL("namespaces.node", build))) as Addon;

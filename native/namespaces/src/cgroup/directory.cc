@@ -1,0 +1,203 @@
+#include "cgroup/directory.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+
+#include "sys/file.h"
+
+namespace bulkhead::cgroup {
+namespace {
+
+constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+/** v1 refuses processes in a cpuset without cpus and mems, and every new level starts empty. */
+Status copyCpuset(int parent, int child) {
+  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+    char text[1024];
+    const size_t own = TRY(sys::readFile(child, file, text, sizeof text));
+    if (own > 1) continue;
+    const size_t size = TRY(sys::readFile(parent, file, text, sizeof text));
+    TRY(sys::writeFile(child, file, {text, size}));
+  }
+  return Done{};
+}
+
+/** Hands every controller of a v2 directory down; one at a time when the kernel refuses all at once. */
+void enableControllers(int directory) {
+  char list[256];
+  Result<size_t> size = sys::readFile(directory, "cgroup.controllers", list, sizeof list);
+  if (!size.ok()) return;
+  char* save = nullptr;
+  for (char* name = strtok_r(list, " \n", &save); name != nullptr; name = strtok_r(nullptr, " \n", &save)) {
+    char request[64];
+    snprintf(request, sizeof request, "+%s", name);
+    // A controller that cannot be handed down shows up as a missing file when a limit needs it.
+    (void)sys::writeFile(directory, "cgroup.subtree_control", request).ok();
+  }
+}
+
+Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name, char* buffer);
+
+Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& directory, bool leaf) {
+  Status made = sys::makeDirectoryAt(parent, name, 0755);
+  if (!made.ok() && made.error().err == EEXIST && leaf) {
+    // An empty left-over gives way, so that counters start at zero; one with processes stays and is an error.
+    Status removed = sys::removeAt(parent, name, AT_REMOVEDIR);
+    if (!removed.ok()) return failure("mkdirat", EEXIST, directory.path.view());
+    made = sys::makeDirectoryAt(parent, name, 0755);
+  }
+  if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, directory.path.view());
+  Fd child = TRY(sys::openAt(parent, name, kDirectory));
+  if ((directory.flags & plan::kCgroupCpuset) != 0) TRY(copyCpuset(parent, child.get()));
+  if ((directory.flags & plan::kCgroupUnified) != 0 && !leaf) enableControllers(child.get());
+  return child;
+}
+
+/** The parent of the last component, made level by level when it is missing. */
+Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name, char* buffer) {
+  const std::string_view path = directory.path.view();
+  if (path.size() >= PATH_MAX) return failure("openat", ENAMETOOLONG, path);
+  memcpy(buffer, path.data(), path.size() + 1);
+  size_t end = path.size();
+  while (end > 1 && buffer[end - 1] == '/') buffer[--end] = '\0';
+  char* slash = strrchr(buffer, '/');
+  if (slash == nullptr || slash == buffer || slash[1] == '\0') return failure("openat", EINVAL, path);
+  *slash = '\0';
+  *name = slash + 1;
+  Result<Fd> parent = sys::openAt(AT_FDCWD, buffer, kDirectory);
+  if (parent.ok() || parent.error().err != ENOENT) return parent;
+
+  Fd at = TRY(sys::openAt(AT_FDCWD, "/", kDirectory));
+  bool insideCgroup = false;
+  for (char* part = buffer; part != nullptr;) {
+    while (*part == '/') ++part;
+    char* next = strchr(part, '/');
+    if (next != nullptr) *next = '\0';
+    Result<Fd> child = sys::openAt(at.get(), part, kDirectory);
+    if (!child.ok() && child.error().err == ENOENT && insideCgroup) child = makeChild(at.get(), part, directory, false);
+    if (!child.ok()) return failure(child.error().op, child.error().err, path);
+    at = child.take();
+    // Levels may be made below a mounted hierarchy only, never in a plain directory that stands where one should be.
+    insideCgroup = insideCgroup || faccessat(at.get(), "cgroup.procs", F_OK, 0) == 0;
+    if (insideCgroup && (directory.flags & plan::kCgroupUnified) != 0) enableControllers(at.get());
+    part = next == nullptr ? nullptr : next + 1;
+  }
+  return at;
+}
+
+/** A v2 limit whose file is missing: controllers were not handed down on the way. */
+void enableAncestors(const plan::CgroupDirectory& directory) {
+  char path[PATH_MAX];
+  memcpy(path, directory.path.data, directory.path.size + 1);
+  for (char* slash = strchr(path + 1, '/'); slash != nullptr; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    Result<Fd> level = sys::openAt(AT_FDCWD, path, kDirectory);
+    *slash = '/';
+    if (level.ok() && faccessat(level.value().get(), "cgroup.procs", F_OK, 0) == 0) {
+      enableControllers(level.value().get());
+    }
+  }
+}
+
+}  // namespace
+
+Status applyWrite(int directory, const plan::CgroupWrite& write) {
+  char value[512];
+  std::string_view text = write.value.view();
+  if (text.size() >= sizeof value) return failure("write", E2BIG, write.file.view());
+  std::string_view files = write.file.view();
+  for (;;) {
+    const size_t bar = files.find('|');
+    FixedText<192> file(files.substr(0, bar));
+    Status written = [&]() -> Status {
+      if (!text.starts_with('$')) return sys::writeFile(directory, file.c_str(), text);
+      char now[256];
+      TRY(sys::readFile(directory, file.c_str(), now, sizeof now));
+      now[strcspn(now, " \n")] = '\0';
+      snprintf(value, sizeof value, "%s%s", now, text.data() + 1);
+      return sys::writeFile(directory, file.c_str(), value);
+    }();
+    if (written.ok() || written.error().err != ENOENT || bar == std::string_view::npos) return written;
+    files.remove_prefix(bar + 1);
+  }
+}
+
+Result<Fd> makeDirectory(const plan::CgroupDirectory& directory) {
+  char buffer[PATH_MAX];
+  const char* name = nullptr;
+  Fd parent = TRY(openParent(directory, &name, buffer));
+  // Without this a missing mount would let limits be written to ordinary files.
+  if (faccessat(parent.get(), "cgroup.procs", F_OK, 0) != 0) return failure("faccessat", ENODEV, directory.path.view());
+  return makeChild(parent.get(), name, directory, true);
+}
+
+Placement::~Placement() {
+  for (size_t index = made_; index > 0; --index) {
+    fds_[index - 1].reset();
+    rmdir(paths_[index - 1]);
+  }
+}
+
+Status Placement::make(const Span<plan::CgroupDirectory>& directories) {
+  for (const plan::CgroupDirectory& directory : directories) {
+    if (count_ == kMax) return failure("mkdirat", E2BIG, directory.path.view());
+    fds_[count_] = TRY(makeDirectory(directory));
+    paths_[count_] = directory.path.c_str();
+    if ((directory.flags & plan::kCgroupUnified) != 0) unified_ = fds_[count_].get();
+    if ((directory.flags & plan::kCgroupMemory) != 0) memory_ = fds_[count_].get();
+    made_ = ++count_;
+  }
+  return Done{};
+}
+
+Status Placement::open(const Span<plan::CgroupDirectory>& directories) {
+  for (const plan::CgroupDirectory& directory : directories) {
+    if (count_ == kMax) return failure("openat", E2BIG, directory.path.view());
+    fds_[count_] = TRY(sys::openAt(AT_FDCWD, directory.path.c_str(), kDirectory));
+    paths_[count_] = directory.path.c_str();
+    if ((directory.flags & plan::kCgroupUnified) != 0) unified_ = fds_[count_].get();
+    if ((directory.flags & plan::kCgroupMemory) != 0) memory_ = fds_[count_].get();
+    ++count_;
+  }
+  return Done{};
+}
+
+Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
+  for (uint32_t index = 0; index < directories.count; ++index) {
+    const plan::CgroupDirectory& directory = directories[index];
+    bool enabled = false;
+    for (const plan::CgroupWrite& write : directory.writes) {
+      Status applied = applyWrite(fds_[index].get(), write);
+      if (!applied.ok() && applied.error().err == ENOENT && !enabled &&
+          (directory.flags & plan::kCgroupUnified) != 0) {
+        enableAncestors(directory);
+        enabled = true;
+        applied = applyWrite(fds_[index].get(), write);
+      }
+      if (!applied.ok()) {
+        Error error = applied.error();
+        error.path.assign(directory.path.view());
+        error.path.append("/");
+        error.path.append(write.file.view());
+        return error;
+      }
+    }
+  }
+  return Done{};
+}
+
+Status Placement::joinSelf() const {
+  for (size_t index = 0; index < count_; ++index) {
+    if (fds_[index].get() == unified_) continue;
+    Status joined = sys::writeFile(fds_[index].get(), "tasks", "0");
+    if (!joined.ok()) return failure(joined.error().op, joined.error().err, paths_[index]);
+  }
+  return Done{};
+}
+
+}  // namespace bulkhead::cgroup

@@ -1,0 +1,28 @@
+export { NativeError } from "./error.ts";
+export { compilePlan } from "./plan.ts";
+export { start } from "./start.ts";
+export { exec } from "./exec.ts";
+export { readExit, readStatus } from "./records.ts";
+export { isAlive, sendSignal, watchExit } from "./processes.ts";
+export { applyResources, freeze, killAll, readLimits, readUsage, removeCgroup, thaw } from "./cgroup.ts";
+export { initPath, probe } from "./host.ts";
+export type { HostFeatures, Limits, TimedStep, Usage } from "./addon.ts";
+export type { ExecInput, ExecStarted } from "./exec.ts";
+export type { CgroupPlacement, LogTarget, Plan, PlanInput, RootfsDirectory, RootfsOverlay } from "./plan.ts";
+export type { ExitRecord, ProcessRef, StatusRecord } from "./records.ts";
+export type { Started, StartOptions } from "./start.ts";
+export type {
+  OciCapabilities,
+  OciDevice,
+  OciDeviceRule,
+  OciIdMapping,
+  OciLinux,
+  OciMount,
+  OciNamespace,
+  OciProcess,
+  OciResources,
+  OciRlimit,
+  OciSeccomp,
+  OciSpec,
+  OciUser,
+} from "./oci.ts";

@@ -1,0 +1,130 @@
+#include "init/child.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+
+#include "init/report.h"
+
+namespace bulkhead::init {
+namespace {
+
+// These belong to the mapped root of the user namespace and can be made while the shim prepares the mounts.
+constexpr uint32_t kUnsharedHere = CLONE_NEWNET;
+
+Status raiseLoopback() {
+  Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return failure("socket", errno);
+  struct ifreq request = {};
+  snprintf(request.ifr_name, sizeof request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  if (ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return failure("ioctl SIOCSIFFLAGS", errno, "lo");
+  return Done{};
+}
+
+Status setNames(const plan::Container& container) {
+  if (!container.hostname.empty() && sethostname(container.hostname.data, container.hostname.size) < 0) {
+    return failure("sethostname", errno, container.hostname.view());
+  }
+  if (!container.domainname.empty() && setdomainname(container.domainname.data, container.domainname.size) < 0) {
+    return failure("setdomainname", errno, container.domainname.view());
+  }
+  return Done{};
+}
+
+Status prepare(const ChildContext& context, Identity* identity) {
+  const plan::Container& container = context.container;
+  Steps& steps = context.steps;
+  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  TRY(steps.begin("cgroup join"));
+  TRY(context.cgroups.joinSelf());
+  // Descriptors of the host (run directory, log, cgroups) that the fork copied must be gone before the image acts.
+  const int kept[] = {context.socket, context.stdio.input, context.stdio.output, context.stdio.error};
+  TRY(sys::closeAllBut(kept, std::size(kept)));
+  TRY(steps.begin("network namespace"));
+  const int here = static_cast<int>(container.namespaces & kUnsharedHere);
+  if (here != 0) TRY(sys::unshareNamespaces(here));
+
+  TRY(steps.begin("wait for ids"));
+  char byte;
+  const sys::Received go = TRY(sys::receiveMessage(context.socket, &byte, 1));
+  if (go.size == 0) return failure("recvmsg", ECONNRESET);
+  TRY(steps.begin("become root"));
+  if ((container.namespaces & CLONE_NEWUSER) != 0) TRY(becomeRoot());
+  TRY(steps.begin("cgroup namespace"));
+  if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
+  TRY(steps.begin("loopback"));
+  if (here != 0) TRY(raiseLoopback());
+  TRY(steps.begin("hostname"));
+  TRY(setNames(container));
+  Fd devNull;
+  TRY(enterRoot(container, steps, context.socket, &devNull));
+  TRY(steps.begin("user lookup"));
+  TRY(resolveIdentity(container.process, identity));
+  TRY(steps.begin("stdio"));
+  return connectStdio(context.stdio, devNull, *identity);
+}
+
+}  // namespace
+
+Status becomeRoot() {
+  if (syscall(SYS_setresgid, 0, 0, 0) < 0) return failure("setresgid", errno);
+  if (syscall(SYS_setresuid, 0, 0, 0) < 0) return failure("setresuid", errno);
+  if (syscall(SYS_setgroups, 0, nullptr) < 0) return failure("setgroups", errno);
+  return sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL);
+}
+
+Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& identity) {
+  const int input = stdio.input >= 0 ? stdio.input : devNull.get();
+  const int wanted[3] = {input, stdio.output >= 0 ? stdio.output : devNull.get(),
+                         stdio.error >= 0 ? stdio.error : devNull.get()};
+  // Copies above the three first: one of the sources may itself be 0, 1 or 2.
+  Fd copies[3];
+  for (int index = 0; index < 3; ++index) {
+    if (wanted[index] < 0) return failure("dup3", ENODEV, "/dev/null");
+    copies[index] = TRY(sys::duplicate(wanted[index], 10));
+  }
+  for (int index = 0; index < 3; ++index) {
+    if (dup2(copies[index].get(), index) < 0) return failure("dup2", errno);
+    // Programs reopen /dev/stdout by path, so a pipe belongs to the user who runs them; /dev/null stays root's.
+    struct stat status;
+    if (fstat(index, &status) == 0 && S_ISFIFO(status.st_mode)) {
+      // Pipes that the caller of start() brought may belong to an id that does not exist here; then they stay as they are.
+      if (fchown(index, identity.uid, static_cast<gid_t>(-1)) < 0 && errno != EPERM) {
+        return failure("fchown", errno, "stdio");
+      }
+    }
+  }
+  return Done{};
+}
+
+void runChild(const ChildContext& context) {
+  context.steps.enterChild();
+  Identity identity;
+  Status prepared = prepare(context, &identity);
+  if (prepared.ok()) prepared = becomeProcess(context.container.process, identity, context.steps);
+  Error error;
+  if (prepared.ok()) {
+    Status begun = context.steps.begin("exec");
+    context.steps.setLaunching();
+    error = begun.ok() ? launch(context.container.process, identity) : begun.error();
+  } else {
+    error = prepared.error();
+  }
+  const Report report = failedReport(context.steps.current(), error);
+  // write, not sendmsg: every filter that lets a program run at all allows it.
+  (void)write(context.socket, &report, kReportBytes);
+  _exit(127);
+}
+
+}  // namespace bulkhead::init

@@ -1,0 +1,57 @@
+// The container's first process, from clone3 to execve.
+#pragma once
+
+#include "cgroup/directory.h"
+#include "init/steps.h"
+#include "plan/plan.h"
+#include "sys/result.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::init {
+
+/** Descriptors that the child needs for its stdio; 0 is /dev/null when `input` is below 0. */
+struct Stdio {
+  int input;
+  int output;
+  int error;
+};
+
+struct ChildContext {
+  const plan::Container& container;
+  Steps& steps;
+  const cgroup::Placement& cgroups;
+  /** SOCK_SEQPACKET to the shim: mounts come in, the failure goes out, end of file means execve has happened. */
+  int socket;
+  Stdio stdio;
+};
+
+/** Does not return. */
+[[noreturn]] void runChild(const ChildContext& context);
+
+/** Mounts of the plan on descriptors below the new root; ends with the root as "/" and the host's tree gone. */
+Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull);
+/** Covers masked paths and makes read-only ones so. */
+Status restrictPaths(const plan::Container& container, int root);
+
+struct Identity {
+  uid_t uid;
+  gid_t gid;
+  gid_t groups[256];
+  size_t groupCount;
+  /** From passwd, "/" when it has none. */
+  FixedText<256> home;
+};
+/** The plan's user, or the image's as written in it, looked up in /etc/passwd and /etc/group of the current root. */
+Status resolveIdentity(const plan::Process& process, Identity* identity);
+
+/** Becomes id 0 of the user namespace it is in. */
+Status becomeRoot();
+/** Puts the three descriptors in place; below 0 means `devNull`. Pipes are given to the user who will run. */
+Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& identity);
+
+/** Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. */
+Status becomeProcess(const plan::Process& process, const Identity& identity, Steps& steps);
+/** execve with a search of PATH; returns only the reason it failed. */
+Error launch(const plan::Process& process, const Identity& identity);
+
+}  // namespace bulkhead::init

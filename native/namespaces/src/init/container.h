@@ -1,0 +1,13 @@
+// Start of a container: the shim's side, from the plan to the loop.
+#pragma once
+
+#include <string_view>
+
+namespace bulkhead::init {
+
+/** Never returns an error to the caller: the report socket has it. The exit status is 0 once the container ended. */
+int runContainer(std::string_view planBytes);
+/** The same for a process added to a running container. */
+int runExec(std::string_view planBytes);
+
+}  // namespace bulkhead::init

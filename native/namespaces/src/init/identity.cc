@@ -1,0 +1,168 @@
+// From root inside to the process the plan describes.
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "init/child.h"
+
+namespace bulkhead::init {
+namespace {
+
+/** The working directory, made when it is missing; it must be reachable from the root (CVE-2024-21626). */
+Status enterWorkingDirectory(const Str& path) {
+  constexpr uint64_t kInside = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  Result<Fd> directory = sys::openAt2(AT_FDCWD, path.c_str(), O_PATH | O_DIRECTORY, kInside);
+  if (!directory.ok() && directory.error().err == ENOENT) {
+    char buffer[PATH_MAX];
+    if (path.size >= sizeof buffer) return failure("chdir", ENAMETOOLONG, path.view());
+    memcpy(buffer, path.data, path.size + 1);
+    Fd parent = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
+    for (char* part = buffer; part != nullptr;) {
+      while (*part == '/') ++part;
+      if (*part == '\0') break;
+      char* next = strchr(part, '/');
+      if (next != nullptr) *next = '\0';
+      Status made = sys::makeDirectoryAt(parent.get(), part, 0755);
+      if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, path.view());
+      // After pivot_root the root is the container's: a link can only lead to another place inside it.
+      parent = TRY(sys::openAt2(parent.get(), part, O_PATH | O_DIRECTORY, RESOLVE_NO_MAGICLINKS));
+      part = next == nullptr ? nullptr : next + 1;
+    }
+    directory = sys::openAt2(AT_FDCWD, path.c_str(), O_PATH | O_DIRECTORY, kInside);
+  }
+  if (!directory.ok()) return failure("chdir", directory.error().err, path.view());
+  if (fchdir(directory.value().get()) < 0) return failure("chdir", errno, path.view());
+  char seen[PATH_MAX];
+  // The raw call answers "(unreachable)/..." for a directory outside the root; glibc's would hide that.
+  if (syscall(SYS_getcwd, seen, sizeof seen) < 0 || seen[0] != '/') return failure("getcwd", ENOENT, path.view());
+  return Done{};
+}
+
+Status resetSignals() {
+  struct sigaction byDefault = {};
+  byDefault.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    // The two that cannot be changed and glibc's own say EINVAL.
+    (void)sigaction(signal, &byDefault, nullptr);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  if (sigprocmask(SIG_SETMASK, &none, nullptr) < 0) return failure("sigprocmask", errno);
+  return Done{};
+}
+
+Status setAffinity(const Span<uint64_t>& cpus) {
+  // CPU_SETSIZE words cover 1024 CPUs; the kernel cuts a longer mask and ignores CPUs that do not exist.
+  uint64_t all[128];
+  const uint64_t* mask = cpus.data;
+  size_t words = cpus.count;
+  if (cpus.empty()) {
+    memset(all, 0xff, sizeof all);
+    mask = all;
+    words = sizeof all / sizeof all[0];
+  }
+  if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) < 0) return failure("sched_setaffinity", errno);
+  return Done{};
+}
+
+Status setLimits(const Span<plan::Limit>& limits) {
+  for (const plan::Limit& limit : limits) {
+    TRY(sys::setLimit(0, static_cast<int>(limit.resource), {limit.soft, limit.hard}));
+  }
+  return Done{};
+}
+
+Status dropBoundingSet(uint64_t keep) {
+  TRY(sys::processControl("prctl PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL));
+  for (int capability = 0; capability <= kernel::kMaxCapability; ++capability) {
+    if ((keep & (uint64_t{1} << capability)) != 0) continue;
+    Status dropped = sys::processControl("prctl PR_CAPBSET_DROP", PR_CAPBSET_DROP, static_cast<unsigned long>(capability));
+    if (dropped.ok()) continue;
+    // The first number the kernel does not know ends the list.
+    if (dropped.error().err == EINVAL) break;
+    return dropped;
+  }
+  return Done{};
+}
+
+Status setIds(const Identity& identity) {
+  // Raw calls: glibc would broadcast to threads that do not exist here.
+  if (syscall(SYS_setgroups, identity.groupCount, identity.groups) < 0) return failure("setgroups", errno);
+  if (syscall(SYS_setresgid, identity.gid, identity.gid, identity.gid) < 0) return failure("setresgid", errno);
+  if (syscall(SYS_setresuid, identity.uid, identity.uid, identity.uid) < 0) return failure("setresuid", errno);
+  return Done{};
+}
+
+Status setCapabilities(uint64_t permitted) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {};
+  for (int word = 0; word < 2; ++word) {
+    data[word].permitted = static_cast<uint32_t>(permitted >> (32 * word));
+    data[word].effective = data[word].permitted;
+  }
+  if (syscall(SYS_capset, &header, data) < 0) return failure("capset", errno);
+  return Done{};
+}
+
+Status installSeccomp(const plan::Seccomp& seccomp) {
+  if (seccomp.program.empty()) return Done{};
+  static_assert(sizeof(plan::BpfInstruction) == sizeof(struct sock_filter));
+  struct sock_fprog program = {};
+  program.len = static_cast<uint16_t>(seccomp.program.count);
+  program.filter = reinterpret_cast<struct sock_filter*>(seccomp.program.data);
+  long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, seccomp.flags, &program);
+  // A flag this kernel does not know is a refinement; the filter is not.
+  if (result < 0 && errno == EINVAL) result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+  if (result < 0) return failure("seccomp", errno);
+  return Done{};
+}
+
+}  // namespace
+
+Status becomeProcess(const plan::Process& process, const Identity& identity, Steps& steps) {
+  TRY(steps.begin("working directory"));
+  TRY(enterWorkingDirectory(process.workingDirectory));
+  TRY(steps.begin("session"));
+  setsid();
+  TRY(resetSignals());
+  TRY(steps.begin("affinity"));
+  TRY(setAffinity(process.affinity));
+  TRY(steps.begin("rlimits"));
+  TRY(setLimits(process.limits));
+  umask(process.umask);
+  TRY(steps.begin("capabilities"));
+  TRY(dropBoundingSet(process.boundingSet));
+  TRY(sys::processControl("prctl PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 1));
+  TRY(steps.begin("user"));
+  TRY(setIds(identity));
+  // The kernel forgets this signal whenever credentials change.
+  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  const bool noNewPrivileges = (process.flags & plan::kProcessNoNewPrivileges) != 0;
+  TRY(steps.begin("seccomp"));
+  // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
+  if (!noNewPrivileges) TRY(installSeccomp(process.seccomp));
+  TRY(setCapabilities(process.permittedSet));
+  if (noNewPrivileges) {
+    TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
+    TRY(sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC));
+    TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, 0));
+    TRY(installSeccomp(process.seccomp));
+    return Done{};
+  }
+  TRY(sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC));
+  return sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, 0);
+}
+
+}  // namespace bulkhead::init

@@ -1,0 +1,170 @@
+// The child's side of mounting: pseudo file systems, places found by descriptor, pivot_root.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "init/child.h"
+#include "init/pseudo.h"
+
+namespace bulkhead::init {
+namespace {
+
+// The image is hostile: whatever it contains at a place, resolving stays inside its root.
+constexpr uint64_t kInside = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+// A place for a kernel file system may not be reached through a link at all (CVE-2019-19921, CVE-2023-27561).
+constexpr uint64_t kNoLinks = kInside | RESOLVE_NO_SYMLINKS;
+
+/** Makes the parents of `path` and gives the last one and the last name. */
+Result<Fd> openParents(int root, const Str& path, uint64_t resolve, const char** name, char* buffer, size_t capacity) {
+  if (path.size >= capacity) return failure("openat2", ENAMETOOLONG, path.view());
+  memcpy(buffer, path.data, path.size + 1);
+  Fd parent = TRY(sys::duplicate(root, 3));
+  char* last = strrchr(buffer, '/');
+  *name = last == nullptr ? buffer : last + 1;
+  if (last == nullptr) return parent;
+  *last = '\0';
+  for (char* end = buffer; end != nullptr;) {
+    end = strchr(end, '/');
+    if (end != nullptr) *end = '\0';
+    Result<Fd> level = sys::openAt2(root, buffer, O_PATH | O_DIRECTORY, resolve);
+    if (!level.ok() && level.error().err == ENOENT) {
+      const char* slash = strrchr(buffer, '/');
+      Status made = sys::makeDirectoryAt(parent.get(), slash == nullptr ? buffer : slash + 1, 0755);
+      if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, path.view());
+      level = sys::openAt2(root, buffer, O_PATH | O_DIRECTORY, resolve);
+    }
+    if (!level.ok()) return level.error();
+    parent = level.take();
+    if (end != nullptr) *end++ = '/';
+  }
+  return parent;
+}
+
+/** The place of a mount as an O_PATH descriptor, made (directory or empty file) when it is missing. */
+Result<Fd> openPlace(int root, const plan::Mount& mount, bool directory) {
+  const uint64_t resolve = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::tmpfs ? kInside
+                                                                                                      : kNoLinks;
+  const int flags = O_PATH | (directory ? O_DIRECTORY : 0);
+  Result<Fd> place = sys::openAt2(root, mount.destination.c_str(), flags, resolve);
+  if (!place.ok() && place.error().err == ENOENT) {
+    char buffer[4096];
+    const char* name = nullptr;
+    Fd parent = TRY(openParents(root, mount.destination, resolve, &name, buffer, sizeof buffer));
+    if (directory) {
+      Status made = sys::makeDirectoryAt(parent.get(), name, 0755);
+      if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, mount.destination.view());
+    } else {
+      Result<Fd> file = sys::openAt(parent.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+      if (!file.ok() && file.error().err != EEXIST) return failure("openat", file.error().err, mount.destination.view());
+    }
+    place = sys::openAt2(root, mount.destination.c_str(), flags, resolve);
+  }
+  if (!place.ok()) {
+    // A link where a directory must be says ELOOP to the kernel's reader and ENOTDIR to ours.
+    const int err = place.error().err == ELOOP ? ENOTDIR : place.error().err;
+    FixedText<192> shown("/");
+    shown.append(mount.destination.view());
+    return failure("openat2", err, shown.view());
+  }
+  return place;
+}
+
+Status attach(int root, const plan::Mount& mount, const Fd& tree) {
+  const struct stat status = TRY(sys::statusOf(tree.get()));
+  Fd place = TRY(openPlace(root, mount, S_ISDIR(status.st_mode)));
+  return sys::moveMount(tree.get(), place.get());
+}
+
+/** Mount descriptors that the shim made, in the order it sends them: the root, then binds and /dev as planned. */
+class Handed {
+ public:
+  explicit Handed(int socket) : socket_(socket) {}
+  Result<Fd> next() {
+    if (taken_ == count_) {
+      char byte;
+      const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1, fds_, sys::kMaxPassed));
+      // End of file: the shim is gone, and so must be everything it began.
+      if (received.size == 0 || received.fdCount == 0) return failure("recvmsg", ECONNRESET);
+      count_ = received.fdCount;
+      taken_ = 0;
+    }
+    return Fd(fds_[taken_++]);
+  }
+
+ private:
+  int socket_;
+  int fds_[sys::kMaxPassed];
+  size_t count_ = 0;
+  size_t taken_ = 0;
+};
+
+Status mountAll(const plan::Container& container, Steps& steps, int root, Handed* handed) {
+  for (const plan::Mount& mount : container.mounts) {
+    FixedText<64> step("mount /");
+    step.append(mount.destination.view());
+    TRY(steps.begin(step.view()));
+    Fd tree = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev
+                  ? TRY(handed->next())
+                  : TRY(makePseudo(mount, container));
+    TRY(attach(root, mount, tree));
+    if (mount.kind == plan::MountKind::cgroup) TRY(fillCgroup(tree.get(), mount, container));
+  }
+  return Done{};
+}
+
+Status applySysctls(const plan::Container& container, int root) {
+  if (container.sysctls.empty()) return Done{};
+  Fd proc = TRY(sys::openAt2(root, "proc/sys", O_PATH | O_DIRECTORY, kNoLinks));
+  // Only a real procfs takes the write: a volume over it could point anywhere (CVE-2025-52881).
+  if (TRY(sys::filesystemType(proc.get())) != kernel::kProcMagic) return failure("fstatfs", ENODEV, "/proc/sys");
+  for (const plan::Sysctl& sysctl : container.sysctls) {
+    Fd file = TRY(sys::openAt2(proc.get(), sysctl.path.c_str(), O_WRONLY,
+                               RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS));
+    Status written = sys::writeAll(file.get(), sysctl.value.data, sysctl.value.size);
+    if (!written.ok()) return failure("write", written.error().err, sysctl.path.view());
+  }
+  return Done{};
+}
+
+Status pivotInto(int root) {
+  if (fchdir(root) < 0) return failure("fchdir", errno);
+  TRY(sys::pivotRootHere());
+  // The old root now lies on top of the new one, at the same place; it goes, and nothing of the host is left.
+  if (umount2(".", MNT_DETACH) < 0) return failure("umount2", errno);
+  if (chdir("/") < 0) return failure("chdir", errno);
+  return Done{};
+}
+
+}  // namespace
+
+Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull) {
+  Handed handed(socket);
+  TRY(steps.begin("rootfs"));
+  Fd root = TRY(handed.next());
+  // Nothing mounted from here on may travel back to the host, and pivot_root refuses shared parents.
+  TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, MS_PRIVATE));
+  // Covering "/" hides nothing from lookups that start at it, and always exists as a place.
+  Fd host = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
+  TRY(sys::moveMount(root.get(), host.get()));
+  host.reset();
+  TRY(mountAll(container, steps, root.get(), &handed));
+  TRY(steps.begin("sysctl"));
+  TRY(applySysctls(container, root.get()));
+  TRY(steps.begin("masked paths"));
+  TRY(restrictPaths(container, root.get()));
+  Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);
+  if (null.ok()) *devNull = null.take();
+  TRY(steps.begin("pivot_root"));
+  if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
+  TRY(pivotInto(root.get()));
+  if (container.root.propagation != MS_PRIVATE) {
+    TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, container.root.propagation));
+  }
+  return Done{};
+}
+
+}  // namespace bulkhead::init

@@ -1,0 +1,90 @@
+#include "init/pseudo.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace bulkhead::init {
+namespace {
+
+Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& options, uint64_t attributes) {
+  Fd context = TRY(sys::openFilesystem(type));
+  for (const plan::MountOption& option : options) {
+    Status set = option.value.empty() ? sys::configureFlag(context.get(), option.key.c_str())
+                                      : sys::configureString(context.get(), option.key.c_str(), option.value.c_str());
+    if (!set.ok()) return sys::explain(context.get(), set.error(), option.key.view());
+  }
+  Status created = sys::configureCreate(context.get());
+  if (!created.ok()) return sys::explain(context.get(), created.error(), type);
+  return sys::createMount(context.get(), static_cast<unsigned>(attributes));
+}
+
+/** One v1 hierarchy ("cpu,cpuacct") or the unified one, rooted at the container's own cgroup. */
+Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attributes) {
+  if ((directory.flags & plan::kCgroupUnified) != 0) return makeFilesystem("cgroup2", {}, attributes);
+  Fd context = TRY(sys::openFilesystem("cgroup"));
+  char list[128];
+  if (directory.controllers.size >= sizeof list) return failure("fsopen", E2BIG, directory.controllers.view());
+  memcpy(list, directory.controllers.data, directory.controllers.size + 1);
+  char* save = nullptr;
+  for (char* name = strtok_r(list, ",", &save); name != nullptr; name = strtok_r(nullptr, ",", &save)) {
+    TRY(sys::configureFlag(context.get(), name));
+  }
+  TRY(sys::configureCreate(context.get()));
+  return sys::createMount(context.get(), static_cast<unsigned>(attributes));
+}
+
+bool unifiedOnly(const Span<plan::CgroupDirectory>& directories) {
+  return directories.count == 1 && (directories[0].flags & plan::kCgroupUnified) != 0;
+}
+
+/** v1 and hybrid: one directory per hierarchy on a tmpfs, as programs expect to find them. */
+Result<Fd> makeCgroup(const plan::Mount& mount, const plan::Container& container) {
+  if (unifiedOnly(container.cgroups)) return makeHierarchy(container.cgroups[0], mount.attributesSet);
+  plan::MountOption mode;
+  mode.key = {"mode", 4};
+  mode.value = {"0755", 4};
+  Fd area = TRY(makeFilesystem("tmpfs", {&mode, 1}, mount.attributesSet & ~uint64_t{MOUNT_ATTR_RDONLY}));
+  for (const plan::CgroupDirectory& directory : container.cgroups) {
+    TRY(sys::makeDirectoryAt(area.get(), directory.controllers.c_str(), 0755));
+  }
+  return area;
+}
+
+}  // namespace
+
+Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container) {
+  switch (mount.kind) {
+    case plan::MountKind::proc:
+      return makeFilesystem("proc", mount.options, mount.attributesSet);
+    case plan::MountKind::sysfs:
+      return makeFilesystem("sysfs", mount.options, mount.attributesSet);
+    case plan::MountKind::devpts:
+      return makeFilesystem("devpts", mount.options, mount.attributesSet);
+    case plan::MountKind::mqueue:
+      return makeFilesystem("mqueue", mount.options, mount.attributesSet);
+    case plan::MountKind::tmpfs:
+      return makeFilesystem("tmpfs", mount.options, mount.attributesSet);
+    case plan::MountKind::cgroup:
+      return makeCgroup(mount, container);
+    case plan::MountKind::bind:
+    case plan::MountKind::dev:
+      break;
+  }
+  return failure("plan", EINVAL, mount.destination.view());
+}
+
+Status fillCgroup(int area, const plan::Mount& mount, const plan::Container& container) {
+  if (unifiedOnly(container.cgroups)) return Done{};
+  for (const plan::CgroupDirectory& directory : container.cgroups) {
+    Fd hierarchy = TRY(makeHierarchy(directory, mount.attributesSet));
+    Fd place = TRY(sys::openAt(area, directory.controllers.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    TRY(sys::moveMount(hierarchy.get(), place.get()));
+  }
+  if ((mount.attributesSet & MOUNT_ATTR_RDONLY) == 0) return Done{};
+  return sys::setMountAttributes(area, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0);
+}
+
+}  // namespace bulkhead::init

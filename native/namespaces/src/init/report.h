@@ -1,0 +1,52 @@
+// Messages of fixed size: child to shim, and shim to whoever asked for the start.
+#pragma once
+
+#include <cstdint>
+
+#include "init/steps.h"
+#include "sys/result.h"
+
+namespace bulkhead::init {
+
+enum class ReportKind : uint32_t { started = 1, failed = 2, exited = 3 };
+
+struct Report {
+  ReportKind kind;
+  int32_t err;
+  // started
+  int32_t shimPid;
+  int32_t processPid;
+  uint64_t shimTicks;
+  uint64_t processTicks;
+  uint64_t startedAtUnixMs;
+  // exited
+  uint64_t finishedAtUnixMs;
+  int32_t exitCode;  // -1: ended by `signal`
+  int32_t signal;
+  uint8_t oomKilled;
+  uint8_t leaseExpired;
+  // failed
+  char step[64];
+  char op[32];
+  char path[192];
+  Timings timings;
+};
+
+/** Bytes sent without timings; with them the whole struct is. */
+inline constexpr size_t kReportBytes = offsetof(Report, timings);
+
+Report failedReport(std::string_view step, const Error& error);
+
+/** Caller to shim of an exec. */
+struct ControlMessage {
+  uint16_t rows;
+  uint16_t columns;
+};
+
+// Descriptors that the caller leaves in the started bulkhead-init.
+inline constexpr int kPlanFd = 3;
+inline constexpr int kReportFd = 4;
+/** exec with a terminal: the duplex stream that is relayed to it. */
+inline constexpr int kRelayFd = 5;
+
+}  // namespace bulkhead::init

@@ -1,0 +1,31 @@
+// The shim's life: copies output to the log, guards the lease, records the end.
+#pragma once
+
+#include "init/lease.h"
+#include "init/log.h"
+#include "init/record.h"
+#include "sys/fd.h"
+
+namespace bulkhead::init {
+
+struct Watched {
+  Fd process;  // pidfd
+  Fd output;   // read ends; invalid without a log
+  Fd error;
+  Fd runDirectory;
+  /** v1 memory.oom_control or v2 memory.events; may be invalid. */
+  Fd oomCounter;
+  /** cgroup.kill of the unified directory, for containers that share a pid namespace; may be invalid. */
+  Fd killSwitch;
+  LogFile log;
+  Lease lease;
+  uint64_t startedAtUnixMs = 0;
+};
+
+/** Runs until the process has ended and its record is written. Uses no memory beyond its own page or two. */
+void watch(Watched* watched);
+
+/** The number after `key` in a kernel file of "key value" lines; 0 when absent. */
+uint64_t readCounter(int file, std::string_view key);
+
+}  // namespace bulkhead::init

@@ -1,0 +1,37 @@
+// OCI runtime-spec JSON (plus where things are on this host) to a plan. Pure: reads no file, makes no system call.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plan/context.h"
+#include "plan/plan.h"
+#include "seccomp/compile.h"
+
+namespace bulkhead::plan {
+
+struct Compiled {
+  std::string bytes;
+  std::vector<std::string> warnings;
+};
+
+/** `json` is PlanInput of src/index.ts. False: `error` says where and why. `cache` may be null. */
+bool compileContainer(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
+/** `json` is ExecInput of src/index.ts. */
+bool compileExec(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
+
+// The parts, one file each.
+bool compileProcess(Context* context, const View& process, Process* target);
+bool compileSeccomp(Context* context, const View& profile, seccomp::Cache* cache, Process* target);
+bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target);
+bool compileMountOptions(Context* context, const View& options, Mount* mount);
+bool compileNamespaces(Context* context, const View& linuxPart, Container* target);
+bool compileRoot(Context* context, const View& input, Container* target);
+bool compileKernelView(Context* context, const View& spec, Container* target);
+
+/** Directories and writes for `placement` (CgroupPlacement) from `resources` (OciResources, may be absent). */
+bool compileCgroups(Context* context, const View& placement, const View& resources, Span<CgroupDirectory>* target);
+bool compileAffinity(Context* context, const View& cpus, Span<uint64_t>* target);
+
+}  // namespace bulkhead::plan

@@ -1,0 +1,124 @@
+// The `mounts` array: which kind each is, and where it may lie.
+#include <algorithm>
+#include <iterator>
+
+#include "plan/compile.h"
+
+namespace bulkhead::plan {
+namespace {
+
+struct KindName {
+  std::string_view type;
+  MountKind kind;
+};
+constexpr KindName kKinds[] = {
+    {"proc", MountKind::proc},     {"sysfs", MountKind::sysfs}, {"devpts", MountKind::devpts},
+    {"mqueue", MountKind::mqueue}, {"tmpfs", MountKind::tmpfs}, {"cgroup", MountKind::cgroup},
+    {"cgroup2", MountKind::cgroup},
+};
+
+// Files of /proc that a bind may cover: they carry figures, not control (compare runc's allow-list).
+constexpr std::string_view kProcCoverable[] = {
+    "proc/cpuinfo", "proc/diskstats", "proc/meminfo", "proc/stat",
+    "proc/swaps",   "proc/uptime",    "proc/loadavg", "proc/slabinfo",
+};
+
+bool checkPlace(Context* context, const View& at, const Mount& mount) {
+  const std::string_view place = mount.destination.view();
+  if (place.empty()) return context->fail(at, "must not be the root itself");
+  if (mount.kind == MountKind::proc) {
+    return place == "proc" ? true : context->fail(at, "proc may only be mounted on /proc");
+  }
+  if (mount.kind == MountKind::sysfs) {
+    return place == "sys" ? true : context->fail(at, "sysfs may only be mounted on /sys");
+  }
+  if (place == "proc") return context->fail(at, "only proc may be mounted on /proc");
+  if (place == "sys") return context->fail(at, "only sysfs may be mounted on /sys");
+  if (!place.starts_with("proc/")) return true;
+  if (mount.kind == MountKind::bind && std::find(std::begin(kProcCoverable), std::end(kProcCoverable), place) !=
+                                           std::end(kProcCoverable)) {
+    return true;
+  }
+  return context->fail(at, "must not cover a part of /proc");
+}
+
+bool compileConfinement(Context* context, const View& binds, const View& mountView, uint32_t index, Mount* mount) {
+  const std::string key = std::to_string(index);
+  const View bind = binds.member(key.c_str());
+  if (!bind.present()) return true;
+  if (mount->kind != MountKind::bind) return context->fail(bind, "does not name a bind mount");
+  Str beneath;
+  if (!context->absolutePath(bind.member("beneath"), &beneath)) return false;
+  bool idMapped = false;
+  if (!context->boolean(bind.member("idmap"), &idMapped)) return false;
+  std::string root(beneath.view());
+  while (root.size() > 1 && root.back() == '/') root.pop_back();
+  const std::string_view source = mount->source.view();
+  const std::string prefix = root == "/" ? root : root + "/";
+  std::string relative;
+  if (source == root) {
+    relative = ".";
+  } else if (source.starts_with(prefix)) {
+    relative = source.substr(prefix.size());
+  } else {
+    return context->fail(mountView.member("source"), "is not below its allowed root");
+  }
+  mount->source = context->keep(relative.empty() ? "." : relative);
+  mount->beneath = context->keep(root);
+  mount->flags |= kMountConfined | (idMapped ? kMountIdMapped : 0u);
+  return true;
+}
+
+bool compileMount(Context* context, const View& entry, const View& binds, uint32_t index, Mount* mount) {
+  if (!entry.isObject()) return context->fail(entry, "must be an object");
+  const View destination = entry.member("destination");
+  if (!context->containerPath(destination, &mount->destination)) return false;
+  if (!compileMountOptions(context, entry.member("options"), mount)) return false;
+
+  const View type = entry.member("type");
+  Str name;
+  if (!context->text(type, &name)) return false;
+  const View options = entry.member("options");
+  bool bind = name.view() == "bind" || name.view() == "none";
+  for (uint32_t at = 0; at < options.count(); ++at) {
+    const std::string_view option = options.element(at).text();
+    if (option != "bind" && option != "rbind") continue;
+    bind = true;
+    if (option == "rbind") mount->flags |= kMountRecursive;
+  }
+  if (bind) {
+    mount->kind = MountKind::bind;
+    if (!mount->options.empty()) return context->fail(options, "has an option that no bind mount takes");
+    if (!context->absolutePath(entry.member("source"), &mount->source)) return false;
+  } else {
+    const auto* known = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                     [&](const KindName& kind) { return kind.type == name.view(); });
+    if (known == std::end(kKinds)) return context->fail(type, "is not a supported file system");
+    mount->kind = known->kind;
+    // /dev is made on the host's side: only there may device nodes be created.
+    if (mount->kind == MountKind::tmpfs && mount->destination.view() == "dev") mount->kind = MountKind::dev;
+  }
+  return checkPlace(context, destination, *mount) && compileConfinement(context, binds, entry, index, mount);
+}
+
+}  // namespace
+
+bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target) {
+  if (!context->array(mounts) || !context->object(binds)) return false;
+  if (mounts.count() > 1000) return context->fail(mounts, "has more than 1000 mounts");
+  std::vector<Mount> list(mounts.count());
+  for (uint32_t index = 0; index < mounts.count(); ++index) {
+    if (!compileMount(context, mounts.element(index), binds, index, &list[index])) return false;
+  }
+  const Members named(binds);
+  for (uint32_t index = 0; index < named.count(); ++index) {
+    const std::string name(named.name(index));
+    if (!mounts.present() || name.empty() || name.find_first_not_of("0123456789") != std::string::npos ||
+        name.size() > 4 || std::stoul(name) >= mounts.count()) {
+      return context->fail(named.view(index), "does not name a mount");
+    }
+  }
+  return context->store(mounts, list, target);
+}
+
+}  // namespace bulkhead::plan

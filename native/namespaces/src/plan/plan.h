@@ -1,0 +1,187 @@
+// The compact plan: everything a start needs, validated, with nothing left to parse but lengths.
+//
+// The compiler fills these structs (compile.h), the codec turns them into bytes and back (codec.h), init obeys them.
+// Text and arrays are views; the codec checks every length, NUL and count, so init may trust the result.
+#pragma once
+
+#include <cstdint>
+
+#include "sys/span.h"
+
+namespace bulkhead::plan {
+
+/** One `write(value)` to `file` of a cgroup directory. */
+struct CgroupWrite {
+  Str file;
+  Str value;
+};
+
+enum CgroupFlag : uint32_t {
+  kCgroupUnified = 1,   // the cgroup2 directory: joined by CLONE_INTO_CGROUP
+  kCgroupCpuset = 2,    // v1: cpus and mems must be copied from the parent before a process may join
+  kCgroupMemory = 4,    // its OOM counter decides `oomKilled`
+};
+
+struct CgroupDirectory {
+  Str path;
+  /** Mount name below /sys/fs/cgroup, for the cgroup mount inside ("memory", "cpu,cpuacct", "unified"). */
+  Str controllers;
+  uint32_t flags = 0;
+  Span<CgroupWrite> writes;
+};
+
+struct IdMap {
+  uint32_t inside = 0;
+  uint32_t outside = 0;
+  uint32_t count = 0;
+};
+
+enum class MountKind : uint8_t { bind, proc, sysfs, devpts, mqueue, tmpfs, cgroup, dev };
+inline constexpr uint8_t kMountKinds = 8;
+
+struct MountOption {
+  Str key;
+  /** Empty: a flag. */
+  Str value;
+};
+
+enum MountFlag : uint32_t {
+  kMountRecursive = 1,           // rbind: take the source's submounts too
+  kMountRecursiveAttributes = 2, // rro and friends: attributes apply to submounts as well
+  kMountIdMapped = 4,            // seen with the container's ids
+  kMountConfined = 8,            // `source` is relative to `beneath` and may not leave it
+};
+
+struct Mount {
+  MountKind kind = MountKind::bind;
+  uint32_t flags = 0;
+  /** Relative to the container's root, without "." or "..". */
+  Str destination;
+  Str source;
+  Str beneath;
+  uint64_t attributesSet = 0;
+  uint64_t attributesClear = 0;
+  uint64_t propagation = 0;
+  Span<MountOption> options;
+};
+
+struct Device {
+  Str path;  // relative to /dev
+  uint32_t mode = 0;
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+struct Sysctl {
+  Str path;  // relative to /proc/sys
+  Str value;
+};
+
+struct Limit {
+  uint32_t resource = 0;
+  uint64_t soft = 0;
+  uint64_t hard = 0;
+};
+
+struct NamespaceJoin {
+  uint32_t type = 0;  // CLONE_NEW*
+  Str path;
+};
+
+struct BpfInstruction {
+  uint16_t code = 0;
+  uint8_t jumpTrue = 0;
+  uint8_t jumpFalse = 0;
+  uint32_t operand = 0;
+};
+
+struct Seccomp {
+  uint32_t flags = 0;  // SECCOMP_FILTER_FLAG_*
+  Span<BpfInstruction> program;
+};
+
+enum ProcessFlag : uint32_t {
+  kProcessNoNewPrivileges = 1,
+  kProcessImageUser = 2,  // resolve `imageUser` in the container's passwd and group
+  kProcessTerminal = 4,
+  kProcessOomScore = 8,
+  kProcessUmask = 16,
+};
+
+struct Process {
+  uint32_t flags = 0;
+  Span<Str> arguments;
+  Span<Str> environment;
+  Str workingDirectory;
+  Str imageUser;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  Span<uint32_t> groups;
+  uint32_t umask = 022;
+  int32_t oomScore = 0;
+  uint64_t boundingSet = 0;
+  uint64_t permittedSet = 0;
+  Span<Limit> limits;
+  /** Bit set of CPUs, 64 per word; empty: every CPU the cpuset allows. */
+  Span<uint64_t> affinity;
+  Seccomp seccomp;
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+};
+
+enum class RootKind : uint8_t { overlay, directory };
+
+struct Root {
+  RootKind kind = RootKind::directory;
+  uint8_t readOnly = 0;
+  /** Overlay lower layers, topmost first; or the one directory. */
+  Span<Str> layers;
+  Str upper;
+  Str work;
+  uint64_t propagation = 0;
+};
+
+enum PlanFlag : uint32_t {
+  kPlanTrace = 1,            // time every step and report the table
+  kPlanAttachLayers = 2,     // always attach layers before mounting, as kernels before 6.13 need
+};
+
+/** A container to be made and watched. */
+struct Container {
+  uint32_t flags = 0;
+  uint32_t namespaces = 0;  // CLONE_NEW* to create
+  Span<NamespaceJoin> joins;
+  Span<IdMap> uidMap;
+  Span<IdMap> gidMap;
+  Span<CgroupDirectory> cgroups;
+  Root root;
+  Span<Mount> mounts;
+  Span<Device> devices;
+  Span<Str> maskedPaths;
+  Span<Str> readOnlyPaths;
+  Span<Sysctl> sysctls;
+  Str hostname;
+  Str domainname;
+  Process process;
+  Str runDirectory;
+  Str logPath;  // empty: stdio stays as given
+  uint64_t logMaxBytes = 0;
+  uint32_t logMaxFiles = 0;
+  Str leasePage;  // empty: no lease
+  uint64_t leaseMs = 0;
+  /** Testing only: the step that must fail, honoured by builds with BULKHEAD_FAULTS. */
+  Str faultStep;
+};
+
+/** A process to be added to a running container. */
+struct Exec {
+  uint32_t flags = 0;
+  uint32_t targetPid = 0;
+  uint64_t targetTicks = 0;
+  Span<CgroupDirectory> cgroups;
+  Process process;
+};
+
+}  // namespace bulkhead::plan

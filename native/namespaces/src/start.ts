@@ -1,0 +1,35 @@
+import type { TimedStep } from "./addon.ts";
+import { NativeError } from "./error.ts";
+import type { Plan } from "./plan.ts";
+import type { ProcessRef } from "./records.ts";
+import { Shim } from "./shim.ts";
+
+export interface Started {
+  shim: ProcessRef;
+  init: ProcessRef;
+  startedAtUnixMs: number;
+  /** With testing.trace only. */
+  timings?: readonly TimedStep[];
+}
+
+export interface StartOptions {
+  /** Descriptors for a plan without a log; -1 is /dev/null, as are all three by default. */
+  stdio?: readonly [number, number, number];
+}
+
+const ECONNRESET = 104;
+
+/** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. */
+export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
+  const shim = new Shim({ mode: "container", plan: plan.bytes, stdio: options.stdio ?? [-1, -1, -1], relay: null });
+  try {
+    const report = await shim.next();
+    if (report === null || report.kind !== "started") {
+      throw new NativeError({ ok: false, step: "shim", op: "ended without a report", errno: ECONNRESET, path: "" });
+    }
+    const { kind: _kind, process: init, ...rest } = report;
+    return { ...rest, init };
+  } finally {
+    shim.close();
+  }
+}

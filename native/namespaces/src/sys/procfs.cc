@@ -1,0 +1,50 @@
+#include "sys/procfs.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "sys/file.h"
+
+namespace bulkhead::sys {
+
+Result<uint64_t> startTicks(pid_t pid) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  char text[1024];
+  Result<size_t> size = readFile(AT_FDCWD, path, text, sizeof text);
+  if (!size.ok()) {
+    Error error = size.error();
+    if (error.err == ENOENT) error.err = ESRCH;
+    return error;
+  }
+  // The command (field 2) may hold spaces and brackets, so counting starts after its last bracket.
+  const char* cursor = strrchr(text, ')');
+  int field = 2;
+  while (cursor != nullptr && field < 22) {
+    cursor = strchr(cursor + 1, ' ');
+    ++field;
+  }
+  if (cursor == nullptr) return failure("parse", EPROTO, path);
+  const char* end = strchr(cursor + 1, ' ');
+  uint64_t ticks = 0;
+  if (end == nullptr || !parseUnsigned({cursor + 1, static_cast<size_t>(end - cursor - 1)}, UINT64_MAX, &ticks)) {
+    return failure("parse", EPROTO, path);
+  }
+  return ticks;
+}
+
+Result<Fd> openProcess(const ProcessRef& ref) {
+  Fd fd = TRY(openPid(ref.pid));
+  // Opened first, compared second: once the descriptor is held its number cannot change its meaning.
+  const uint64_t ticks = TRY(startTicks(ref.pid));
+  if (ticks != ref.startTicks) return failure("pidfd_open", ESRCH);
+  struct pollfd ended = {fd.get(), POLLIN, 0};
+  if (poll(&ended, 1, 0) > 0) return failure("pidfd_open", ESRCH);
+  return fd;
+}
+
+}  // namespace bulkhead::sys

@@ -1,0 +1,21 @@
+// Which process a number means: a pid alone can be reused, pid and start time cannot.
+#pragma once
+
+#include <cstdint>
+
+#include "sys/result.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::sys {
+
+struct ProcessRef {
+  pid_t pid;
+  /** Field 22 of /proc/PID/stat: clock ticks since boot. */
+  uint64_t startTicks;
+};
+
+Result<uint64_t> startTicks(pid_t pid);
+/** A descriptor for exactly this process; ESRCH when it is gone or its number belongs to another now. */
+Result<Fd> openProcess(const ProcessRef& ref);
+
+}  // namespace bulkhead::sys
