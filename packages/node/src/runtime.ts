@@ -1,5 +1,12 @@
 import type {
-  Assignment, Epoch, ExitStatus, HostFacts, InstanceId, InstanceReason, Isolation, Resources,
+  Assignment,
+  Epoch,
+  ExitStatus,
+  HostFacts,
+  InstanceId,
+  InstanceReason,
+  Isolation,
+  Resources,
 } from "@bulkhead/contracts";
 
 /** One run of one instance: attempt counts local restarts within an epoch. */

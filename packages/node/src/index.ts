@@ -1,0 +1,29 @@
+export { Agent } from "./agent.ts";
+export type { AgentOptions } from "./agent.ts";
+export { systemClock } from "./clock.ts";
+export type { Clock, Timer } from "./clock.ts";
+export type { CommandContext, ControlPlane, Subscription } from "./controlPlane.ts";
+export { parseHostUsage, readHostUsage } from "./hostUsage.ts";
+export type { HostUsage } from "./hostUsage.ts";
+export { openLeasePage } from "./leasePage.ts";
+export type { LeasePage, LeaseState } from "./leasePage.ts";
+export type { Log } from "./log.ts";
+export { silentObserver } from "./observer.ts";
+export type { AgentObserver } from "./observer.ts";
+export { StartFailure } from "./runtime.ts";
+export type {
+  ContractCheck,
+  Ended,
+  ExecRequest,
+  ExecSession,
+  LogLine,
+  LogRequest,
+  ResizeOutcome,
+  Run,
+  RunKey,
+  Runtime,
+  StartRequest,
+  Usage,
+} from "./runtime.ts";
+export { directoryStorage } from "./storage.ts";
+export type { AppendFile, Storage } from "./storage.ts";

@@ -1,0 +1,26 @@
+import type { Assignment, UsageSample } from "@bulkhead/contracts";
+import type { InstanceDriver } from "./instance.ts";
+import type { Log } from "./log.ts";
+
+/** Instance names are `<workload>-<slot>`; an assignment carries no other name of its workload. */
+const workloadOf = ({ name }: Assignment): string => name.replace(/-\d+$/, "");
+
+/** One sample of an instance that runs here; null when nothing of it runs or its cgroup just went. */
+export const sampleOf = ({ record }: InstanceDriver, log: Log): UsageSample | null => {
+  const held = record.adopted;
+  if (held === undefined) return null;
+  const { assignment } = held.run;
+  try {
+    return {
+      instanceId: record.instanceId,
+      project: assignment.project,
+      workload: workloadOf(assignment),
+      name: assignment.name,
+      ...held.run.usage(),
+      contractHeld: record.contractHeld ?? true,
+    };
+  } catch (error) {
+    log.debug({ instanceId: record.instanceId, err: error }, "usage not sampled");
+    return null;
+  }
+};
