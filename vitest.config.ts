@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{apps,packages}/*/src/**/*.test.ts", "test/architecture/*.test.ts"],
+          include: ["{apps,packages}/*/src/**/*.test.ts", "test/architecture/*.test.ts", "infra/setup/*.test.mjs"],
           exclude: ["**/*.system.test.ts", "**/node_modules/**"],
           testTimeout: 10_000,
         },
@@ -15,7 +15,7 @@ export default defineConfig({
       {
         test: {
           name: "system",
-          include: ["{apps,packages,native}/*/src/**/*.system.test.ts", "test/**/*.test.ts"],
+          include: ["{apps,packages,native}/*/src/**/*.system.test.ts", "infra/setup/*.system.test.mjs", "test/**/*.test.ts"],
           exclude: ["test/architecture/**", "test/bench/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 120_000,

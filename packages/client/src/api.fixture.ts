@@ -3,9 +3,9 @@ import type { AddressInfo } from "node:net";
 
 /** A real HTTP server whose answers a test writes, on a free loopback port. */
 export const serve = async (
-  handler: (request: IncomingMessage, response: ServerResponse) => void,
+  handler: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>,
 ): Promise<AsyncDisposable & { readonly url: string; readonly server: ReturnType<typeof createServer> }> => {
-  const server = createServer(handler);
+  const server = createServer((request, response) => void handler(request, response));
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);
   });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, asyncProperty, integer, uniqueArray } from "fast-check";
 import { expect, test } from "vitest";
 import { parseEventStream, type ServerSentEvent } from "./sse.ts";
 
@@ -25,8 +25,8 @@ test("comments are skipped, lines joined, the unfinished last event dropped", as
 
 test("wherever the stream is cut, the events are the same", async () => {
   const bytes = Buffer.from(text);
-  await fc.assert(
-    fc.asyncProperty(fc.uniqueArray(fc.integer({ min: 1, max: bytes.length - 1 }), { maxLength: 8 }), async (cuts) => {
+  await assert(
+    asyncProperty(uniqueArray(integer({ min: 1, max: bytes.length - 1 }), { maxLength: 8 }), async (cuts) => {
       const edges = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
       const chunks = edges.slice(1).map((end, index) => bytes.subarray(edges[index], end));
       expect(await parse(chunks)).toEqual(wanted);
