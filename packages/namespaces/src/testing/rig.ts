@@ -1,0 +1,209 @@
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  uuidV7,
+  type Assignment,
+  type Digest,
+  type HostId,
+  type InstanceId,
+  type WorkloadId,
+  type WorkloadSpec,
+} from "@bulkhead/contracts";
+import {
+  hostPaths,
+  leaksBetween,
+  MountAllowList,
+  removeCgroupParents,
+  snapshotHost,
+  type HostPaths,
+  type HostSnapshot,
+} from "@bulkhead/host";
+import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhead/images";
+import type { Run, RunKey } from "@bulkhead/node";
+import type { ContainerRun } from "../run.ts";
+import { ContainerRuntime } from "../runtime.ts";
+
+const newId = (): string => uuidV7(Date.now(), randomBytes(10));
+
+/** Spec without what every test would repeat. */
+export type SpecChanges = Omit<Partial<WorkloadSpec>, "resources"> & {
+  resources?: Partial<WorkloadSpec["resources"]>;
+};
+
+/** A host of its own in temporary directories, with a real image store, that checks for leaks when it is closed. */
+export class Rig implements AsyncDisposable {
+  readonly root: string;
+  readonly paths: HostPaths;
+  readonly #blobs: BlobStore;
+  readonly #layers: LayerStore;
+  readonly #allowed: string;
+  readonly #before: HostSnapshot;
+  readonly warnings: { fields: object; message: string }[] = [];
+  runtime!: ContainerRuntime;
+
+  private constructor(parts: {
+    root: string;
+    paths: HostPaths;
+    blobs: BlobStore;
+    layers: LayerStore;
+    allowed: string;
+    before: HostSnapshot;
+  }) {
+    this.root = parts.root;
+    this.paths = parts.paths;
+    this.#blobs = parts.blobs;
+    this.#layers = parts.layers;
+    this.#allowed = parts.allowed;
+    this.#before = parts.before;
+  }
+
+  /** `allowed`: the mount allow-list, `$ROOT` standing for the rig's own directory. */
+  static async open(options: { allowed?: string } = {}): Promise<Rig> {
+    const root = await mkdtemp("/tmp/bulkhead-rig-");
+    const paths = hostPaths(join(root, "state"), join(root, "run"), newId() as HostId);
+    const rig = new Rig({
+      root,
+      paths,
+      blobs: await BlobStore.open({ root: join(root, "blobs") }),
+      layers: await LayerStore.open({ root: paths.images, durable: false }),
+      allowed: (options.allowed ?? "").replaceAll("$ROOT", root),
+      before: await snapshotHost(Rig.#scope(root, paths)),
+    });
+    await rig.reopen();
+    return rig;
+  }
+
+  static #scope(root: string, paths: HostPaths) {
+    return { directories: [root], cgroupPrefixes: [`bulkhead-${paths.hash}`], commands: [root] };
+  }
+
+  /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
+  async reopen(): Promise<ContainerRuntime> {
+    this.runtime = await ContainerRuntime.open({
+      paths: this.paths,
+      images: {
+        ensure: ({ imageDigest }, signal) => this.#ensure(imageDigest, signal),
+      },
+      mountAllowList: MountAllowList.parse(this.#allowed),
+      log: { warn: (fields, message) => void this.warnings.push({ fields, message }) },
+    });
+    return this.runtime;
+  }
+
+  /** The image's layers and configuration on this host. */
+  ensure(assignment: Assignment): Promise<EnsuredImage> {
+    return this.#ensure(assignment.imageDigest, new AbortController().signal);
+  }
+
+  #ensure(imageDigest: Digest, signal: AbortSignal): Promise<EnsuredImage> {
+    return this.#layers.ensureImage(
+      imageDigest,
+      { fetch: async (digest) => (await this.#blobs.open(digest)).stream },
+      { signal },
+    );
+  }
+
+  /** Host pid of the run's first process. */
+  pidOf(run: Run): number {
+    const { paths } = (run as ContainerRun).cgroup;
+    const procs = readFileSync(join(paths["pids"] ?? paths["unified"] ?? "", "cgroup.procs"), "utf8");
+    return Number(procs.split("\n")[0]);
+  }
+
+  /** Imports an image archive and answers its digest. */
+  async image(archive: string): Promise<Digest> {
+    const [image] = await importArchive(archive, this.#blobs);
+    if (image === undefined) throw new Error(`${archive} holds no image`);
+    return image.manifestDigest;
+  }
+
+  assignment(imageDigest: Digest, changes: SpecChanges & { cpuIds?: number[] } = {}): Assignment {
+    const { cpuIds = [], resources, ...spec } = changes;
+    return {
+      instanceId: newId() as InstanceId,
+      workloadId: newId() as WorkloadId,
+      project: "default",
+      name: "test-0",
+      isolation: "container",
+      generation: 1,
+      epoch: { era: 1, n: 1 },
+      desired: "running",
+      restartRequest: 0,
+      imageDigest,
+      spec: { image: "test", resources: { cpuMillis: 100, memoryBytes: 64 * 2 ** 20, ...resources }, ...spec },
+      cpuIds,
+    };
+  }
+
+  async start(assignment: Assignment, attempt = 0): Promise<Run> {
+    const key: RunKey = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt };
+    return this.runtime.start({ key, assignment }, new AbortController().signal);
+  }
+
+  /** Runs to the end, releases, and answers how it ended and what it printed. */
+  async run(assignment: Assignment): Promise<{ output: string; reason: string; exitCode: number | null }> {
+    const run = await this.start(assignment);
+    const { reason, exit } = await run.ended;
+    const output = await this.output(run);
+    await run.release();
+    await this.runtime.remove(assignment.instanceId);
+    return { output, reason, exitCode: exit.exitCode };
+  }
+
+  /** All lines of a run's log, both streams. */
+  async output(run: Run): Promise<string> {
+    let text = "";
+    const log = this.runtime.logs(run.key.instanceId, { follow: false }, new AbortController().signal);
+    for await (const line of log) text += Buffer.from(line.text).toString() + (line.complete ? "\n" : "");
+    return text;
+  }
+
+  /** Ends and removes what a test left running. */
+  async clear(): Promise<void> {
+    const runs = await this.runtime.list();
+    await Promise.all(
+      runs.map(async (run) => {
+        await run.stop(0);
+        await run.release();
+      }),
+    );
+    for (const instanceId of new Set(runs.map(({ key }) => key.instanceId))) await this.runtime.remove(instanceId);
+    await this.runtime.settled();
+  }
+
+  /** What is on the machine now and was not when the rig was opened, its own state directories apart. */
+  async leaks(): Promise<string[]> {
+    const own = [this.paths.images, join(this.root, "blobs")];
+    const leaks = leaksBetween(this.#before, await snapshotHost(Rig.#scope(this.root, this.paths)));
+    const directories = new Set<string>([
+      this.root,
+      join(this.root, "state"),
+      join(this.root, "state", "hosts"),
+      this.paths.state,
+      ...own,
+      this.paths.instances,
+      this.paths.uidRanges,
+      this.paths.trash,
+      join(this.root, "run"),
+      this.paths.run,
+      this.paths.runInstances,
+      join(this.paths.run, "boot-id"),
+      this.paths.leasePage,
+      ...Object.values(this.runtime.parents.paths),
+    ]);
+    const shared = Object.values(this.runtime.parents.paths).map((path) => join(path, "shared"));
+    for (const path of shared) directories.add(path);
+    return leaks.filter((leak) => {
+      const path = leak.slice(leak.indexOf(" ") + 1);
+      return !directories.has(path) && !own.some((directory) => path.startsWith(`${directory}/`));
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.clear();
+    await removeCgroupParents(this.runtime.parents);
+    await rm(this.root, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Start to exit of `/bin/true`: the agent's own path (ContainerRuntime, no HTTP, no pools) against `runc run` of an
+ * equal bundle: same namespaces with user and network, same seccomp profile, capabilities, mounts and limits, taken from
+ * the same specification. runc finds its overlay mounted; ours mounts its own. Interleaved, at least 200 pairs.
+ */
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { Rig } from "@bulkhead/namespaces/testing";
+import { interleave, median, percentile, printFigures, printTable } from "./report.ts";
+import { RuncBundle } from "./runc-bundle.ts";
+
+const pairs = 220;
+const warmUps = 20;
+const goal = 0.1;
+
+await using rig = await Rig.open();
+const image = await rig.image(await busyboxImage());
+const assignment = () =>
+  rig.assignment(image, { command: ["/bin/true"], resources: { cpuMillis: 500, cpuLimitMillis: 500, pidsMax: 64 } });
+await using peer = await RuncBundle.prepare(rig, assignment());
+
+const startPhase: number[] = [];
+const ours = async (): Promise<number> => {
+  const wanted = assignment();
+  const began = performance.now();
+  const run = await rig.start(wanted);
+  const started = performance.now();
+  const ended = await run.ended;
+  const took = performance.now() - began;
+  startPhase.push(started - began);
+  if (ended.exit.exitCode !== 0 || ended.reason !== "Exited") throw new Error(`ended badly: ${JSON.stringify(ended)}`);
+  // Removal is not timed: the exit is known, and runc's figure includes its own `delete` only because it cannot do otherwise.
+  await run.release();
+  await rig.runtime.remove(wanted.instanceId);
+  return took;
+};
+
+for (let index = 0; index < warmUps; index += 1) {
+  await ours();
+  await peer.run();
+}
+startPhase.length = 0;
+const times = await interleave(pairs, ours, () => peer.run());
+
+const row = (title: string, samples: readonly number[]): (string | number)[] => [
+  title,
+  samples.length,
+  percentile(samples, 0.1),
+  median(samples),
+  percentile(samples, 0.99),
+];
+printTable([
+  ["start to exit of /bin/true", "n", "p10 ms", "p50 ms", "p99 ms"],
+  row("bulkhead (agent's path)", times.a),
+  row("  of it: until the entrypoint runs", startPhase),
+  row("runc run", times.b),
+]);
+const ratio = median(times.a) / median(times.b);
+printFigures({
+  bench: "container-start",
+  p50Ms: median(times.a),
+  p99Ms: percentile(times.a, 0.99),
+  peerP50Ms: median(times.b),
+  ratio,
+  better: "lower",
+  goal: `bulkhead / runc <= ${goal}`,
+  met: ratio <= goal,
+});

@@ -1,0 +1,112 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Assignment } from "@bulkhead/contracts";
+import { firstRangeId, idsPerRange } from "@bulkhead/host";
+import { buildSpec, defaultSeccomp, defaultCapabilities, ociResources } from "@bulkhead/namespaces";
+import type { Rig } from "@bulkhead/namespaces/testing";
+
+/** Above every range that a rig's first containers get. */
+const uidRange = { firstId: firstRangeId + 4096 * idsPerRange, ids: idsPerRange };
+
+/** libseccomp refuses an unconditional rule beside a conditional one, so the same filter is put as it wants it. */
+const seccompForRunc = (): ReturnType<typeof defaultSeccomp> => {
+  const { syscalls = [], ...profile } = defaultSeccomp(defaultCapabilities);
+  const socket = (op: "SCMP_CMP_LT" | "SCMP_CMP_EQ" | "SCMP_CMP_GT", value: number): (typeof syscalls)[number] => ({
+    names: ["socket"],
+    action: "SCMP_ACT_ALLOW",
+    args: [{ index: 0, value, op }],
+  });
+  const others = syscalls
+    .map((rule) => ({ ...rule, names: rule.names.filter((name) => name !== "socket") }))
+    .filter(({ names }) => names.length > 0);
+  // All but AF_ALG (38) and AF_VSOCK (40).
+  return { ...profile, syscalls: [...others, socket("SCMP_CMP_LT", 38), socket("SCMP_CMP_EQ", 39), socket("SCMP_CMP_GT", 40)] };
+};
+
+/** An OCI bundle equal to what our runtime makes of an assignment, for `runc run`; its overlay is mounted beforehand. */
+export class RuncBundle implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #cgroup: string;
+  #count = 0;
+
+  private constructor(directory: string, cgroup: string) {
+    this.#directory = directory;
+    this.#cgroup = cgroup;
+  }
+
+  static async prepare(rig: Rig, assignment: Assignment): Promise<RuncBundle> {
+    const directory = mkdtempSync("/tmp/bulkhead-runc-");
+    execFileSync("chmod", ["711", directory]);
+    const path = (name: string): string => join(directory, name);
+    // runc 1.1 knows no id-mapped layers, so its lower layer is a copy that belongs to the mapped root.
+    for (const layer of (await rig.ensure(assignment)).layers)
+      cpSync(layer, path("lower"), { recursive: true, verbatimSymlinks: true });
+    for (const name of ["upper", "work", "rootfs", "root"]) mkdirSync(path(name));
+    for (const name of ["lower", "upper"])
+      execFileSync("chown", ["-R", `${uidRange.firstId}:${uidRange.firstId}`, path(name)]);
+    execFileSync("mount", [
+      "-t",
+      "overlay",
+      "-o",
+      `lowerdir=${path("lower")},upperdir=${path("upper")},workdir=${path("work")}`,
+      "bench",
+      path("rootfs"),
+    ]);
+    const cgroup = `/bulkhead-bench-${process.pid}`;
+    const { resources } = assignment.spec;
+    const { spec } = buildSpec({
+      hostname: assignment.name,
+      process: { args: ["/bin/true"], env: ["PATH=/bin"], cwd: "/", user: "", stopSignal: 15 },
+      resources: ociResources(resources, [], rig.runtime.enforcement),
+      uidRange,
+      mounts: [],
+      files: [],
+      options: undefined,
+      openFilesMax: rig.runtime.openFilesMax,
+    });
+    // runc finds a v1 memory controller at the hierarchy's root only; its own layout of cgroup mounts is its default.
+    const config = {
+      ...spec,
+      root: { path: "rootfs" },
+      linux: { ...spec.linux, cgroupsPath: `${cgroup}/true`, seccomp: seccompForRunc() },
+    };
+    writeFileSync(path("config.json"), JSON.stringify(config));
+    return new RuncBundle(directory, cgroup);
+  }
+
+  /** One `runc run` as a whole process; milliseconds. */
+  async run(): Promise<number> {
+    this.#count += 1;
+    const began = performance.now();
+    const child = spawn(
+      "runc",
+      [
+        "--root",
+        join(this.#directory, "root"),
+        "run",
+        "--bundle",
+        this.#directory,
+        `bench-${process.pid}-${this.#count}`,
+      ],
+      {
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
+    let errors = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      errors += chunk.toString("utf8");
+    });
+    const [code] = (await once(child, "exit")) as [number | null];
+    const took = performance.now() - began;
+    if (code !== 0) throw new Error(`runc ended with ${code}: ${errors}`);
+    return took;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    execFileSync("umount", [join(this.#directory, "rootfs")]);
+    rmSync(this.#directory, { recursive: true, force: true });
+    execFileSync("sh", ["-c", `rmdir /sys/fs/cgroup/*${this.#cgroup} 2>/dev/null || true`]);
+  }
+}
