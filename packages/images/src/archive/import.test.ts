@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { corruptArchive, corruptArchives, type CorruptKind, layoutBytes } from "@bulkhead/testkit/images";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { BlobStore } from "../blobs/blob-store.ts";
 import { digestOf, hexOf } from "../digest.ts";
 import { tarEnd, tarEntry } from "../tar/tar-bytes.ts";
@@ -260,4 +260,40 @@ test("a connection that breaks is not called a bad archive, and leaves nothing",
   );
   await expect(importArchive(broken, store)).rejects.toThrow("the client went away");
   await expect(stored()).resolves.toEqual([]);
+});
+
+test("a request whose archive is refused stays open, so that it can be answered", async () => {
+  const source = new Readable({ read: () => undefined });
+  source.push(Buffer.from("this is no archive\n".repeat(1000)));
+  await expect(importArchive(source, store)).rejects.toMatchObject({ code: "IMAGE_INVALID" });
+  expect(source.destroyed).toBe(false);
+  source.destroy();
+});
+
+test("an import that is aborted stops and leaves nothing", async () => {
+  const { archive } = layoutBytes({ layers: [layer("one", "x".repeat(100_000))] });
+  const stop = new AbortController();
+  const source = Readable.from(
+    (async function* () {
+      for (let at = 0; at < archive.byteLength; at += 10_000) {
+        if (at === 50_000) stop.abort(new Error("enough"));
+        yield archive.subarray(at, at + 10_000);
+      }
+    })(),
+  );
+  await expect(importArchive(source, store, { signal: stop.signal })).rejects.toThrow("enough");
+  await expect(stored()).resolves.toEqual([]);
+});
+
+test("an abort ends an import whose sender says nothing more", async () => {
+  const { archive } = layoutBytes({ layers: [layer("one", "x".repeat(100_000))] });
+  const source = new Readable({ read: () => undefined });
+  source.push(archive.subarray(0, 50_000));
+  const stop = new AbortController();
+  const importing = importArchive(source, store, { signal: stop.signal });
+  await vi.waitFor(async () => expect(await stored()).not.toEqual([]));
+  stop.abort(new Error("enough"));
+  await expect(importing).rejects.toThrow("enough");
+  await expect(stored()).resolves.toEqual([]);
+  source.destroy();
 });

@@ -43,7 +43,8 @@ const openParts = async (
   options: ImportOptions & { all: ImageLimits },
 ) => {
   if (typeof source === "string" && (await stat(source)).isDirectory()) return DirectoryParts.open(source, store);
-  const stream = typeof source === "string" ? createReadStream(source) : source;
+  // A stream that was passed in stays open: destroying a request would take away the connection of its answer.
+  const stream = typeof source === "string" ? createReadStream(source) : source.iterator({ destroyOnReturn: false });
   return TarParts.read(stream, store, {
     limits: options.all,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -104,7 +105,8 @@ const isFull = (error: unknown): boolean =>
 /**
  * Imports every linux/amd64 image of an OCI image layout (tar or directory) or docker-archive, compressed with gzip,
  * zstd or not. Everything is verified before anything gets its name, so a refused archive leaves nothing behind.
- * Rejects IMAGE_INVALID, IMAGE_DIGEST_MISMATCH, IMAGE_TOO_LARGE, or RUNTIME_FAILED when the disk is full.
+ * A stream that is refused is left where reading stopped, open; the caller ends it. Rejects IMAGE_INVALID,
+ * IMAGE_DIGEST_MISMATCH, IMAGE_TOO_LARGE, RUNTIME_FAILED when the disk is full, and what the stream fails with.
  */
 export const importArchive = async (
   source: Readable | string,

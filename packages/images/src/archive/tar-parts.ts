@@ -19,21 +19,19 @@ export class TarParts implements ArchiveParts {
   /** Throws IMAGE_INVALID for what is no tar or cut short, IMAGE_TOO_LARGE above a limit. */
   static async read(source: ByteSource, store: BlobStore, options: { limits: ImageLimits; signal?: AbortSignal }) {
     await using parts = new TarParts();
-    // A connection that broke is not the archive's fault.
-    let broken: unknown;
-    async function* watched(): AsyncGenerator<Uint8Array> {
-      try {
-        yield* source;
-      } catch (cause) {
-        broken = cause;
-        throw cause;
-      }
-    }
-    const unpacked = decompress(watched(), { maxBytes: options.limits.maxArchiveBytes, what: "the archive" });
+    // What the source or the decompression failed with says more than the reader that lost them. A connection that
+    // broke is not the archive's fault.
+    const broken = failureOf(source);
+    const packed = decompress(broken.watched, { maxBytes: options.limits.maxArchiveBytes, what: "the archive" });
+    const unpacked = failureOf(packed);
     const reader = extract();
-    const pumping = pipeline(Readable.from(unpacked, { objectMode: false }), reader);
+    const pumping = pipeline(Readable.from(unpacked.watched, { objectMode: false }), reader);
+    // Nobody waits for it on failure: a source that brings nothing would keep it until it is closed.
     pumping.catch(() => undefined);
+    const abort = () => reader.destroy(new Error("the import was aborted"));
+    options.signal?.addEventListener("abort", abort, { once: true });
     try {
+      options.signal?.throwIfAborted();
       let entries = 0;
       for await (const entry of reader) {
         if (++entries > options.limits.maxArchiveEntries) {
@@ -45,14 +43,13 @@ export class TarParts implements ArchiveParts {
       if (entries === 0) throw fleetError("IMAGE_INVALID", "the archive is empty");
     } catch (cause) {
       reader.destroy();
-      // What the source failed with says more than the reader that lost it.
-      const failure: unknown = await pumping.then(
-        () => cause,
-        (error: unknown) => (isFleetError(error) && !isFleetError(cause) ? error : cause),
-      );
-      if (broken !== undefined) throw broken;
-      if (isFleetError(failure) || options.signal?.aborted === true || isSystemError(failure)) throw failure;
+      options.signal?.throwIfAborted();
+      if (broken.failed()) throw broken.failure();
+      const failure = isFleetError(cause) || !unpacked.failed() ? cause : unpacked.failure();
+      if (isFleetError(failure) || isSystemError(failure)) throw failure;
       throw fleetError("IMAGE_INVALID", `the archive cannot be read as tar: ${messageOf(failure)}`, { cause: failure });
+    } finally {
+      options.signal?.removeEventListener("abort", abort);
     }
     return parts.#moved();
   }
@@ -100,6 +97,22 @@ export class TarParts implements ArchiveParts {
     for (const staged of this.#staged) await staged[Symbol.asyncDispose]();
   }
 }
+
+/** The source, and what it failed with if it did. */
+const failureOf = (source: ByteSource) => {
+  let failed = false;
+  let failure: unknown;
+  async function* watched(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* source;
+    } catch (cause) {
+      failed = true;
+      failure = cause;
+      throw cause;
+    }
+  }
+  return { watched: watched(), failed: () => failed, failure: () => failure };
+};
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -31,7 +31,7 @@ export class BlobStore {
   static async open(options: { root: string; maxBlobBytes?: number }): Promise<BlobStore> {
     const directory = join(options.root, "blobs", "sha256");
     await mkdir(directory, { recursive: true, mode: 0o750 });
-    const staging = await Staging.open(join(options.root, "tmp"), { shared: true });
+    const staging = await Staging.open(join(options.root, "tmp"), { shared: true, durable: true });
     return new BlobStore(directory, staging, options.maxBlobBytes ?? 32 * 2 ** 30);
   }
 

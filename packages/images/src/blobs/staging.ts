@@ -30,21 +30,23 @@ export class StagedBlob implements AsyncDisposable {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly path: string;
+  readonly #durable: boolean;
 
-  constructor(digest: Digest, sizeBytes: number, path: string) {
-    this.digest = digest;
-    this.sizeBytes = sizeBytes;
-    this.path = path;
+  constructor(content: { digest: Digest; sizeBytes: number; path: string; durable: boolean }) {
+    this.digest = content.digest;
+    this.sizeBytes = content.sizeBytes;
+    this.path = content.path;
+    this.#durable = content.durable;
   }
 
   read(): ByteSource {
     return createReadStream(this.path);
   }
 
-  /** Gives it its name, durably. The staged file is gone afterwards. */
+  /** Gives it its name. The staged file is gone afterwards. */
   async moveTo(path: string): Promise<void> {
     await rename(this.path, path);
-    await syncDirectory(dirname(path));
+    if (this.#durable) await syncDirectory(dirname(path));
   }
 
   /** Removes it unless it was moved. */
@@ -56,13 +58,18 @@ export class StagedBlob implements AsyncDisposable {
 /** A directory for content that is not verified yet. Its file names come from this process alone. */
 export class Staging {
   readonly #directory: string;
+  readonly #durable: boolean;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, durable: boolean) {
     this.#directory = directory;
+    this.#durable = durable;
   }
 
-  /** Removes what ended processes left. `shared`: other machines may write here too. */
-  static async open(directory: string, options: { shared: boolean }): Promise<Staging> {
+  /**
+   * Removes what ended processes left. `shared`: other machines may write here too. `durable`: what was moved survives
+   * a power cut; without it, readers must verify what they find.
+   */
+  static async open(directory: string, options: { shared: boolean; durable: boolean }): Promise<Staging> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const name of await readdir(directory)) {
       const owner = ownerOf(name);
@@ -74,10 +81,10 @@ export class Staging {
       }
       await rm(path, { recursive: true, force: true });
     }
-    return new Staging(directory);
+    return new Staging(directory, options.durable);
   }
 
-  /** Writes the whole source and syncs it. Rejects IMAGE_TOO_LARGE, or what the source throws; then nothing is left. */
+  /** Writes the whole source. Rejects IMAGE_TOO_LARGE, or what the source throws; then nothing is left. */
   async write(source: ByteSource, options: StageOptions): Promise<StagedBlob> {
     const path = join(this.#directory, unfinishedName());
     const hash = createHash("sha256");
@@ -93,11 +100,11 @@ export class Staging {
         hash.update(chunk);
         for (let at = 0; at < chunk.byteLength;) at += (await file.write(chunk, at)).bytesWritten;
       }
-      await file.sync();
+      if (this.#durable) await file.sync();
     } catch (cause) {
       await rm(path, { force: true });
       throw cause;
     }
-    return new StagedBlob(digestOfHex(hash.digest("hex")), sizeBytes, path);
+    return new StagedBlob({ digest: digestOfHex(hash.digest("hex")), sizeBytes, path, durable: this.#durable });
   }
 }

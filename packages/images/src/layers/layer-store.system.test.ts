@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { lstat, mkdir, mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -11,11 +11,12 @@ import {
   type CorruptKind,
   layoutBytes,
   type LayoutBytes,
+  MemoryFetcher,
 } from "@bulkhead/testkit/images";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { importArchive } from "../archive/import.ts";
 import { BlobStore } from "../blobs/blob-store.ts";
-import { digestOf, hexOf, parseDigest } from "../digest.ts";
+import { digestOf, hexOf } from "../digest.ts";
 import type { BlobFetcher } from "../fetch/blob-fetcher.ts";
 import { type TarHeader, tarEnd, tarEntry } from "../tar/tar-bytes.ts";
 import { LayerStore } from "./layer-store.ts";
@@ -40,23 +41,7 @@ const tar = (...entries: readonly (readonly [Omit<TarHeader, "sizeBytes">, strin
   Buffer.concat([...entries.map(([header, content]) => tarEntry(header, content)), tarEnd]);
 const file = (name: string, content = name): Buffer => tar([{ name }, content]);
 
-/** Serves blobs from memory and counts what was asked for. */
-class MemoryFetcher implements BlobFetcher {
-  readonly asked: string[] = [];
-  readonly blobs = new Map<string, Buffer>();
-
-  add({ manifest, config, layers }: LayoutBytes): this {
-    for (const bytes of [manifest, config, ...layers]) this.blobs.set(digestOf(bytes), bytes);
-    return this;
-  }
-
-  async fetch(digest: Digest): Promise<Readable> {
-    this.asked.push(digest);
-    return Readable.from([this.blobs.get(digest) ?? Buffer.from("nothing of that name")]);
-  }
-}
-
-const manifestOf = ({ manifestDigest }: LayoutBytes): Digest => parseDigest(manifestDigest, "test");
+const manifestOf = (layout: LayoutBytes): Digest => layout.manifestDigest;
 const left = async () => [...(await readdir(join(images, "tmp"))), ...(await readdir(join(images, "work")))];
 const layersOnDisk = () => readdir(join(images, "layers"));
 
@@ -236,81 +221,4 @@ test("a layer whose marker was damaged is made again", async () => {
   await writeFile(join(image.layers[0] ?? "", "..", "layer.json"), "{");
   await expect((await open()).ensureImage(manifestOf(layout), fetcher)).resolves.toEqual(image);
   await expect(readFile(join(image.layers[0] ?? "", "one"), "utf8")).resolves.toBe("one");
-});
-
-test("garbage collection keeps what is in use or recent, and removes the rest", async () => {
-  const [base, one, two] = [file("base"), file("one"), file("two")];
-  const kept = layoutBytes({ layers: [base, one] });
-  const dropped = layoutBytes({ layers: [base, two] });
-  const fetcher = new MemoryFetcher().add(kept).add(dropped);
-  const store = await open();
-  const image = await store.ensureImage(manifestOf(kept), fetcher);
-  await store.ensureImage(manifestOf(dropped), fetcher);
-  const inUse = new Set([manifestOf(kept)]);
-  await expect(store.collectGarbage(inUse, { olderThanMs: 60_000 })).resolves.toEqual({ manifests: [], layers: [] });
-  await expect(store.collectGarbage(inUse, { olderThanMs: -1 })).resolves.toEqual({
-    manifests: [manifestOf(dropped)],
-    layers: [digestOf(two)],
-  });
-  for (const path of image.layers) expect((await stat(path)).isDirectory()).toBe(true);
-  await expect(readdir(join(images, "configs"))).resolves.toEqual([hexOf(digestOf(kept.config))]);
-  await expect(store.collectGarbage(new Set(), { olderThanMs: -1 })).resolves.toMatchObject({ layers: { length: 2 } });
-  await expect(layersOnDisk()).resolves.toEqual([]);
-  await expect(left()).resolves.toEqual([]);
-});
-
-test("when an image in use cannot be read, nothing is collected", async () => {
-  const [used, other] = [layoutBytes({ layers: [file("used")] }), layoutBytes({ layers: [file("other")] })];
-  const store = await open();
-  const fetcher = new MemoryFetcher().add(used).add(other);
-  for (const layout of [used, other]) await store.ensureImage(manifestOf(layout), fetcher);
-  const path = join(images, "manifests", hexOf(manifestOf(used)));
-  await writeFile(path, "{}");
-  await utimes(path, 0, 0);
-  await expect(store.collectGarbage(new Set([manifestOf(used)]), { olderThanMs: -1 })).rejects.toMatchObject({
-    code: "RUNTIME_FAILED",
-  });
-  await expect(layersOnDisk()).resolves.toHaveLength(2);
-});
-
-test("collecting beside running work takes what nobody uses and never what somebody does", async () => {
-  const layouts = Array.from({ length: 6 }, (_, at) => layoutBytes({ layers: [file("base"), file(`own${at}`)] }));
-  const used = layouts.slice(0, 3);
-  const fetcher = new MemoryFetcher();
-  for (const layout of layouts) fetcher.add(layout);
-  const store = await open();
-  const inUse = new Set(used.map(manifestOf));
-  const stop = new AbortController();
-  let removed = 0;
-  const collector = (async () => {
-    while (!stop.signal.aborted) removed += (await store.collectGarbage(inUse, { olderThanMs: 0 })).layers.length;
-  })();
-  for (let round = 0; round < 8; round += 1) {
-    const before = removed;
-    const made = await Promise.all(layouts.map((layout) => store.ensureImage(manifestOf(layout), fetcher)));
-    for (const image of made.slice(0, used.length)) {
-      for (const path of image.layers) expect((await lstat(path)).isDirectory()).toBe(true);
-    }
-    await vi.waitFor(() => expect(removed).toBeGreaterThan(before), 10_000);
-  }
-  stop.abort();
-  await collector;
-  await expect(left()).resolves.toEqual([]);
-});
-
-test("a tree deeper than any path is collected", async () => {
-  const part = `${"d".repeat(200)}/`;
-  // Three stages of 15 levels, each reached through a link: 9,000 bytes of path.
-  const deep = tar(
-    [{ name: `start/${part.repeat(15)}`, type: "5" }],
-    [{ name: "a", type: "2", linkname: `start/${part.repeat(15)}` }],
-    [{ name: `a/${part.repeat(15)}`, type: "5" }],
-    [{ name: "b", type: "2", linkname: `a/${part.repeat(15)}` }],
-    [{ name: `b/${part.repeat(15)}file` }, "x"],
-  );
-  const layout = layoutBytes({ layers: [deep] });
-  const store = await open();
-  await store.ensureImage(manifestOf(layout), new MemoryFetcher().add(layout));
-  await expect(store.collectGarbage(new Set(), { olderThanMs: -1 })).resolves.toMatchObject({ layers: { length: 1 } });
-  await expect(layersOnDisk()).resolves.toEqual([]);
 });

@@ -82,7 +82,8 @@ export class LayerStore {
   static async open(options: LayerStoreOptions): Promise<LayerStore> {
     const limits = { ...defaultLimits, ...options.limits };
     const unpacker = new Unpacker(options.unpackerPath);
-    const staging = await Staging.open(join(options.root, "tmp"), { shared: false });
+    // Manifests are verified when they are read and blobs go as soon as they are unpacked: only layers must be durable.
+    const staging = await Staging.open(join(options.root, "tmp"), { shared: false, durable: false });
     return new LayerStore({
       staging,
       records: await ImageRecords.open(options.root, staging, limits),

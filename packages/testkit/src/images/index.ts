@@ -3,3 +3,4 @@ export { corruptArchive, corruptArchives, type CorruptKind, type CorruptOptions 
 export { type MountedDirectory, symlinkedDirectoryImage, unrunnableImage } from "./hostile-roots.ts";
 export { layoutBytes, type LayoutBytes, type LayoutParts } from "./layout-bytes.ts";
 export { buildImage, busyboxImage, nginxImage, redisImage } from "./ready-made.ts";
+export { MemoryFetcher } from "./memory-fetcher.ts";

@@ -1,3 +1,4 @@
+import type { Digest } from "@bulkhead/contracts";
 import { digestOf, mediaTypes, tarEnd, tarEntry } from "@bulkhead/images";
 
 export interface LayoutParts {
@@ -14,7 +15,7 @@ export interface LayoutParts {
 export interface LayoutBytes {
   readonly archive: Buffer;
   readonly manifest: Buffer;
-  readonly manifestDigest: string;
+  readonly manifestDigest: Digest;
   readonly config: Buffer;
   readonly layers: readonly Buffer[];
 }

@@ -1,8 +1,8 @@
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type BuildFile, type BuildImageInput, buildDebianImage } from "@bulkhead/images";
 
-const cacheDir = join(tmpdir(), "bulkhead-test-images");
+/** In the checkout, where git ignores it: it outlives a test run and is no leak. */
+const cacheDir = fileURLToPath(new URL("../../../../node_modules/.cache/bulkhead-images", import.meta.url));
 
 /** Builds an image for a test, or finds it in the cache; answers the path of an OCI image layout tar. Needs root. */
 export const buildImage = (input: BuildImageInput): Promise<string> => buildDebianImage(input, { cacheDir });
