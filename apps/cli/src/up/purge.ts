@@ -1,5 +1,4 @@
-import { readFile, rm, rmdir } from "node:fs/promises";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { createClient } from "@bulkhead/client";
 import { isFleetError } from "@bulkhead/contracts/errors";
 import { PostgresServer } from "@bulkhead/service/postgres";
@@ -22,10 +21,15 @@ export const removeWorkloads = async (settings: UpSettings): Promise<void> => {
   const token = (await readFile(settings.layout.adminToken, "utf8").catch(() => "")).trim();
   if (token === "") return;
   try {
-    const client = createClient({ url: settings.apiUrl, token, project: "*" });
-    const workloads = await Array.fromAsync(client.workloads.list());
-    const operations = await Promise.all(workloads.map(({ id }) => client.workloads.remove(id)));
-    await Promise.all(operations.map(({ id }) => client.operations.wait(id, { timeoutMs: removalMs })));
+    const of = (project: string) => createClient({ url: settings.apiUrl, token, project });
+    const workloads = await Array.fromAsync(of("*").workloads.list());
+    await Promise.all(
+      workloads.map(async ({ id, project }) => {
+        const client = of(project);
+        const { id: operation } = await client.workloads.remove(id);
+        await client.operations.wait(operation, { timeoutMs: removalMs });
+      }),
+    );
   } catch (error) {
     if (!isFleetError(error)) throw error;
   }
