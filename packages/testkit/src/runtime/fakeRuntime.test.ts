@@ -1,0 +1,21 @@
+import { FakeRuntime } from "./fakeRuntime.ts";
+import { spec } from "./builders.ts";
+import { runtimeSuite } from "./runtimeSuite.ts";
+
+runtimeSuite(
+  "fake",
+  async () => {
+    const runtime = new FakeRuntime();
+    return {
+      runtime,
+      successor: async () => runtime.successor(),
+      [Symbol.asyncDispose]: async () => {
+        for (const run of runtime.runs) run.end({ signal: 9 });
+      },
+    };
+  },
+  {
+    spec: (kind) => spec({ command: [kind] }),
+    commands: { cat: ["cat"], exit3: ["exit", "3"], missing: ["no-such-program"] },
+  },
+);

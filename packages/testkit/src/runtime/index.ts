@@ -1,0 +1,11 @@
+export { assignment, clusterId, epoch, hostFacts, hostId, instanceId, otherClusterId, spec } from "./builders.ts";
+export { FakeClock, settle, until } from "./fakeClock.ts";
+export { FakeControlPlane } from "./fakeControlPlane.ts";
+export type { Delivery } from "./fakeControlPlane.ts";
+export { FakeRun } from "./fakeRun.ts";
+export { FakeRuntime } from "./fakeRuntime.ts";
+export type { FakeScript } from "./fakeRuntime.ts";
+export { MemoryLeasePage, MemoryStorage } from "./memoryStorage.ts";
+export { Mortal } from "./mortal.ts";
+export { runtimeSuite } from "./runtimeSuite.ts";
+export type { ProgramKind, RuntimeFixture, SuiteOptions } from "./runtimeSuite.ts";
