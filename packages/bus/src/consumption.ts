@@ -7,7 +7,8 @@ import { BatchQueue } from "./batch-queue.ts";
 import type { BusLog, Faults } from "./faults.ts";
 import { readMessage, type Inbound, type RawMessage } from "./inbound.ts";
 import type { Link } from "./link.ts";
-import { ensureConsumer, ensureStream } from "./stream-setup.ts";
+import { StallWatch } from "./stall-watch.ts";
+import { ensureConsumer, ensureStream, removeStream } from "./stream-setup.ts";
 
 export type BatchHandler<Body> = (batch: readonly Inbound<Body>[]) => Promise<void>;
 
@@ -39,6 +40,8 @@ interface Pending {
 const pullMs = 5_000;
 /** Before a batch that failed is delivered again: the database may be back by then. */
 const redeliverMs = 1_000;
+/** A server that is still deleting a stream makes a broken one of that name; it is done long before. */
+const settleMs = 1_000;
 /** Before JetStream is tried again while the subject itself is listened to. */
 const probeMs = 30_000;
 /** Every host of the fleet, of either kind. */
@@ -58,6 +61,8 @@ export class Consumption {
   readonly #stopping = new AbortController();
   #mode: "starting" | "jetstream" | "core" = "starting";
   #messages: ConsumerMessages | undefined;
+  /** how often in a row the stream brought nothing; then it is deleted before it is tried again */
+  #stalls = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -86,20 +91,19 @@ export class Consumption {
   async #gather(): Promise<void> {
     const { log, link, stream } = this.#parts;
     while (!this.#stopped) {
+      let pauseMs = probeMs;
       try {
         await this.#fromStream();
       } catch (err) {
         if (this.#stopped || link.closing) continue;
-        const wasConsuming = this.#mode === "jetstream";
-        this.#mode = "core";
-        // Stream or consumer vanished while it was consumed: they are made again at once.
-        if (wasConsuming) {
+        if (this.#mode === "jetstream") {
           log.warn({ err, stream }, "stream lost, making it again");
-          continue;
-        }
-        log.warn({ err, stream }, "stream not usable, listening to its subject instead");
-        await this.#fromSubject();
+          // Once may be an accident; what stalls again is left alone for longer.
+          if (this.#stalls < 2) pauseMs = settleMs;
+        } else log.warn({ err, stream }, "stream not usable, listening to its subject instead");
       }
+      this.#mode = "core";
+      await this.#fromSubject(pauseMs);
     }
   }
 
@@ -109,34 +113,44 @@ export class Consumption {
     if (!link.hasJetStream) throw new Error("the server has no JetStream");
     const { name } = streams[stream];
     const durable = options.durable ?? "folder";
+    const filter = subjectFor(subject.pattern, everyHost);
     const manager = await jetstreamManager(connection, { checkAPI: false });
+    if (this.#stalls > 0) await removeStream(manager, name);
     await ensureStream(manager, stream, connection.info);
-    await ensureConsumer(manager, {
-      stream: name,
-      durable,
-      filter: subjectFor(subject.pattern, everyHost),
-      maxAckPending: 4 * this.#maxBatch,
-    });
+    await ensureConsumer(manager, { stream: name, durable, filter, maxAckPending: 4 * this.#maxBatch });
     const consumer = await jetstream(connection).consumers.get(name, durable);
-    this.#messages = await consumer.consume({
+    const messages = await consumer.consume({
       max_messages: this.#maxBatch,
       expires: pullMs,
       abort_on_missing_resource: true,
     });
-    if (this.#stopped) this.#messages.stop();
+    this.#messages = messages;
+    if (this.#stopped) messages.stop();
+    using watch = new StallWatch({
+      listen: (heard) => connection.subscribe(filter, { callback: heard }),
+      wanting: () => this.#queue.length < this.#maxBatch,
+      stallMs: 2 * pullMs,
+      stalled: () => {
+        this.#stalls += 1;
+        messages.stop(new Error("the stream brings nothing although there are messages"));
+      },
+    });
     this.#mode = "jetstream";
     log.info({ stream: name, durable }, "stream consumed");
-    for await (const message of this.#messages) {
+    for await (const message of messages) {
+      watch.delivered();
+      this.#stalls = 0;
       this.#accept(message, message);
       await this.#queue.room();
     }
   }
 
-  /** Until it is time to try the stream again: after a reconnect, or after a while. */
-  async #fromSubject(): Promise<void> {
+  /** Until it is time to try the stream again: after a reconnect, or after `pauseMs`. */
+  async #fromSubject(pauseMs: number): Promise<void> {
     const { connection, faults, link, subject } = this.#parts;
     const again = new AbortController();
     const wake = AbortSignal.any([again.signal, this.#stopping.signal]);
+    if (wake.aborted) return;
     // Closed under us means that the process ends; all that is left is to wait for stop().
     if (connection.isClosed()) {
       await once(this.#stopping.signal, "abort");
@@ -144,13 +158,13 @@ export class Consumption {
     }
     const subscription = connection.subscribe(subjectFor(subject.pattern, everyHost), {
       callback: (error, message) => {
-        if (error !== null) faults.add("not permitted", subject.pattern, { err: error });
-        else this.#accept(message, undefined);
+        if (error === null) this.#accept(message, undefined);
+        else faults.add("not permitted", subject.pattern, { err: error });
       },
     });
     const reconnect = link.onReconnect(() => again.abort());
     try {
-      await delay(probeMs, undefined, { signal: wake });
+      await delay(pauseMs, undefined, { signal: wake });
     } catch {
       // Woken before the time: there is something better to do.
     } finally {

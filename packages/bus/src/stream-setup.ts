@@ -94,3 +94,8 @@ export const ensureConsumer = async (
   const made = await manager.consumers.add(stream, wanted);
   checkEcho(`the consumer ${durable}`, wanted, made.config);
 };
+
+/** Deletes a stream that works no more; it is a buffer, and what it held is sent again. */
+export const removeStream = async (manager: JetStreamManager, name: string): Promise<void> => {
+  await found(manager.streams.delete(name), streamNotFound);
+};
