@@ -4,13 +4,15 @@ import { type Sql, statement } from "../database.ts";
 export interface DocumentPatch {
   readonly instanceId: string;
   readonly patch: object;
+  /** what it holds of its host from now on; unchanged when absent */
+  readonly held?: { readonly cpuMillis: number; readonly memoryBytes: number };
 }
 
 const patchDocuments = statement<{ instanceId: string }>(
   "api_documents_patch",
   `WITH held AS (
-     SELECT s.instance_id, s.era, s.n, s.host_id, s.isolation, w.patch
-     FROM unnest($1::uuid[], $2::jsonb[]) AS w(instance_id, patch)
+     SELECT s.instance_id, s.era, s.n, s.host_id, s.isolation, w.patch, w.cpu_millis, w.memory_bytes
+     FROM unnest($1::uuid[], $2::jsonb[], $3::int[], $4::bigint[]) AS w(instance_id, patch, cpu_millis, memory_bytes)
      JOIN assignment s ON s.instance_id = w.instance_id AND NOT s.tombstone
    ), agents AS (
      UPDATE host_agent a SET doc_version = a.doc_version + 1
@@ -23,8 +25,8 @@ const patchDocuments = statement<{ instanceId: string }>(
    UPDATE assignment s
    SET document = s.document || h.patch,
        doc_version = g.doc_version,
-       cpu_millis = coalesce((h.patch #>> '{spec,resources,cpuMillis}')::int, s.cpu_millis),
-       memory_bytes = coalesce((h.patch #>> '{spec,resources,memoryBytes}')::bigint, s.memory_bytes)
+       cpu_millis = coalesce(h.cpu_millis, s.cpu_millis),
+       memory_bytes = coalesce(h.memory_bytes, s.memory_bytes)
    FROM held h JOIN agents g ON g.host_id = h.host_id AND g.isolation = h.isolation
    WHERE s.instance_id = h.instance_id AND s.era = h.era AND s.n = h.n
    RETURNING s.instance_id AS "instanceId"`,
@@ -39,6 +41,8 @@ export const changeDocuments = async (sql: Sql, changes: readonly DocumentPatch[
   const rows = await sql.rows(patchDocuments, [
     changes.map((change) => change.instanceId),
     changes.map((change) => JSON.stringify(change.patch)),
+    changes.map((change) => change.held?.cpuMillis ?? null),
+    changes.map((change) => change.held?.memoryBytes ?? null),
   ]);
   return new Set(rows.map((row) => row.instanceId));
 };

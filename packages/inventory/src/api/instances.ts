@@ -3,6 +3,7 @@ import {
   type InstanceState,
   type Operation,
   type OperationKind,
+  type WorkloadSpec,
   fleetError,
 } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
@@ -25,6 +26,7 @@ interface LockedInstance {
   readonly removing: boolean;
   readonly attempt: number;
   readonly version: number;
+  readonly spec: WorkloadSpec;
   /** an assignment is in force */
   readonly assigned: boolean;
 }
@@ -32,7 +34,7 @@ interface LockedInstance {
 const lockInstance = statement<LockedInstance>(
   "api_instance_lock",
   `SELECT i.id, i.project, i.workload_id AS "workloadId", i.name, i.state, i.desired,
-          i.restart_request AS "restartRequest", i.removing, i.attempt, i.version,
+          i.restart_request AS "restartRequest", i.removing, i.attempt, i.version, i.spec,
           EXISTS (SELECT 1 FROM assignment s WHERE s.instance_id = i.id AND NOT s.tombstone) AS assigned
    FROM instance i WHERE ($1::text IS NULL OR i.project = $1) AND (i.id = $2::uuid OR i.name = $3) FOR UPDATE OF i`,
 );
@@ -112,6 +114,8 @@ export interface InstanceOrder {
   readonly instance: Reference;
   readonly action: InstanceAction;
   readonly ifVersion?: number;
+  /** of a stop: how long it may take; the specification's `stopGraceMs` when absent */
+  readonly graceMs?: number;
 }
 
 /**
@@ -137,6 +141,8 @@ export const orderInstance = async (sql: Sql, change: Change, order: InstanceOrd
     const patch = {
       desired: wanted.desired,
       restartRequest,
+      // Written each time, so that the grace of one stop does not outlive it.
+      spec: order.graceMs === undefined ? instance.spec : { ...instance.spec, stopGraceMs: order.graceMs },
       ...(change.traceparent === null ? {} : { traceparent: change.traceparent }),
     };
     if (instance.assigned) await changeDocuments(sql, [{ instanceId: instance.id, patch }]);
@@ -151,7 +157,7 @@ export const orderInstance = async (sql: Sql, change: Change, order: InstanceOrd
       kind: kinds[order.action],
       target: { type: "instance", id: instance.id },
       done: wanted.done,
-      ...(wanted.restart ? { expect: { attempt: instance.attempt + 1 } } : {}),
+      ...(wanted.restart ? { expect: { attempt: instance.attempt } } : {}),
     }),
     audit(sql, origin, { verb: `instance.${order.action}`, target: instance.id, data: { name: instance.name } }),
   ]);

@@ -1,12 +1,13 @@
-import { type Capacity, type Resources, fleetError } from "@bulkhead/contracts";
+import { type Capacity, type WorkloadSpec, fleetError } from "@bulkhead/contracts";
+import { demandOf } from "@bulkhead/placement";
 import { type Sql, statement } from "../database.ts";
 import type { Change } from "./change.ts";
 import { changeDocuments } from "./documents.ts";
 import type { WorkloadShape } from "./replicas.ts";
 
-const lockInstances = statement<{ id: string; resources: Resources; hostId: string | null }>(
+const lockInstances = statement<{ id: string; spec: WorkloadSpec; hostId: string | null }>(
   "api_resize_lock",
-  `SELECT i.id, i.spec->'resources' AS resources, s.host_id AS "hostId"
+  `SELECT i.id, i.spec, s.host_id AS "hostId"
    FROM instance i LEFT JOIN assignment s ON s.instance_id = i.id AND NOT s.tombstone
    WHERE i.workload_id = $1 AND NOT i.removing ORDER BY i.id FOR UPDATE OF i`,
 );
@@ -96,12 +97,13 @@ const assertFits = async (
 export const reshapeInstances = async (sql: Sql, change: Change, workload: WorkloadShape): Promise<number> => {
   const instances = await sql.rows(lockInstances, [workload.id]);
   if (instances.length === 0) return 0;
-  const { resources } = workload.spec;
+  const demand = demandOf(workload.spec);
   const growing = new Map<string, { growth: Demand; count: number }>();
-  for (const { hostId, resources: held } of instances) {
+  for (const { hostId, spec } of instances) {
+    const held = demandOf(spec);
     const growth = {
-      cpuMillis: resources.cpuMillis - held.cpuMillis,
-      memoryBytes: resources.memoryBytes - held.memoryBytes,
+      cpuMillis: demand.cpuMillis - held.cpuMillis,
+      memoryBytes: demand.memoryBytes - held.memoryBytes,
     };
     if (hostId === null || (growth.cpuMillis <= 0 && growth.memoryBytes <= 0)) continue;
     const known = growing.get(hostId) ?? { growth: { cpuMillis: 0, memoryBytes: 0 }, count: 0 };
@@ -122,7 +124,7 @@ export const reshapeInstances = async (sql: Sql, change: Change, workload: Workl
   };
   const told = await changeDocuments(
     sql,
-    instances.map(({ id }) => ({ instanceId: id, patch })),
+    instances.map(({ id }) => ({ instanceId: id, patch, held: demand })),
   );
   return told.size;
 };

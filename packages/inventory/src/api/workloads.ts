@@ -2,7 +2,7 @@ import { type Operation, type Workload, type WorkloadSpec, fleetError } from "@b
 import { type Sql, statement } from "../database.ts";
 import { isUniqueViolation } from "../failure.ts";
 import { type Change, appendEvents, audit, newId } from "./change.ts";
-import { startOperation } from "./operations.ts";
+import { getOperation, startOperation } from "./operations.ts";
 import { addReplicas, dropReplicas, removeInstances } from "./replicas.ts";
 import { reshapeInstances } from "./resize.ts";
 import { type Reference, getWorkload, inProject, referenceValues } from "./workload-rows.ts";
@@ -160,15 +160,11 @@ export interface WorkloadDeletion {
  * Orders the end of a workload: its instances get tombstones, those on no host go at once, the row goes with the last.
  * Resolves to the operation, the same one while it lasts. Rejects NOT_FOUND, VERSION_MISMATCH.
  */
-export const deleteWorkload = async (
-  sql: Sql,
-  change: Change,
-  deletion: WorkloadDeletion,
-): Promise<{ operationId: string; operation: Operation | null }> => {
+export const deleteWorkload = async (sql: Sql, change: Change, deletion: WorkloadDeletion): Promise<Operation> => {
   const workload = await locked(sql, deletion.workload, deletion.ifGeneration);
   if (workload.deleting) {
     const [same] = await sql.rows(runningDelete, [workload.id]);
-    if (same !== undefined) return { operationId: same.id, operation: null };
+    if (same !== undefined) return getOperation(sql, same.id, null);
   }
   await sql.count(markDeleting, [workload.id]);
   const graceMs = deletion.graceMs ?? workload.spec.stopGraceMs ?? 10_000;
@@ -185,5 +181,5 @@ export const deleteWorkload = async (
       { type: "workload.deleted", workloadId: workload.id, data: { name: workload.name } },
     ]);
   }
-  return { operationId: operation.id, operation };
+  return operation;
 };

@@ -1,0 +1,58 @@
+import { type WorkloadSpec, defaultRestartPolicy } from "@bulkhead/contracts";
+
+/** Values of fields that were left out, as the schemas name them (a test compares the two). */
+const defaults = {
+  isolation: "container",
+  replicas: 1,
+  stopGraceMs: 10_000,
+  onLoss: "keep",
+  leaseMs: 300_000,
+  cpuPolicy: "shared",
+  pidsMax: 1024,
+  backoffMs: 1_000,
+  mountReadOnly: true,
+  readOnlyRoot: false,
+} as const;
+
+/** The specification with every default filled in, in one order of fields, so that equal ones are equal as JSON. */
+export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
+  const isolation = spec.isolation ?? defaults.isolation;
+  const { resources } = spec;
+  return {
+    isolation,
+    image: spec.image,
+    ...(spec.command === undefined ? {} : { command: spec.command }),
+    ...(spec.args === undefined ? {} : { args: spec.args }),
+    env: spec.env ?? {},
+    ...(spec.workingDir === undefined ? {} : { workingDir: spec.workingDir }),
+    ...(spec.user === undefined ? {} : { user: spec.user }),
+    resources: {
+      cpuMillis: resources.cpuMillis,
+      ...(resources.cpuLimitMillis === undefined ? {} : { cpuLimitMillis: resources.cpuLimitMillis }),
+      cpuPolicy: resources.cpuPolicy ?? defaults.cpuPolicy,
+      memoryBytes: resources.memoryBytes,
+      ...(resources.memoryReservationBytes === undefined
+        ? {}
+        : { memoryReservationBytes: resources.memoryReservationBytes }),
+      pidsMax: resources.pidsMax ?? defaults.pidsMax,
+      ...(resources.io === undefined ? {} : { io: resources.io }),
+    },
+    restart: { backoffMs: defaults.backoffMs, ...(spec.restart ?? defaultRestartPolicy) },
+    replicas: spec.replicas ?? defaults.replicas,
+    constraints: { hostLabels: spec.constraints?.hostLabels ?? {} },
+    mounts: (spec.mounts ?? []).map((mount) => ({
+      hostPath: mount.hostPath,
+      path: mount.path,
+      readOnly: mount.readOnly ?? defaults.mountReadOnly,
+    })),
+    stopGraceMs: spec.stopGraceMs ?? defaults.stopGraceMs,
+    onLoss: spec.onLoss ?? defaults.onLoss,
+    leaseMs: spec.leaseMs ?? defaults.leaseMs,
+    ...(isolation === "container"
+      ? { container: { readOnlyRoot: defaults.readOnlyRoot, ...spec.container } }
+      : spec.container === undefined
+        ? {}
+        : { container: spec.container }),
+    labels: spec.labels ?? {},
+  };
+};

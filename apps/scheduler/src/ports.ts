@@ -1,0 +1,77 @@
+import type { Readable } from "node:stream";
+import type { Digest, Isolation, JoinHost, OpenExec, OpenLogs, SignalInstance } from "@bulkhead/contracts";
+import type { ImportedImage } from "@bulkhead/images";
+import type { ApiInventory } from "@bulkhead/inventory";
+import type { Plan, PlacementRequest } from "@bulkhead/placement";
+import type { Logger, Readiness } from "@bulkhead/service";
+
+/** One of a host's agents. */
+export interface AgentAddress {
+  readonly hostId: string;
+  readonly isolation: Isolation;
+}
+
+/** Commands to agents; each rejects HOST_UNREACHABLE or BUS_UNAVAILABLE, or what the agent answered. */
+export interface AgentCommands {
+  exec(agent: AgentAddress, command: OpenExec): Promise<void>;
+  logs(agent: AgentAddress, command: OpenLogs): Promise<void>;
+  signal(agent: AgentAddress, command: SignalInstance): Promise<void>;
+}
+
+/** The store of image blobs. */
+export interface ImageStore {
+  /** Verifies and stores every image of an archive. Rejects IMAGE_INVALID, _DIGEST_MISMATCH, _TOO_LARGE. */
+  import(archive: Readable, signal: AbortSignal): Promise<readonly ImportedImage[]>;
+  stat(digest: Digest): Promise<{ readonly sizeBytes: number; readonly modifiedMs: number } | undefined>;
+  /** Bytes from `start` on. Rejects IMAGE_UNAVAILABLE. */
+  open(digest: Digest, start: number): Promise<Readable>;
+  /** A whole small blob. Rejects IMAGE_UNAVAILABLE, IMAGE_TOO_LARGE, IMAGE_DIGEST_MISMATCH. */
+  read(digest: Digest, maxBytes: number): Promise<Buffer>;
+  /** Every blob with the time it was stored, in milliseconds since the epoch. */
+  list(): AsyncIterable<{ readonly digest: Digest; readonly modifiedMs: number }>;
+  delete(digest: Digest): Promise<void>;
+}
+
+/** What the API asks of the control loop in this process, and hears from it. */
+export interface ControlPort {
+  /** Something was written that placement, the relay or the event folder should see now. */
+  wake(): void;
+  /** Where instances would go, on the fleet as it is; decides nothing. */
+  preview(requests: readonly PlacementRequest[]): Promise<Plan>;
+  /** Records a host and its agent. */
+  join(host: JoinHost): Promise<{ readonly clusterId: string }>;
+}
+
+/** Credentials for machines that join. */
+export interface HostCredentials {
+  readonly natsUrl: string;
+  /** user JWT for a host's own subjects */
+  mint(agent: AgentAddress & { readonly publicKey: string }): Promise<string>;
+}
+
+/** Everything the HTTP API needs of the world. */
+export interface SchedulerPorts {
+  readonly inventory: ApiInventory;
+  readonly commands: AgentCommands;
+  readonly images: ImageStore;
+  readonly control: ControlPort;
+  readonly credentials: HostCredentials;
+  readonly readiness: Readiness;
+  readonly log: Logger;
+  /** monotonic, in milliseconds */
+  readonly nowMs: () => number;
+  readonly recordRequest: (seconds: number, labels: Record<string, string>) => void;
+}
+
+/** Limits and addresses of the API. */
+export interface ApiSettings {
+  readonly version: string;
+  /** `ws://` address of this scheduler as hosts reach it, without a path */
+  readonly streamsUrl: string;
+  readonly imageMaxBytes: number;
+  readonly streamsMax: number;
+  readonly requestsPerSecond: number;
+  readonly requestsBurst: number;
+  /** event loop delay above which requests are refused, in milliseconds */
+  readonly loopDelayMaxMs: number;
+}

@@ -1,0 +1,102 @@
+import { Labels } from "@bulkhead/contracts";
+import { Type } from "typebox";
+import {
+  type PageQuery,
+  answers,
+  byReference,
+  pageQuery,
+  pageRequest,
+  pageSchema,
+  query,
+  ref,
+} from "../http/answers.ts";
+import { entityTag, ifMatch } from "../http/entity-tag.ts";
+import { identityOf } from "../http/request-context.ts";
+import type { AddRoutes } from "./route-context.ts";
+
+const tags = ["hosts"];
+const one = byReference("host", "id or name");
+
+interface HostPatch {
+  readonly cordoned?: boolean;
+  readonly labels?: Record<string, string | null> | null;
+}
+
+const labelKey = Object.keys((Labels as unknown as { patternProperties: object }).patternProperties)[0] ?? "";
+
+const patchBody = Type.Object(
+  {
+    cordoned: Type.Optional(Type.Boolean({ description: "no new instances come here" })),
+    labels: Type.Optional(
+      Type.Union([
+        Type.Record(Type.String({ pattern: labelKey }), Type.Union([Type.String({ maxLength: 255 }), Type.Null()]), {
+          additionalProperties: false,
+          maxProperties: 64,
+        }),
+        Type.Null(),
+      ]),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const addHostRoutes: AddRoutes = (app, { inventory, control }) => {
+  app.get<{ Querystring: PageQuery }>(
+    "/v1/hosts",
+    {
+      config: { access: "read" },
+      schema: {
+        operationId: "listHosts",
+        summary: "List hosts with their agents, capacity and what is given away",
+        tags,
+        querystring: query(pageQuery),
+        response: answers({ 200: { description: "one page", schema: pageSchema("Host") } }),
+      },
+    },
+    async (request) => inventory.read.hosts(pageRequest(request.query)),
+  );
+
+  app.get<{ Params: { host: string } }>(
+    "/v1/hosts/:host",
+    {
+      config: { access: "read" },
+      schema: {
+        operationId: "getHost",
+        summary: "One host by id or name; `ETag` is its version",
+        tags,
+        params: one,
+        response: answers({ 200: { description: "the host", schema: ref("Host") } }),
+      },
+    },
+    async (request, reply) => {
+      const host = await inventory.read.host(request.params.host);
+      return reply.header("etag", entityTag(host.version)).send(host);
+    },
+  );
+
+  app.patch<{ Params: { host: string }; Body: HostPatch; Querystring: { dryRun?: boolean } }>(
+    "/v1/hosts/:host",
+    {
+      config: { access: "admin" },
+      schema: {
+        operationId: "patchHost",
+        summary: "Cordon a host or change its labels by merge patch",
+        tags,
+        params: one,
+        querystring: query({ dryRun: Type.Boolean({ description: "check, but change nothing" }) }),
+        body: patchBody,
+        response: answers({ 200: { description: "the host", schema: ref("Host") } }),
+      },
+    },
+    async (request, reply) => {
+      const { host } = request.params;
+      const ifVersion = ifMatch(request);
+      if (request.query.dryRun === true) return reply.send(await inventory.read.host(host));
+      const { tokenId } = identityOf(request);
+      const update = { host, ...request.body, ...(ifVersion === undefined ? {} : { ifVersion }) };
+      const changed = await inventory.write((tx) => tx.patchHost({ tokenId }, update));
+      control.wake();
+      return reply.header("etag", entityTag(changed.version)).send(changed);
+    },
+  );
+};

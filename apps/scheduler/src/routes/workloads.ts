@@ -1,0 +1,240 @@
+import {
+  type CreateWorkload,
+  type Isolation,
+  type PatchWorkload,
+  type Workload,
+  type WorkloadSpec,
+  fleetError,
+} from "@bulkhead/contracts";
+import type { FastifyRequest } from "fastify";
+import { Type } from "typebox";
+import { withDefaults } from "../admission/defaults.ts";
+import { type Fault, assertNoFaults } from "../admission/fault.ts";
+import { revise } from "../admission/patch-rules.ts";
+import { sizeFaults, workloadFaults } from "../admission/spec-rules.ts";
+import {
+  type PageQuery,
+  accepted,
+  answers,
+  byReference,
+  pageQuery,
+  pageRequest,
+  pageSchema,
+  query,
+  ref,
+} from "../http/answers.ts";
+import { entityTag, ifMatch } from "../http/entity-tag.ts";
+import { answerOnce } from "../http/once.ts";
+import { changeOf } from "../http/request-context.ts";
+import { planSchema, previewCreate, previewReplicas } from "./preview.ts";
+import type { AddRoutes, RouteContext } from "./route-context.ts";
+
+const tags = ["workloads"];
+const dryRun = Type.Boolean({ description: "check and place, but change nothing" });
+const one = byReference("workload", "id or name");
+
+/** Throws LIMIT_INFEASIBLE only on what the database says now. */
+const assertSize = async (
+  { fleetSize }: RouteContext,
+  isolation: Isolation,
+  faults: (largest: Awaited<ReturnType<typeof fleetSize.largest>>) => readonly Fault[],
+): Promise<void> => {
+  if (faults(await fleetSize.largest(isolation)).length === 0) return;
+  assertNoFaults(faults(await fleetSize.refresh(isolation)));
+};
+
+const labelsOf = (selector: string | undefined): Record<string, string> | undefined => {
+  if (selector === undefined) return undefined;
+  const pairs = selector.split(",").map((pair) => pair.split("="));
+  if (pairs.some((pair) => pair.length !== 2 || pair[0] === "")) {
+    throw fleetError("REQUEST_INVALID", "`labelSelector` must be `name=value` pairs with commas between.", {
+      fields: { errors: [{ pointer: "/labelSelector", message: "is not name=value,…" }] },
+    });
+  }
+  return Object.fromEntries(pairs as [string, string][]);
+};
+
+/** Image digest of a specification. Rejects IMAGE_UNAVAILABLE. */
+const resolveImage = async (context: RouteContext, project: string, spec: WorkloadSpec): Promise<string> => {
+  const image = await context.inventory.read.findImage(project, spec.image);
+  if (image !== undefined) return image.digest;
+  throw fleetError("IMAGE_UNAVAILABLE", `Project ${project} has no image ${spec.image}.`, {
+    fields: { errors: [{ pointer: "/spec/image", message: "is not an imported image" }] },
+  });
+};
+
+export const addWorkloadRoutes: AddRoutes = (app, context) => {
+  const { inventory, control } = context;
+
+  app.post<{ Body: CreateWorkload; Querystring: { dryRun?: boolean } }>(
+    "/v1/workloads",
+    {
+      config: { access: "write" },
+      schema: {
+        operationId: "createWorkload",
+        summary: "Declare a workload; its instances are placed and started",
+        tags,
+        querystring: query({ dryRun }),
+        body: ref("CreateWorkload"),
+        response: answers({
+          200: { description: "dry run: where its instances would go", schema: planSchema },
+          202: { description: "accepted", schema: ref("Operation") },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const change = changeOf(request);
+      const { name } = request.body;
+      const spec = withDefaults(request.body.spec);
+      assertNoFaults(workloadFaults({ name, spec }));
+      await assertSize(context, spec.isolation ?? "container", (largest) => sizeFaults(spec, largest));
+      const imageDigest = await resolveImage(context, change.project, spec);
+      if (request.query.dryRun === true) {
+        return reply.send(await previewCreate(context, { project: change.project, name, spec, imageDigest }));
+      }
+      await answerOnce({ request, reply, inventory }, async (tx) =>
+        accepted(await tx.createWorkload(change, { name, spec, imageDigest }), { etag: entityTag(1) }),
+      );
+      control.wake();
+      return reply;
+    },
+  );
+
+  app.get<{ Querystring: PageQuery & { labelSelector?: string } }>(
+    "/v1/workloads",
+    {
+      config: { access: "read" },
+      schema: {
+        operationId: "listWorkloads",
+        summary: "List workloads in the order they were created",
+        tags,
+        querystring: query({
+          ...pageQuery,
+          labelSelector: Type.String({ maxLength: 1024, description: "`name=value` pairs with commas between" }),
+        }),
+        response: answers({ 200: { description: "one page", schema: pageSchema("Workload") } }),
+      },
+    },
+    async (request) => {
+      const labels = labelsOf(request.query.labelSelector);
+      const filter = { project: request.project, ...(labels === undefined ? {} : { labels }) };
+      return inventory.read.workloads(filter, pageRequest(request.query));
+    },
+  );
+
+  app.get<{ Params: { workload: string } }>(
+    "/v1/workloads/:workload",
+    {
+      config: { access: "read" },
+      schema: {
+        operationId: "getWorkload",
+        summary: "One workload by id or name; `ETag` is its generation",
+        tags,
+        params: one,
+        response: answers({ 200: { description: "the workload", schema: ref("Workload") } }),
+      },
+    },
+    async (request, reply) => {
+      const workload = await inventory.read.workload(referenceOf(request));
+      return reply.header("etag", entityTag(workload.generation)).send(workload);
+    },
+  );
+
+  app.patch<{ Params: { workload: string }; Body: PatchWorkload; Querystring: { dryRun?: boolean } }>(
+    "/v1/workloads/:workload",
+    {
+      config: { access: "write" },
+      schema: {
+        operationId: "patchWorkload",
+        summary: "Change a workload by merge patch; limits of running instances change without a restart",
+        tags,
+        params: one,
+        querystring: query({ dryRun }),
+        body: ref("PatchWorkload"),
+        response: answers({
+          200: { description: "dry run: the specification it would have", schema: planSchema },
+          202: { description: "accepted", schema: ref("Operation") },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const change = changeOf(request);
+      const workload = referenceOf(request);
+      const ifGeneration = ifMatch(request);
+      const before = await inventory.read.workload(workload);
+      const isolation = before.spec.isolation ?? "container";
+      const revised = (present: Workload, largest?: Awaited<ReturnType<RouteContext["fleetSize"]["largest"]>>) =>
+        revise(present, request.body, largest);
+      await assertSize(context, isolation, (largest) => {
+        const after = revised(before);
+        // What it has already may be more than the present hosts have; only asking for more is refused.
+        return JSON.stringify(after.resources) === JSON.stringify(before.spec.resources)
+          ? []
+          : sizeFaults(after, largest);
+      });
+      if (request.query.dryRun === true) {
+        if (ifGeneration !== undefined && ifGeneration !== before.generation) {
+          throw fleetError("VERSION_MISMATCH", `Workload ${before.name} is at generation ${before.generation}.`);
+        }
+        return reply.send(await previewReplicas(context, before, revised(before)));
+      }
+      await answerOnce({ request, reply, inventory }, async (tx) => {
+        const made = await tx.patchWorkload(change, {
+          workload,
+          ...(ifGeneration === undefined ? {} : { ifGeneration }),
+          revise: (present) => revised(present),
+        });
+        return accepted(made.operation, { etag: entityTag(made.workload.generation) });
+      });
+      control.wake();
+      return reply;
+    },
+  );
+
+  app.delete<{ Params: { workload: string }; Querystring: { graceMs?: number; dryRun?: boolean } }>(
+    "/v1/workloads/:workload",
+    {
+      config: { access: "write" },
+      schema: {
+        operationId: "deleteWorkload",
+        summary: "Stop and remove a workload with all its instances",
+        tags,
+        params: one,
+        querystring: query({
+          graceMs: Type.Integer({
+            minimum: 0,
+            maximum: 3_600_000,
+            description: "instead of the workload's stopGraceMs",
+          }),
+          dryRun,
+        }),
+        response: answers({
+          200: { description: "dry run: what would be deleted", schema: ref("Workload") },
+          202: { description: "accepted", schema: ref("Operation") },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const change = changeOf(request);
+      const workload = referenceOf(request);
+      const ifGeneration = ifMatch(request);
+      if (request.query.dryRun === true) return reply.send(await inventory.read.workload(workload));
+      const { graceMs } = request.query;
+      await answerOnce({ request, reply, inventory }, async (tx) => {
+        const operation = await tx.deleteWorkload(change, {
+          workload,
+          ...(ifGeneration === undefined ? {} : { ifGeneration }),
+          ...(graceMs === undefined ? {} : { graceMs }),
+        });
+        return accepted(operation);
+      });
+      control.wake();
+      return reply;
+    },
+  );
+};
+
+const referenceOf = (request: FastifyRequest<{ Params: { workload: string } }>) => ({
+  project: request.project,
+  idOrName: request.params.workload,
+});
