@@ -19,6 +19,7 @@ import {
 import { settleOperations } from "./operations.ts";
 import { clearOutbox, clearOutboxUpTo, readOutbox, type OutboxRow } from "./outbox.ts";
 import { readPending, recordRejections, type Refusal } from "./pending.ts";
+import { readPulse } from "./pulse.ts";
 import { replaceLost, type LostAgent } from "./replace.ts";
 import { removeOld, type Retention } from "./retention.ts";
 
@@ -30,6 +31,7 @@ export const controlStore = (database: Database) => {
   const leading = <T>(work: Parameters<typeof database.transaction<T>>[0]): Promise<T> => database.transaction(work);
   return {
     cluster: () => readCluster(database),
+    pulse: () => readPulse(database),
     startEra: (request: EraRequest) => leading((sql) => startEra(sql, request)),
     liftVersion: (term: number, reached: AgentVersion) => leading((sql) => liftVersion(sql, term, reached)),
 
@@ -58,12 +60,13 @@ export const controlStore = (database: Database) => {
         return moveEvents(sql);
       }),
     settleOperations: (term: number, targets?: readonly string[]) =>
-      leading((sql) => settleOperations(sql, { term, ...(targets === undefined ? {} : { targets }) })),
+      settleOperations(database, { term, ...(targets === undefined ? {} : { targets }) }),
 
     joinHost: (join: JoinHost) => joinHost(database, join),
     readAgents: (hostId?: string) => readAgents(database, hostId),
     recordAgents: (term: number, news: readonly AgentNews[]) => leading((sql) => recordAgents(sql, term, news)),
-    replaceLost: (term: number, agent: LostAgent) => leading((sql) => replaceLost(sql, term, agent)),
+    replaceLost: (term: number, agents: readonly LostAgent[], driftMs: number) =>
+      replaceLost(database, term, { agents, driftMs }),
     adoptRuns: (term: number, agent: AgentName, runs: readonly UnknownRun[]) =>
       leading((sql) => adoptRuns(sql, { term, agent, runs })),
     removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),

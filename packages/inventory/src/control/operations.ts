@@ -1,5 +1,5 @@
 import { toProblem, type FleetError, type Problem } from "@bulkhead/contracts";
-import { statement, type Sql } from "../database.ts";
+import { statement, type Database } from "../database.ts";
 import { assertLeading } from "./leadership.ts";
 import { outcomeOf, type OperationView } from "./operation-outcome.ts";
 
@@ -80,20 +80,26 @@ export interface SettleOptions {
  * Finishes the operations whose targets have reached what they wait for, or cannot any more, and says on the others what
  * they wait for. Resolves to the number written. The image's own operations are left to those who import.
  */
-export const settleOperations = async (sql: Sql, { term, targets }: SettleOptions): Promise<number> => {
-  const [, views] = await Promise.all([assertLeading(sql, term), sql.rows(selectViews, [targets ?? null, batchSize])]);
+export const settleOperations = async (database: Database, { term, targets }: SettleOptions): Promise<number> => {
+  // Read outside the transaction: an operation that was done at any moment is done, and mostly there is nothing to write.
+  const views = await database.rows(selectViews, [targets ?? null, batchSize]);
   const decided = views.flatMap((view) => {
     const outcome = outcomeOf(view);
     return outcome.state === "running" && outcome.progress === view.progress ? [] : [{ view, outcome }];
   });
   if (decided.length === 0) return 0;
-  const written = await sql.rows(writeOutcomes, [
-    decided.map(({ view }) => view.id),
-    decided.map(({ outcome }) => outcome.state),
-    decided.map(({ outcome }) => outcome.progress),
-    decided.map(({ view, outcome }) =>
-      outcome.state === "failed" ? JSON.stringify(problemOf(view, outcome.error)) : null,
-    ),
-  ]);
-  return written.length;
+  return database.transaction(async (sql) => {
+    const [, written] = await Promise.all([
+      assertLeading(sql, term),
+      sql.rows(writeOutcomes, [
+        decided.map(({ view }) => view.id),
+        decided.map(({ outcome }) => outcome.state),
+        decided.map(({ outcome }) => outcome.progress),
+        decided.map(({ view, outcome }) =>
+          outcome.state === "failed" ? JSON.stringify(problemOf(view, outcome.error)) : null,
+        ),
+      ]),
+    ]);
+    return written.length;
+  });
 };

@@ -1,15 +1,17 @@
-import { statement, type Sql } from "../database.ts";
+import { statement, type Database } from "../database.ts";
 import type { AgentName } from "./documents.ts";
 import { assertLeading } from "./leadership.ts";
 
-// `leaseMs` of a specification without one is the schema's default, 300 s.
+/** Condition on `instance i`; `leaseMs` of a specification without one is the schema's default, 300 s. */
+const replaceable = (quietMs: string, driftMs: string): string =>
+  `NOT i.removing AND i.desired <> 'stopped' AND i.state NOT IN ('pending', 'stopped', 'failed')
+     AND i.spec ->> 'onLoss' = 'replace' AND coalesce((i.spec ->> 'leaseMs')::int8, 300000) + ${driftMs} <= ${quietMs}`;
+
 const replaceStatement = statement<{ id: string }>(
   "control_replace",
   `WITH lost AS MATERIALIZED (
      SELECT i.id, i.era, i.epoch_n FROM instance i
-     WHERE i.host_id = $1 AND i.isolation = $2 AND NOT i.removing AND i.desired <> 'stopped'
-       AND i.state NOT IN ('pending', 'stopped', 'failed') AND i.spec ->> 'onLoss' = 'replace'
-       AND coalesce((i.spec ->> 'leaseMs')::int8, 300000) + $4 <= $3
+     WHERE i.host_id = $1 AND i.isolation = $2 AND ${replaceable("$3::float8", "$4::int8")}
      ORDER BY i.id FOR UPDATE
    ), host AS (
      UPDATE host h SET version = h.version + 1 WHERE h.id = $1 AND EXISTS (SELECT FROM lost)
@@ -39,21 +41,47 @@ const replaceStatement = statement<{ id: string }>(
    SELECT id FROM waiting`,
 );
 
+// Most lost hosts have nothing to replace, and stay lost for long: they are not worth a transaction each time.
+const selectReplaceable = statement<AgentName>(
+  "control_replaceable",
+  `SELECT DISTINCT a.host_id AS "hostId", a.isolation
+   FROM unnest($1::uuid[], $2::text[], $3::float8[]) AS a(host_id, isolation, quiet_ms)
+   JOIN instance i ON i.host_id = a.host_id AND i.isolation = a.isolation
+   WHERE ${replaceable("a.quiet_ms", "$4::int8")}`,
+);
+
 export interface LostAgent extends AgentName {
   /** for how long its lease was certainly not renewed, in milliseconds */
   readonly quietMs: number;
-  /** allowance for clocks that run at different rates, in milliseconds */
-  readonly driftMs: number;
 }
 
 /**
- * Lets instances with `onLoss: replace` start elsewhere, when their own leases ran out: their shims have ended them.
- * The old assignment gets a tombstone, the instance waits for a host. Resolves to how many.
+ * Lets instances with `onLoss: replace` start elsewhere, when their own leases and `driftMs` (for clocks of different
+ * rates) ran out: their shims have ended them. The old assignment gets a tombstone, the instance waits for a host.
+ * Resolves to how many.
  */
-export const replaceLost = async (sql: Sql, term: number, agent: LostAgent): Promise<number> => {
-  const [, replaced] = await Promise.all([
-    assertLeading(sql, term),
-    sql.rows(replaceStatement, [agent.hostId, agent.isolation, agent.quietMs, agent.driftMs]),
+export const replaceLost = async (
+  database: Database,
+  term: number,
+  { agents, driftMs }: { readonly agents: readonly LostAgent[]; readonly driftMs: number },
+): Promise<number> => {
+  if (agents.length === 0) return 0;
+  const found = await database.rows(selectReplaceable, [
+    agents.map((agent) => agent.hostId),
+    agents.map((agent) => agent.isolation),
+    agents.map((agent) => agent.quietMs),
+    driftMs,
   ]);
-  return replaced.length;
+  let total = 0;
+  for (const { hostId, isolation } of found) {
+    const quietMs = agents.find((agent) => agent.hostId === hostId && agent.isolation === isolation)?.quietMs ?? 0;
+    total += await database.transaction(async (sql) => {
+      const [, replaced] = await Promise.all([
+        assertLeading(sql, term),
+        sql.rows(replaceStatement, [hostId, isolation, quietMs, driftMs]),
+      ]);
+      return replaced.length;
+    });
+  }
+  return total;
 };

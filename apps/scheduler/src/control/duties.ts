@@ -1,0 +1,102 @@
+import { defaultRetention } from "@bulkhead/inventory";
+import type { HostWatch, StateChange } from "./host-watch.ts";
+import type { Placer } from "./placer.ts";
+import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
+
+export interface DutyParts {
+  readonly ports: ControlPorts;
+  readonly times: ControlTimes;
+  readonly term: Term;
+  readonly watch: HostWatch;
+  readonly placer: Placer;
+}
+
+/** A leader's recurring pieces of work; each may fail, and is done again later. */
+export class Duties {
+  readonly #parts: DutyParts;
+  readonly #touched = new Set<string>();
+  #waitedForHosts = false;
+
+  constructor(parts: DutyParts) {
+    this.#parts = parts;
+  }
+
+  /** Targets whose operations are looked at first. */
+  touch(targets: readonly string[]): void {
+    for (const target of targets) this.#touched.add(target);
+  }
+
+  /** Places what waits. True when anything was written. */
+  async place(): Promise<boolean> {
+    if (!this.#mayPlace()) return false;
+    return this.#parts.placer.pass();
+  }
+
+  /** True when events were given their numbers. */
+  async publishEvents(): Promise<boolean> {
+    const { ports, term } = this.#parts;
+    const moved = await ports.store.publishEvents(term.term);
+    if (moved > 0) ports.onEvents?.();
+    return moved > 0;
+  }
+
+  /** Finishes operations: of the touched targets, or all when none was touched. True when anything was written. */
+  async settle(): Promise<boolean> {
+    const { ports, term } = this.#parts;
+    const targets = [...this.#touched];
+    this.#touched.clear();
+    try {
+      return (await ports.store.settleOperations(term.term, targets.length === 0 ? undefined : targets)) > 0;
+    } catch (error) {
+      this.touch(targets);
+      throw error;
+    }
+  }
+
+  /** Notices silent agents, and replaces what may be replaced. True when anything was written. */
+  async watchHosts(): Promise<boolean> {
+    const { ports, times, term, watch } = this.#parts;
+    const changes = watch.changes(ports.nowMs());
+    if (changes.length > 0) await this.#record(changes);
+    const replaced = await ports.store.replaceLost(term.term, watch.lost(ports.nowMs()), times.driftMs);
+    if (replaced > 0) ports.log.warn({ instances: replaced }, "instances of lost hosts are replaced");
+    return changes.length + replaced > 0;
+  }
+
+  async removeOld(): Promise<void> {
+    const { ports, term } = this.#parts;
+    const removed = await ports.store.removeOld(term.term, defaultRetention);
+    if (Object.values(removed).some((count) => count > 0)) ports.log.debug({ removed }, "old rows removed");
+  }
+
+  /**
+   * After a takeover every agent is heard first: if the database was restored, an instance that looks as if it waited may
+   * be running somewhere. Agents that stay silent are not waited for longer than the grace.
+   */
+  #mayPlace(): boolean {
+    if (this.#waitedForHosts) return true;
+    const { ports, times, term, watch } = this.#parts;
+    this.#waitedForHosts = watch.complete || ports.nowMs() - term.startedAtMs >= times.takeoverGraceMs;
+    return this.#waitedForHosts;
+  }
+
+  async #record(changes: readonly StateChange[]): Promise<void> {
+    const { ports, term, watch } = this.#parts;
+    await ports.store.recordAgents(
+      term.term,
+      changes.map(({ hostId, isolation, state, foreignClusterId }) => ({
+        hostId,
+        isolation,
+        state,
+        foreignClusterId,
+        heardMsAgo: null,
+        heartbeat: null,
+        reachedVersion: null,
+      })),
+    );
+    watch.settle(changes, ports.nowMs());
+    for (const { hostId, isolation, state, silentMs } of changes) {
+      ports.log.warn({ hostId, isolation, state, silentMs }, "no heartbeats from an agent");
+    }
+  }
+}

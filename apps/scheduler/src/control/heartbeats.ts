@@ -1,0 +1,153 @@
+import { subjects, type Heartbeat } from "@bulkhead/contracts";
+import type { AgentNews, DocumentHead } from "@bulkhead/inventory";
+import { DigestCache } from "./digest-cache.ts";
+import type { Era } from "./era.ts";
+import type { HostWatch } from "./host-watch.ts";
+import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
+
+interface Written {
+  readonly atMs: number;
+  readonly text: string;
+}
+
+const keyOf = (agent: { readonly hostId: string; readonly isolation: string }): string =>
+  `${agent.hostId} ${agent.isolation}`;
+
+/** Runs an agent cannot explain are looked up again after this time although they are the same, in milliseconds. */
+const unknownAgainMs = 30_000;
+
+export interface HeartbeatParts {
+  readonly ports: ControlPorts;
+  readonly times: ControlTimes;
+  readonly term: Term;
+  readonly era: Era;
+  readonly watch: HostWatch;
+  /** something about hosts or instances was written: placement and relay should look */
+  readonly onChange: () => void;
+}
+
+/** Takes heartbeats, answers each with a lease, and writes to the database only what changed. */
+export class Heartbeats {
+  readonly #parts: HeartbeatParts;
+  readonly #digests: DigestCache;
+  readonly #waiting = new Map<string, Heartbeat>();
+  readonly #written = new Map<string, Written>();
+  readonly #unknown = new Map<string, Written>();
+  readonly #strangers = new Set<string>();
+
+  constructor(parts: HeartbeatParts) {
+    this.#parts = parts;
+    this.#digests = new DigestCache(parts.ports.store);
+  }
+
+  /** Of several from one agent only the last counts. */
+  receive(heartbeat: Heartbeat): void {
+    this.#waiting.set(keyOf(heartbeat), heartbeat);
+  }
+
+  /** Looks at everything that came since the last time. */
+  async pass(): Promise<void> {
+    const { store } = this.#parts.ports;
+    if (this.#waiting.size === 0) return;
+    const heartbeats = [...this.#waiting.values()];
+    this.#waiting.clear();
+    const heads = new Map((await store.readHeads(heartbeats)).map((head) => [keyOf(head), head]));
+    const known = heartbeats.filter((heartbeat) => this.#isKnown(heartbeat, heads));
+    for (const heartbeat of known) await this.#catchUp(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
+    await this.#write(known);
+    for (const heartbeat of known) {
+      await this.#grant(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
+      await this.#explain(heartbeat);
+    }
+  }
+
+  #isKnown(heartbeat: Heartbeat, heads: ReadonlyMap<string, DocumentHead>): boolean {
+    const key = keyOf(heartbeat);
+    if (heads.has(key)) return true;
+    if (!this.#strangers.has(key)) {
+      const { hostId, isolation } = heartbeat;
+      this.#parts.ports.log.warn({ hostId, isolation }, "heartbeat of an agent that never joined this control plane");
+      this.#strangers.add(key);
+    }
+    return false;
+  }
+
+  #foreign({ position }: Heartbeat): string | null {
+    return position === null || position.clusterId === this.#parts.term.clusterId ? null : position.clusterId;
+  }
+
+  /** An agent ahead of the database means that this one was restored; one of an earlier era needs higher versions. */
+  async #catchUp(heartbeat: Heartbeat, head: DocumentHead): Promise<void> {
+    const { era } = this.#parts;
+    const { position, highestEra } = heartbeat;
+    if (this.#foreign(heartbeat) !== null) return;
+    const reached = { era: Math.max(position?.era ?? 0, highestEra), version: position?.version ?? 0 };
+    const ahead = position !== null && position.era === head.era && position.version > head.version;
+    if (reached.era > head.era || ahead) await era.restored(head, reached);
+    else if (position !== null && position.era < head.era && position.version >= head.version) {
+      await era.lift(head, position.version);
+      this.#parts.onChange();
+    }
+  }
+
+  async #write(heartbeats: readonly Heartbeat[]): Promise<void> {
+    const { ports, times, term, watch, onChange } = this.#parts;
+    const nowMs = ports.nowMs();
+    let matters = false;
+    const news = heartbeats.flatMap((heartbeat): AgentNews[] => {
+      const { hostId, isolation, bootId, facts, unknown, position } = heartbeat;
+      const key = keyOf(heartbeat);
+      const foreignClusterId = this.#foreign(heartbeat);
+      const text = JSON.stringify([bootId, facts, unknown]);
+      const written = this.#written.get(key);
+      const changed = watch.heard(heartbeat, nowMs, foreignClusterId) || written?.text !== text;
+      matters ||= changed;
+      if (!changed && written !== undefined && nowMs - written.atMs < times.lastSeenMs) return [];
+      this.#written.set(key, { atMs: nowMs, text });
+      const reachedVersion = foreignClusterId === null ? (position?.version ?? null) : null;
+      const told = changed ? { bootId, facts, unknown } : null;
+      return [{ hostId, isolation, state: "ready", heardMsAgo: 0, heartbeat: told, reachedVersion, foreignClusterId }];
+    });
+    if (news.length === 0) return;
+    try {
+      await ports.store.recordAgents(term.term, news);
+    } catch (error) {
+      for (const agent of news) this.#written.delete(keyOf(agent));
+      throw error;
+    }
+    if (matters) onChange();
+  }
+
+  /** The lease counts from the host's own send time, which the answer repeats. */
+  async #grant(heartbeat: Heartbeat, head: DocumentHead): Promise<void> {
+    const { ports, term, watch } = this.#parts;
+    const { hostId, isolation, sentAtBoottimeNs, position, digest } = heartbeat;
+    if (this.#foreign(heartbeat) !== null) return;
+    const wanted = await this.#digests.of(head);
+    const refetch = digest !== wanted || position === null || position.era !== this.#parts.era.value;
+    const granted = term.valid();
+    // Noted before it is sent: what may have been granted counts as granted.
+    if (granted) watch.granted(heartbeat, ports.nowMs());
+    const answer = { term: term.term, sentAtBoottimeNs, granted, refetch };
+    ports.bus.publish(subjects.lease, { hostId, isolation }, answer);
+  }
+
+  /** Runs that no document explains: adopted where the database still knows them, else kept and shown. */
+  async #explain(heartbeat: Heartbeat): Promise<void> {
+    const { ports, term, onChange } = this.#parts;
+    const key = keyOf(heartbeat);
+    if (heartbeat.unknown.length === 0 || this.#foreign(heartbeat) !== null) {
+      this.#unknown.delete(key);
+      return;
+    }
+    const text = JSON.stringify(heartbeat.unknown);
+    const nowMs = ports.nowMs();
+    const known = this.#unknown.get(key);
+    if (known?.text === text && nowMs - known.atMs < unknownAgainMs) return;
+    const { adopted, ended } = await ports.store.adoptRuns(term.term, heartbeat, heartbeat.unknown);
+    this.#unknown.set(key, { text, atMs: nowMs });
+    if (adopted + ended === 0) return;
+    ports.log.warn({ hostId: heartbeat.hostId, adopted, ended }, "runs that no document explained are assigned again");
+    onChange();
+  }
+}

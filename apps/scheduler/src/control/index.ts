@@ -1,0 +1,3 @@
+export { ControlLoop } from "./control-loop.ts";
+export { defaultTimes } from "./ports.ts";
+export type { ControlBus, ControlLog, ControlMeters, ControlPorts, ControlTimes } from "./ports.ts";

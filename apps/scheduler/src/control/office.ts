@@ -1,0 +1,154 @@
+import type { Consumption, Subscription } from "@bulkhead/bus";
+import { subjects } from "@bulkhead/contracts";
+import { NotLeading } from "@bulkhead/inventory";
+import { Documents } from "./documents.ts";
+import { Duties } from "./duties.ts";
+import { Era } from "./era.ts";
+import { Heartbeats } from "./heartbeats.ts";
+import { HostWatch } from "./host-watch.ts";
+import { Placer } from "./placer.ts";
+import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
+import { Relay } from "./relay.ts";
+import { ReportFolder } from "./report-folder.ts";
+import { WorkLoop } from "./work-loop.ts";
+
+const everyone = { hostId: "*", isolation: "*" } as const;
+/** Running operations whose targets nobody reported on are looked at this often, in milliseconds. */
+const settleMs = 2_000;
+
+export interface OfficeParts {
+  readonly ports: ControlPorts;
+  readonly times: ControlTimes;
+  readonly term: Term;
+  /** a transaction found the term to be over */
+  readonly onNotLeading: () => void;
+}
+
+/** Everything a leader does during one term: made when it begins, stopped when it is over. */
+export class Office {
+  readonly #parts: OfficeParts;
+  readonly #duties: Duties;
+  readonly #relay: Relay;
+  readonly #heartbeats: Heartbeats;
+  readonly #documents: Documents;
+  readonly #folder: ReportFolder;
+  readonly #loops: readonly WorkLoop[];
+  readonly #place: WorkLoop;
+  readonly #relaying: WorkLoop;
+  readonly #events: WorkLoop;
+  readonly #settling: WorkLoop;
+  readonly #hearing: WorkLoop;
+  readonly #subscriptions: Subscription[] = [];
+  #consumption: Consumption | undefined;
+
+  private constructor(parts: OfficeParts, watch: HostWatch, firstEra: number) {
+    const { ports, times, term } = parts;
+    this.#parts = parts;
+    const era = new Era({ ports, term, era: firstEra, onChange: () => this.#relaying.wake() });
+    this.#relay = new Relay(ports, term, era);
+    this.#documents = new Documents(ports, era);
+    this.#heartbeats = new Heartbeats({ ports, times, term, era, watch, onChange: () => this.wake() });
+    this.#duties = new Duties({
+      ports,
+      times,
+      term,
+      watch,
+      placer: new Placer({ ports, term, era, relay: this.#relay }),
+    });
+    this.#folder = new ReportFolder({
+      ports,
+      times,
+      term,
+      events: {
+        touched: (targets) => {
+          this.#duties.touch(targets);
+          this.#settling.wake();
+        },
+        freed: () => this.#place.wake(),
+        failed: (error) => this.#failed(error),
+      },
+    });
+    this.#events = this.#loop("events", async () => void (await this.#duties.publishEvents()));
+    this.#relaying = this.#loop("relay", () => this.#relay.pass());
+    this.#place = this.#loop("placement", () => this.#then(this.#duties.place(), this.#events));
+    this.#settling = this.#loop("operations", () => this.#then(this.#duties.settle(), this.#events), settleMs);
+    this.#hearing = this.#loop("heartbeats", () => this.#heartbeats.pass());
+    this.#loops = [
+      this.#events,
+      this.#relaying,
+      this.#place,
+      this.#settling,
+      this.#hearing,
+      this.#loop("host watch", () => this.#watchHosts(), times.watchMs),
+      this.#loop("pulse", () => this.#pulse(), times.pulseMs),
+      this.#loop("retention", () => this.#duties.removeOld(), times.retentionMs),
+    ];
+  }
+
+  /** Reads what a leader must know, then begins. Rejects DATABASE_UNAVAILABLE. */
+  static async begin(parts: OfficeParts): Promise<Office> {
+    const { ports, times, term } = parts;
+    const [known, { era }] = await Promise.all([ports.store.readAgents(), ports.store.cluster()]);
+    const office = new Office(parts, new HostWatch(times, term.startedAtMs, known), era);
+    office.#open();
+    office.wake();
+    return office;
+  }
+
+  /** Something was written that placement and the relay should see now. */
+  wake(): void {
+    this.#place.wake();
+    this.#relaying.wake();
+    this.#events.wake();
+  }
+
+  /** Stops intake, then lets what is under way finish. */
+  async stop(): Promise<void> {
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    await Promise.all([this.#consumption?.stop(), ...this.#loops.map((loop) => loop.stop())]);
+  }
+
+  #open(): void {
+    const { bus } = this.#parts.ports;
+    let flush: NodeJS.Timeout | undefined;
+    this.#subscriptions.push(
+      bus.subscribe(subjects.heartbeat, everyone, (heartbeat) => {
+        this.#heartbeats.receive(heartbeat);
+        flush ??= setTimeout(() => {
+          flush = undefined;
+          this.#hearing.wake();
+        }, this.#parts.times.heartbeatFlushMs);
+      }),
+      bus.respond(subjects.fetchDesired, everyone, ({ have }, { parameters }) =>
+        this.#documents.fetch(parameters, have),
+      ),
+    );
+    this.#consumption = bus.consume("reports", subjects.report, (batches) => this.#folder.fold(batches));
+  }
+
+  #loop(name: string, work: () => Promise<void>, everyMs?: number): WorkLoop {
+    const { log } = this.#parts.ports;
+    const onError = (error: unknown): void => this.#failed(error);
+    return new WorkLoop(work, { name, log, onError, ...(everyMs === undefined ? {} : { everyMs }) });
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof NotLeading) this.#parts.onNotLeading();
+  }
+
+  async #then(work: Promise<boolean>, next: WorkLoop): Promise<void> {
+    if (await work) next.wake();
+  }
+
+  async #watchHosts(): Promise<void> {
+    if (await this.#duties.watchHosts()) this.wake();
+  }
+
+  /** Finds what another scheduler's API wrote, or what was left when a process ended. */
+  async #pulse(): Promise<void> {
+    const waiting = await this.#parts.ports.store.pulse();
+    if (waiting.events) this.#events.wake();
+    if (waiting.outbox) this.#relaying.wake();
+    if (waiting.pending) this.#place.wake();
+  }
+}
