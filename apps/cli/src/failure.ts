@@ -44,7 +44,7 @@ const details = (error: FleetError): string[] => {
     ...(fields.hosts ?? []).map(({ hostName, reason }) => `  host ${hostName}: ${reason}`),
     ...Object.entries(fields.nearestFeasible ?? {}).map(([field, value]) => `  nearest feasible: ${field} = ${value}`),
     ...(fields.retryAfterMs === undefined ? [] : [`  retry after: ${fields.retryAfterMs} ms`]),
-    `  what to do: ${errors[error.code].remedy}`,
+    ...(errors[error.code].remedy.startsWith("`detail`") ? [] : [`  what to do: ${errors[error.code].remedy}`]),
     ...(problem?.traceId === undefined ? [] : [`  trace: ${problem.traceId}`]),
   ];
 };
