@@ -9,6 +9,8 @@ export interface ImageLimits {
   readonly maxLayerEntries: number;
   /** bytes of one manifest, index or configuration; registries refuse manifests above 4 MiB */
   readonly maxDocumentBytes: number;
+  /** images of one archive; each is held in memory until all are verified */
+  readonly maxImages: number;
   /** overlayfs takes 500 lower layers (OVL_MAX_STACK); some room is left for ours */
   readonly maxLayers: number;
 }
@@ -19,5 +21,6 @@ export const defaultLimits: ImageLimits = {
   maxArchiveEntries: 20_000,
   maxLayerEntries: 2_000_000,
   maxDocumentBytes: 4 * 2 ** 20,
+  maxImages: 64,
   maxLayers: 400,
 };

@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "jail.h"
 #include "report.h"
@@ -73,9 +75,19 @@ bool serve_one(const Fd& socket) {
   return ::send(socket.get(), &error, sizeof error, MSG_NOSIGNAL) == sizeof error;
 }
 
+// libarchive calls exit(3) when it is out of memory; this process ends by _exit(2) in every other case. No allocation
+// may be tried here.
+void report_library_exit() {
+  constexpr std::string_view kLine =
+      "{\"error\":\"crashed\",\"path\":\"\",\"detail\":\"the layer needs more memory than it may\",\"errno\":12}\n";
+  const ssize_t written = ::write(STDOUT_FILENO, kLine.data(), kLine.size());
+  ::_exit(written < 0 ? 3 : 1);
+}
+
 int run_child(Fd socket, const std::function<int(OpaqueMarker&)>& work) {
-  // The parent may have died before this call; a closed socket shows it, and the child is then of no use to anyone.
+  // A parent that died before this call leaves a child that ends with its input.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return 3;
+  if (std::atexit(report_library_exit) != 0) return 3;
   RemoteMarker marker(std::move(socket));
   return work(marker);
 }
@@ -109,8 +121,10 @@ int run_supervised(const std::function<int(OpaqueMarker&)>& work) {
     if (errno != EINTR) return fail(host_failure("waitpid"));
   }
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  // Memory ran out or a parser broke: either way this layer made it happen.
+  // Out of its memory or a broken parser: this layer made it happen. SIGKILL comes from outside, as from the host's
+  // own lack of memory.
   Failure crash = layer_failure("crashed", "the unpacker was ended by signal " + std::to_string(WTERMSIG(status)));
+  if (WTERMSIG(status) == SIGKILL) crash.fault = Fault::kHost;
   return fail(crash);
 }
 

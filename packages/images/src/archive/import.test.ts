@@ -234,6 +234,7 @@ test.each([
   ["entries", { maxArchiveEntries: 2 }],
   ["bytes of a document", { maxDocumentBytes: 50 }],
   ["layers", { maxLayers: 1 }],
+  ["images", { maxImages: 0 }],
 ])("the limit on %s holds", async (_, limits) => {
   const layout = layoutBytes({ layers: [layer("one"), layer("two")] });
   await expect(run(layout.archive, { limits })).rejects.toMatchObject({ code: "IMAGE_TOO_LARGE" });

@@ -117,7 +117,11 @@ export const importArchive = async (
   try {
     await using parts = await openParts(source, blobs, { ...options, all: limits });
     const found: Candidate[] = [];
-    for await (const candidate of candidates(parts, limits)) found.push(candidate);
+    for await (const candidate of candidates(parts, limits)) {
+      if (found.push(candidate) > limits.maxImages) {
+        throw fleetError("IMAGE_TOO_LARGE", `the archive has more than ${limits.maxImages} images`);
+      }
+    }
     if (found.length === 0) throw fleetError("IMAGE_INVALID", "the archive has no image for linux/amd64");
     const verified = new Set<string>();
     for (const { layers, parsed } of found) {

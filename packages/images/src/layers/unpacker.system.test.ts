@@ -154,3 +154,47 @@ test("a program that is not the unpacker is reported, not believed", async () =>
     message: expect.stringContaining("no report"),
   });
 });
+
+test("a parser killed from outside is the host's failure, not the layer's", async () => {
+  const gate = Promise.withResolvers<undefined>();
+  async function* slow(): AsyncGenerator<Uint8Array> {
+    yield tarEntry({ name: "first" }, "x");
+    await gate.promise;
+  }
+  const applying = new Unpacker().apply(slow(), root, options());
+  const [, parser] = await vi.waitFor(async () => {
+    const found = await unpackers();
+    expect(found).toHaveLength(2);
+    return found;
+  }, 10_000);
+  process.kill(parser ?? 0, "SIGKILL");
+  await vi.waitFor(async () => expect(await unpackers()).toEqual([]), 10_000);
+  gate.resolve(undefined);
+  await expect(applying).rejects.toMatchObject({
+    code: "RUNTIME_FAILED",
+    message: expect.stringContaining("signal 9"),
+  });
+});
+
+test("a sparse map of millions of parts ends the parser at its memory limit, and is the layer's fault", async () => {
+  const parts = 30_000_000;
+  const map = Buffer.concat([Buffer.from(`${parts}\n`), Buffer.alloc(parts * 4, "1\n0\n")]);
+  const pax = ["22 GNU.sparse.major=1\n", "22 GNU.sparse.minor=0\n", "32 GNU.sparse.realsize=99999999\n"].join("");
+  const head = tarEntry({ name: "pax" }, pax);
+  // The same bytes with the type of a pax header: the checksum grows by the difference of the two type flags.
+  const header = Buffer.from(head.subarray(0, 512));
+  header.write("x", 156);
+  header.write("        ", 148);
+  header.write(
+    `${header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, "0")}\0 `,
+    148,
+  );
+  const layer = bytes(header, head.subarray(512), tarEntry({ name: "sparse" }, map), tarEnd);
+  await expect(new Unpacker().apply(layer, root, options())).rejects.toMatchObject({
+    code: "IMAGE_INVALID",
+    message: expect.stringMatching(/memory|signal/i),
+  });
+}, 60_000);
