@@ -20,6 +20,10 @@ export const localCommands: readonly Command[] = [
     positionals: [],
     options: [
       { name: "purge", description: "stop the instances too and remove everything `up` made" },
+      {
+        name: "keep-users",
+        description: "with --purge: leave the system users, which other fleets of this machine share",
+      },
       { name: "yes", short: "y", description: "do not ask before a purge" },
     ],
     local: true,

@@ -1,5 +1,6 @@
 import { lstat, readlink, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
+import { isMainFleet, type Layout } from "./settings.ts";
 
 /** Where root's shell finds it without a change of PATH. */
 const linkPath = "/usr/local/bin/bulkhead";
@@ -14,13 +15,14 @@ const present = async (): Promise<string | undefined> => {
 };
 
 /**
- * Puts `bulkhead` on PATH, unless something else of that name is there. A link that leads nowhere is one of a checkout
+ * Puts `bulkhead` on PATH for the machine's own fleet, unless something else of that name is there. A link that leads nowhere is one of a checkout
  * that was deleted. Answers what to type.
  */
-export const linkCommand = async (checkout: string): Promise<string> => {
-  const wanted = target(checkout);
+export const linkCommand = async (layout: Layout): Promise<string> => {
+  const wanted = target(layout.checkout);
   const now = await present();
   if (now === wanted) return "bulkhead";
+  if (!isMainFleet(layout)) return wanted;
   if (now?.endsWith("/apps/cli/bin/bulkhead") === true && (await lstat(now).catch(() => undefined)) === undefined) {
     await rm(linkPath, { force: true });
   } else if (now !== undefined) {

@@ -6,7 +6,7 @@ import { removeLocalContext } from "./admin-token.ts";
 import type { Invocation } from "../command.ts";
 import { endInstances } from "./host-remains.ts";
 import { unlinkCommand } from "./link.ts";
-import type { UpSettings } from "./settings.ts";
+import { isMainFleet, type UpSettings } from "./settings.ts";
 import type { Steps } from "./steps.ts";
 import { removeUsers } from "./users.ts";
 
@@ -56,9 +56,11 @@ export const purge = async (invocation: Invocation, settings: UpSettings, steps:
     await rm(layout.state, { recursive: true, force: true });
   });
   removeLocalContext(invocation.environment, config.contextName, apiUrl);
-  await unlinkCommand(layout.checkout);
-  await steps.run("system users", removeUsers, ({ inUse }) =>
-    inUse.length === 0 ? "" : `${inUse.join(", ")} stay: another fleet of this machine uses them`,
-  );
+  if (isMainFleet(layout)) await unlinkCommand(layout.checkout);
+  if (!invocation.options.flag("keep-users")) {
+    await steps.run("system users", removeUsers, ({ inUse }) =>
+      inUse.length === 0 ? "" : `${inUse.join(", ")} stay: another fleet of this machine uses them`,
+    );
+  }
   invocation.print("Everything `up` made is removed. Debian packages and the checkout stay.\n");
 };

@@ -4,9 +4,12 @@ import { fileURLToPath } from "node:url";
 import { loadConfig, setting, type Environment } from "@bulkhead/service";
 import { Type } from "typebox";
 
+/** State of the fleet that a machine has when nobody says otherwise (FHS: /var/lib). */
+const mainStateDir = "/var/lib/bulkhead";
+
 /** What `up` and `down` read; everything has a place of its own per state directory, so fleets can live side by side. */
 export const UpConfig = Type.Object({
-  stateDir: setting("BULKHEAD_STATE_DIR", Type.String({ default: "/var/lib/bulkhead", pattern: "^/" })),
+  stateDir: setting("BULKHEAD_STATE_DIR", Type.String({ default: mainStateDir, pattern: "^/" })),
   runDir: setting("BULKHEAD_RUN_DIR", Type.String({ default: "/run/bulkhead", pattern: "^/" })),
   apiPort: setting("BULKHEAD_API_PORT", Type.Integer({ default: 7480, minimum: 1, maximum: 65_535 })),
   metricsPort: setting("BULKHEAD_METRICS_PORT", Type.Integer({ default: 7481, minimum: 1, maximum: 65_535 })),
@@ -42,6 +45,9 @@ export interface Layout {
   readonly postgresSocket: string;
   readonly processes: string;
 }
+
+/** The machine's own fleet, as opposed to one that a test or a developer has beside it. */
+export const isMainFleet = ({ state }: Pick<Layout, "state">): boolean => state === mainStateDir;
 
 export type UpSettings = ReturnType<typeof readUpSettings>;
 

@@ -94,7 +94,7 @@ export const run: Run = async (invocation) => {
     const starting = startFleet({ settings, ...prepared, supervisor, steps, environment: invocation.environment });
     client = await Promise.race([starting, stop.requested, supervisor.failed]);
     if (client !== undefined) {
-      const command = await linkCommand(settings.layout.checkout);
+      const command = await linkCommand(settings.layout);
       if (!invocation.options.flag("bare") && (await isFirstStart(settings.layout))) {
         await Promise.race([showFirstWorkload(invocation, settings), stop.requested, supervisor.failed]);
       }
