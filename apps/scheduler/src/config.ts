@@ -11,10 +11,15 @@ export const SchedulerConfig = Type.Object({
   natsUrl: setting("BULKHEAD_NATS_URL", Type.String({ default: "nats://127.0.0.1:4222" })),
   /** address of the bus as hosts reach it; the scheduler's own when empty */
   natsAdvertiseUrl: setting("BULKHEAD_NATS_ADVERTISE_URL", Type.String({ default: "" })),
-  /** files that `up` writes: the scheduler's credential and the seed that mints those of hosts */
-  keysDir: setting("BULKHEAD_KEYS_DIR", Type.String({ minLength: 1 })),
+  /** the scheduler's own credential; without it the server must take anyone */
+  natsJwtFile: setting("BULKHEAD_NATS_JWT_FILE", Type.String({ default: "" })),
+  natsSeedFile: setting("BULKHEAD_NATS_SEED_FILE", Type.String({ default: "" })),
+  /** the key that makes credentials of hosts */
+  hostSignerFile: setting("BULKHEAD_HOST_SIGNER_FILE", Type.String({ minLength: 1 })),
   adminTokenFile: setting("BULKHEAD_ADMIN_TOKEN_FILE", Type.String({ default: "" })),
-  blobsDir: setting("BULKHEAD_BLOBS_DIR", Type.String({ minLength: 1 })),
+  blobDir: setting("BULKHEAD_BLOB_DIR", Type.String({ minLength: 1 })),
+  /** where the metrics service answers, for those who ask the API */
+  metricsUrl: setting("BULKHEAD_METRICS_URL", Type.String({ default: "" })),
   host: setting("BULKHEAD_API_HOST", Type.String({ default: "127.0.0.1" })),
   port: setting("BULKHEAD_API_PORT", Type.Integer({ default: 7480, minimum: 0, maximum: 65_535 })),
   /** `http://` address of this scheduler as hosts reach it; from host and port when empty */

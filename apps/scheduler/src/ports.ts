@@ -68,6 +68,8 @@ export interface ApiSettings {
   readonly version: string;
   /** `ws://` address of this scheduler as hosts reach it, without a path */
   readonly streamsUrl: string;
+  /** where the metrics service answers */
+  readonly metricsUrl: string | null;
   readonly imageMaxBytes: number;
   readonly streamsMax: number;
   readonly requestsPerSecond: number;

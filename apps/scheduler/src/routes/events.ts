@@ -9,6 +9,7 @@ import type { AddRoutes } from "./route-context.ts";
 
 interface EventQuery {
   readonly since?: number;
+  readonly follow?: boolean;
   readonly types?: string;
   readonly workloadId?: string;
   readonly instanceId?: string;
@@ -48,6 +49,7 @@ export const addEventRoutes: AddRoutes = (app, { inventory, feed, log }) => {
         tags: ["events"],
         querystring: query({
           since: Type.Integer({ minimum: 0, description: "begin after the event with this number" }),
+          follow: Type.Boolean({ default: true, description: "false: end with what has happened until now" }),
           types: Type.String({ maxLength: 1024, description: "event types with commas between" }),
           workloadId: WorkloadId,
           instanceId: InstanceId,
@@ -77,7 +79,14 @@ export const addEventRoutes: AddRoutes = (app, { inventory, feed, log }) => {
       // A first line at once, so that the client knows that it is connected.
       response.write(": connected\n\n");
       try {
-        await streamEvents({ feed, read: inventory.read, filter, since, response });
+        await streamEvents({
+          feed,
+          read: inventory.read,
+          filter,
+          since,
+          follow: request.query.follow ?? true,
+          response,
+        });
       } catch (err) {
         log.warn({ err }, "event stream failed");
       } finally {

@@ -37,6 +37,7 @@ export const addInformationRoutes: AddRoutes = (app, { readiness, settings }) =>
             schema: Type.Object({
               version: Type.String(),
               features: Type.Array(Type.String()),
+              metricsUrl: Type.Union([Type.String(), Type.Null()]),
               limits: Type.Record(Type.String(), Type.Integer()),
             }),
           },
@@ -46,6 +47,7 @@ export const addInformationRoutes: AddRoutes = (app, { readiness, settings }) =>
     async () => ({
       version: settings.version,
       features,
+      metricsUrl: settings.metricsUrl,
       limits: {
         bodyBytes: app.initialConfig.bodyLimit ?? 0,
         imageBytes: settings.imageMaxBytes,

@@ -52,7 +52,7 @@ const toToken = (row: TokenRow): Token => ({
 
 const insertToken = statement<TokenRow>(
   "api_token_insert",
-  `WITH owner AS (INSERT INTO project (name) SELECT $5 WHERE $5 IS NOT NULL ON CONFLICT (name) DO NOTHING)
+  `WITH owner AS (INSERT INTO project (name) SELECT $5::text WHERE $5::text IS NOT NULL ON CONFLICT (name) DO NOTHING)
    INSERT INTO token (id, name, hash, role, project, host_id, isolation) VALUES ($1, $2, $3, $4, $5, $6, $7)
    RETURNING ${columns}`,
 );
