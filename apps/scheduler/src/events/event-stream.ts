@@ -18,6 +18,8 @@ export interface StreamOptions {
   readonly filter: EventFilter;
   /** number after which to start; from now on when undefined */
   readonly since: number | undefined;
+  /** false: end with what has happened until now */
+  readonly follow: boolean;
   readonly response: ServerResponse;
 }
 
@@ -81,7 +83,9 @@ export const streamEvents = async (options: StreamOptions): Promise<void> => {
     if (options.since !== undefined) await replay(options, options.since, subscription.position);
     for (const event of held.splice(0)) send(event);
     live = true;
-    if (!response.destroyed) await closed;
+    if (response.destroyed) return;
+    if (!options.follow) response.end();
+    await closed;
   } finally {
     clearInterval(heartbeat);
     subscription.unsubscribe();
