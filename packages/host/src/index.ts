@@ -1,5 +1,5 @@
 export { diskOf, type BlockDevice } from "./block-device.ts";
-export { boottimeNs, readBootId } from "./boot.ts";
+export { readBootId } from "./boot.ts";
 export {
   instancesMax,
   ownCpuQuotaMillis,

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { HostId } from "@bulkhead/contracts";
+import type { HostId, Isolation } from "@bulkhead/contracts";
 
 /** Every place a host's agents may write: persistent below `state`, per boot below `run`. */
 export interface HostPaths {
@@ -14,7 +14,8 @@ export interface HostPaths {
   readonly trash: string;
   readonly run: string;
   readonly runInstances: string;
-  readonly leasePage: string;
+  /** one per agent: each agent's contact counts for its own instances only */
+  readonly leasePages: Readonly<Record<Isolation, string>>;
   readonly lock: string;
 }
 
@@ -35,7 +36,7 @@ export const hostPaths = (stateDir: string, runDir: string, hostId: HostId): Hos
     trash: join(state, "trash"),
     run,
     runInstances: join(run, "instances"),
-    leasePage: join(run, "lease"),
+    leasePages: { container: join(run, "lease.container"), vm: join(run, "lease.vm") },
     lock: join(run, "lock"),
   };
 };

@@ -13,7 +13,8 @@ export const openRunDirectory = async (paths: HostPaths): Promise<void> => {
   const bootId = readBootId();
   const written = await readFile(marker, "utf8").catch(() => null);
   if (written?.trim() !== bootId) {
-    await Promise.all([rm(paths.runInstances, { recursive: true, force: true }), rm(paths.leasePage, { force: true })]);
+    const stale = [paths.runInstances, ...Object.values(paths.leasePages)];
+    await Promise.all(stale.map((path) => rm(path, { recursive: true, force: true })));
     await writeFile(marker, `${bootId}\n`, { mode: 0o600 });
   }
   await mkdir(paths.runInstances, { recursive: true, mode: 0o700 });

@@ -126,7 +126,7 @@ export class Starter {
       cgroup: { paths: record.cgroup },
       runDir: paths.runDir,
       log: { path: paths.log, maxBytes: logMaxBytes, maxFiles: logMaxFiles },
-      lease: leaseMs === null ? null : { page: host.leasePage, leaseMs },
+      lease: leaseMs === null ? null : { page: host.leasePages.container, leaseMs },
       imageUser: process.user,
       binds: built.binds,
     });

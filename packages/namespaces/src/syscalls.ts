@@ -40,12 +40,12 @@ export const commonSyscalls: readonly SyscallGroup[] = [
   ),
   group(
     "processes and threads: the PID namespace and the pids cgroup bound them",
-    `_exit arch_prctl capget capset execve execveat exit exit_group fork getpgid getpgrp getpid getppid getpriority
+    `arch_prctl capget capset execve execveat exit exit_group fork getpgid getpgrp getpid getppid getpriority
      getrlimit getrusage getsid gettid get_thread_area ioprio_get ioprio_set modify_ldt pidfd_open pidfd_send_signal
      prctl prlimit64 rseq sched_getaffinity sched_getattr sched_getparam sched_get_priority_max sched_get_priority_min
      sched_getscheduler sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr
      sched_setparam sched_setscheduler sched_yield setpgid setpriority setrlimit setsid set_thread_area
-     set_tid_address ugetrlimit vfork wait4 waitid waitpid uretprobe`,
+     set_tid_address ugetrlimit vfork wait4 waitid waitpid`,
   ),
   group(
     "signals and locks between own threads and processes",
@@ -75,8 +75,8 @@ export const commonSyscalls: readonly SyscallGroup[] = [
   ),
   group(
     "sockets: the network namespace decides what they reach; two families are refused before",
-    `accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg recvmmsg_time64
-     recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socket socketcall socketpair`,
+    `accept accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmmsg recvmmsg_time64
+     recvmsg sendmmsg sendmsg sendto setsockopt shutdown socket socketcall socketpair`,
   ),
   group(
     "System V and POSIX message queues, semaphores and shared memory: the IPC namespace divides them",

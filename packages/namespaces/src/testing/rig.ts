@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   uuidV7,
@@ -38,6 +38,7 @@ export class Rig implements AsyncDisposable {
   readonly paths: HostPaths;
   readonly #blobs: BlobStore;
   readonly #layers: LayerStore;
+  readonly #image: EnsuredImage | null;
   readonly #allowed: string;
   readonly #before: HostSnapshot;
   readonly warnings: { fields: object; message: string }[] = [];
@@ -48,6 +49,7 @@ export class Rig implements AsyncDisposable {
     paths: HostPaths;
     blobs: BlobStore;
     layers: LayerStore;
+    image: EnsuredImage | null;
     allowed: string;
     before: HostSnapshot;
   }) {
@@ -55,12 +57,16 @@ export class Rig implements AsyncDisposable {
     this.paths = parts.paths;
     this.#blobs = parts.blobs;
     this.#layers = parts.layers;
+    this.#image = parts.image;
     this.#allowed = parts.allowed;
     this.#before = parts.before;
   }
 
-  /** `allowed`: the mount allow-list, `$ROOT` standing for the rig's own directory. */
-  static async open(options: { allowed?: string } = {}): Promise<Rig> {
+  /**
+   * `allowed`: the mount allow-list, `$ROOT` standing for the rig's own directory. `image`: what every instance runs,
+   * unpacked by another rig that outlives this one.
+   */
+  static async open(options: { allowed?: string; image?: EnsuredImage } = {}): Promise<Rig> {
     const root = await mkdtemp("/tmp/bulkhead-rig-");
     const paths = hostPaths(join(root, "state"), join(root, "run"), newId() as HostId);
     const rig = new Rig({
@@ -68,6 +74,7 @@ export class Rig implements AsyncDisposable {
       paths,
       blobs: await BlobStore.open({ root: join(root, "blobs") }),
       layers: await LayerStore.open({ root: paths.images, durable: false }),
+      image: options.image ?? null,
       allowed: (options.allowed ?? "").replaceAll("$ROOT", root),
       before: await snapshotHost(Rig.#scope(root, paths)),
     });
@@ -84,7 +91,7 @@ export class Rig implements AsyncDisposable {
     this.runtime = await ContainerRuntime.open({
       paths: this.paths,
       images: {
-        ensure: ({ imageDigest }, signal) => this.#ensure(imageDigest, signal),
+        ensure: ({ imageDigest }, signal) => this.ensured(imageDigest, signal),
       },
       mountAllowList: MountAllowList.parse(this.#allowed),
       log: { warn: (fields, message) => void this.warnings.push({ fields, message }) },
@@ -94,15 +101,7 @@ export class Rig implements AsyncDisposable {
 
   /** The image's layers and configuration on this host. */
   ensure(assignment: Assignment): Promise<EnsuredImage> {
-    return this.#ensure(assignment.imageDigest, new AbortController().signal);
-  }
-
-  #ensure(imageDigest: Digest, signal: AbortSignal): Promise<EnsuredImage> {
-    return this.#layers.ensureImage(
-      imageDigest,
-      { fetch: async (digest) => (await this.#blobs.open(digest)).stream },
-      { signal },
-    );
+    return this.ensured(assignment.imageDigest);
   }
 
   /** Host pid of the run's first process. */
@@ -110,6 +109,16 @@ export class Rig implements AsyncDisposable {
     const { paths } = (run as ContainerRun).cgroup;
     const procs = readFileSync(join(paths["pids"] ?? paths["unified"] ?? "", "cgroup.procs"), "utf8");
     return Number(procs.split("\n")[0]);
+  }
+
+  /** Layers and configuration of an imported image, unpacked. */
+  async ensured(digest: Digest, signal: AbortSignal = new AbortController().signal): Promise<EnsuredImage> {
+    if (this.#image !== null) return this.#image;
+    return this.#layers.ensureImage(
+      digest,
+      { fetch: async (blob) => (await this.#blobs.open(blob)).stream },
+      { signal },
+    );
   }
 
   /** Imports an image archive and answers its digest. */
@@ -169,7 +178,7 @@ export class Rig implements AsyncDisposable {
         await run.release();
       }),
     );
-    for (const instanceId of new Set(runs.map(({ key }) => key.instanceId))) await this.runtime.remove(instanceId);
+    for (const instanceId of await readdir(this.paths.instances)) await this.runtime.remove(instanceId as InstanceId);
     await this.runtime.settled();
   }
 
@@ -190,7 +199,7 @@ export class Rig implements AsyncDisposable {
       this.paths.run,
       this.paths.runInstances,
       join(this.paths.run, "boot-id"),
-      this.paths.leasePage,
+      this.paths.leasePages.container,
       ...Object.values(this.runtime.parents.paths),
     ]);
     const shared = Object.values(this.runtime.parents.paths).map((path) => join(path, "shared"));

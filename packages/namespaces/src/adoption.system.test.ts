@@ -1,0 +1,147 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Assignment, Digest } from "@bulkhead/contracts";
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { runPaths } from "./instance-paths.ts";
+import type { AgentOrder } from "./testing/agent-process.ts";
+import { Rig } from "./testing/rig.ts";
+
+let rig: Rig;
+let busybox: Digest;
+
+beforeAll(async () => {
+  rig = await Rig.open();
+  busybox = await rig.image(await busyboxImage());
+});
+afterEach(async () => {
+  await rig.clear();
+  expect(await rig.leaks()).toEqual([]);
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+
+const shell = (script: string): Assignment => rig.assignment(busybox, { command: ["sh", "-c", script] });
+const recordOf = (assignment: Assignment): string =>
+  runPaths(rig.paths, { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 }).record;
+
+/** Starts the assignments in another process and kills it with -9. */
+const startedByAKilledAgent = async (assignments: readonly Assignment[]): Promise<void> => {
+  const agent = spawn(process.execPath, [join(import.meta.dirname, "testing/agent-process.ts")], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const order: AgentOrder = { paths: rig.paths, image: await rig.ensured(busybox), assignments };
+  agent.stdin.write(`${JSON.stringify(order)}\n`);
+  let started = 0;
+  for await (const _ of createInterface({ input: agent.stdout })) {
+    started += 1;
+    if (started === assignments.length) break;
+  }
+  const exited = once(agent, "exit");
+  agent.kill("SIGKILL");
+  await exited;
+};
+
+test("instances outlive a killed agent; the next one adopts them as they are", async () => {
+  const assignment = shell("while true; do echo tick; sleep 0.02; done");
+  await startedByAKilledAgent([assignment]);
+  const [run, ...others] = await (await rig.reopen()).list();
+  expect(others).toEqual([]);
+  expect(run?.key).toEqual({ instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 });
+  expect(run?.assignment).toEqual(assignment);
+  if (run === undefined) return;
+  const before = (await rig.output(run)).length;
+  await expect.poll(async () => (await rig.output(run)).length, { timeout: 5_000 }).toBeGreaterThan(before);
+  expect(run.checkContract()).toEqual({ held: true, violations: [] });
+  expect(await run.resize({ cpuMillis: 200, memoryBytes: 32 * 2 ** 20 })).toEqual({ outcome: "applied" });
+  const session = await run.exec({ command: ["echo", "inside"], tty: false });
+  expect((await session.ended).exitCode).toBe(0);
+  session.close();
+  await run.stop(0);
+  expect((await run.ended).reason).toBe("StoppedByUser");
+});
+
+test("what ended while no agent was there is known by its exit code and log", async () => {
+  const assignments = [shell("sleep 0.1; echo done; exit 42"), shell("sleep 0.1; kill -9 $$")];
+  await startedByAKilledAgent(assignments);
+  const ended = (assignment: Assignment) =>
+    expect
+      .poll(() => existsSync(join(rig.paths.runInstances, assignment.instanceId, "1.1.0", "exit")), { timeout: 5_000 })
+      .toBe(true);
+  for (const assignment of assignments) await ended(assignment);
+  const runs = await (await rig.reopen()).list();
+  const byId = new Map(runs.map((run) => [run.key.instanceId, run]));
+  const [first, second] = assignments.map(({ instanceId }) => byId.get(instanceId));
+  expect(await first?.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 42 } });
+  expect(await second?.ended).toMatchObject({ exit: { signal: null, exitCode: expect.any(Number) } });
+  if (first !== undefined) expect(await rig.output(first)).toBe("done\n");
+});
+
+test("a list lists the runs it knows as the same objects", async () => {
+  const run = await rig.start(shell("exec sleep 1000"));
+  expect(await rig.runtime.list()).toEqual([run]);
+  expect((await rig.runtime.list())[0]).toBe(run);
+});
+
+test("a paused instance is adopted as paused, a resized one with its new limits", async () => {
+  const run = await rig.start(shell("exec sleep 1000"));
+  await run.resize({ cpuMillis: 300, memoryBytes: 96 * 2 ** 20 });
+  await run.pause();
+  const [adopted] = await (await rig.reopen()).list();
+  expect(adopted?.paused).toBe(true);
+  expect(adopted?.assignment.spec.resources.memoryBytes).toBe(96 * 2 ** 20);
+  await adopted?.resume();
+  expect(adopted?.checkContract()).toEqual({ held: true, violations: [] });
+});
+
+test("a stop that an agent began and did not finish is still the reason", async () => {
+  const run = await rig.start(shell("trap 'sleep 0.2; exit 0' TERM; echo ready; while true; do sleep 0.02; done"));
+  await expect.poll(() => rig.output(run), { timeout: 5_000 }).toContain("ready");
+  const stopping = run.stop(10_000);
+  await expect
+    .poll(() => existsSync(join(rig.paths.runInstances, run.key.instanceId, "1.1.0", "stop-wanted")), {
+      timeout: 5_000,
+    })
+    .toBe(true);
+  const [adopted] = await (await rig.reopen()).list();
+  expect((await adopted?.ended)?.reason).toBe("StoppedByUser");
+  await stopping;
+});
+
+test("after the machine restarted a run has ended with HostRebooted", async () => {
+  const assignment = shell("exec sleep 1000");
+  const run = await rig.start(assignment);
+  await run.stop(0);
+  const record = JSON.parse(await readFile(recordOf(assignment), "utf8")) as object;
+  await writeFile(recordOf(assignment), JSON.stringify({ ...record, bootId: "another" }));
+  await rm(join(rig.paths.runInstances, assignment.instanceId), { recursive: true });
+  const [adopted] = await (await rig.reopen()).list();
+  expect(await adopted?.ended).toMatchObject({ reason: "HostRebooted", exit: { exitCode: null, signal: null } });
+});
+
+test("a start that was cut off before the entrypoint ran is undone, whatever it had made", async () => {
+  const assignment = shell("exec sleep 1000");
+  const run = await rig.start(assignment);
+  const init = rig.pidOf(run);
+  const directory = join(rig.paths.runInstances, assignment.instanceId, "1.1.0");
+  await rm(join(directory, "status"));
+  expect(await (await rig.reopen()).list()).toEqual([]);
+  expect(existsSync(`/proc/${init}`)).toBe(false);
+  expect(existsSync(directory)).toBe(false);
+  expect(existsSync(recordOf(assignment))).toBe(false);
+  expect(rig.warnings.map(({ message }) => message)).toContain("an unfinished start was undone");
+});
+
+test("a damaged record is left out and a stray directory swept", async () => {
+  const assignment = shell("true");
+  const run = await rig.start(assignment);
+  await run.ended;
+  await run.release();
+  await writeFile(recordOf(assignment), '{"bootId":');
+  await writeFile(join(rig.paths.instances, assignment.instanceId, "runs", "1.1.0.json.new"), "half");
+  expect(await (await rig.reopen()).list()).toEqual([]);
+  expect(existsSync(recordOf(assignment))).toBe(false);
+});
