@@ -174,8 +174,7 @@ export class Agent {
         const { renewed, refetch } = this.#lease.answer(grant, this.#store.digest);
         this.#answeredAtNs = clock.boottimeNs();
         if (renewed) this.#instances.wakeAll(({ step }) => step?.bucket === "keep" && step.why === "lease");
-        // The next heartbeat confirms the new document at once: starts that need a lease wait for that.
-        if (refetch) void this.#sync.refresh().then(() => this.#heartbeat());
+        if (refetch) void this.#refetch();
       }),
       controlPlane.onExec(async (open) => this.#commands.exec(open)),
       controlPlane.onLogs(async (open) => this.#commands.logs(open)),
@@ -213,6 +212,13 @@ export class Agent {
       this.#timers.set(name, this.#options.clock.after(periodMs, again));
     };
     this.#timers.set(name, this.#options.clock.after(periodMs, again));
+  }
+
+  /** A new document is confirmed by a heartbeat at once, for starts that need that; one that did not come is not. */
+  async #refetch(): Promise<void> {
+    const before = this.#store.digest;
+    await this.#sync.refresh();
+    if (this.#store.digest !== before) this.#heartbeat();
   }
 
   #heartbeat(): void {

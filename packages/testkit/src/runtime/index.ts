@@ -2,6 +2,7 @@ export { assignment, clusterId, epoch, hostFacts, hostId, instanceId, otherClust
 export { FakeClock, settle, until } from "./fakeClock.ts";
 export { FakeControlPlane } from "./fakeControlPlane.ts";
 export type { Delivery } from "./fakeControlPlane.ts";
+export { FakeHost, MemoryLog } from "./fakeHost.ts";
 export { FakeRun } from "./fakeRun.ts";
 export { FakeRuntime } from "./fakeRuntime.ts";
 export type { FakeScript } from "./fakeRuntime.ts";

@@ -7,7 +7,7 @@ const never = new Promise<never>(() => undefined);
  */
 export class Mortal {
   calls = 0;
-  readonly #diesAt: number;
+  #diesAt: number;
   readonly #after: boolean;
 
   /** Even numbers die before the call's effect, odd ones after it. Infinity never dies. */
@@ -18,6 +18,11 @@ export class Mortal {
 
   get dead(): boolean {
     return this.calls > this.#diesAt;
+  }
+
+  /** Dies now. */
+  kill(): void {
+    this.#diesAt = -1;
   }
 
   /** `target` as this process sees it; objects that its methods return are wrapped too. */
