@@ -6,11 +6,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { pinnedEnvironment, root } from "./paths.mjs";
 
 /** Debian 12's Node, the libraries it does not share with other programs, and the parts Debian ships as packages. */
-const packages = [
-  "nodejs=18*",
-  ...["libnode108", "libc-ares2", "libuv1", "libnghttp2-14", "libicu72", "libbrotli1"],
-  ...["node-acorn", "node-cjs-module-lexer", "node-undici"],
-];
+const packages =
+  "nodejs=18* libnode108 libc-ares2 libuv1 libnghttp2-14 libicu72 libbrotli1 node-acorn node-cjs-module-lexer node-undici".split(
+    " ",
+  );
 
 const directory = mkdtempSync(join(tmpdir(), "bulkhead-node18-"));
 const node = join(directory, "usr/bin/node");
@@ -47,11 +46,10 @@ test("Debian's Node 18 parses every bootstrap file", () => {
   expect(refused).toEqual([]);
 });
 
-test("set-up runs with it, and has nothing to do in less than 3 s", () => {
+test("set-up looks what is to do with it, in less than 3 s", () => {
   const began = performance.now();
-  const { status, stderr } = run("infra/setup/setup.mjs");
-  expect(stderr).toMatch(/✓ set up/);
-  expect(status).toBe(0);
+  const { status, stderr } = run("infra/setup/setup.mjs", "--check");
+  expect(`${status} ${stderr}`).toMatch(/^(0 $|1 ( *to do: .*\n)+$)/);
   expect(performance.now() - began).toBeLessThan(3_000);
 });
 

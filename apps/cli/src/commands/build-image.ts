@@ -1,9 +1,8 @@
 import { copyFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { buildDebianImage } from "@bulkhead/images";
 import type { Run } from "../command.ts";
 import { StatusLine } from "../output.ts";
+import { imageCache } from "../image-cache.ts";
 
 /** Programs that make links for the small tools of a shell when they are among the packages. */
 const busybox = new Set(["busybox", "busybox-static"]);
@@ -24,7 +23,7 @@ export const run: Run = async (invocation) => {
         ...(invocation.rest.length === 0 ? { cmd: [first] } : { cmd: [...invocation.rest] }),
       },
       {
-        cacheDir: join(tmpdir(), `bulkhead-image-cache-${process.getuid?.() ?? 0}`),
+        cacheDir: imageCache,
         onProgress: (line) => status.show(`Building ${file}… ${line}`),
       },
     );

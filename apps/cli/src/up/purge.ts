@@ -4,6 +4,7 @@ import { isFleetError } from "@bulkhead/contracts/errors";
 import { PostgresServer } from "@bulkhead/service/postgres";
 import { removeLocalContext } from "./admin-token.ts";
 import type { Invocation } from "../command.ts";
+import { imageCache } from "../image-cache.ts";
 import { endInstances } from "./host-remains.ts";
 import { unlinkCommand } from "./link.ts";
 import { isMainFleet, type UpSettings } from "./settings.ts";
@@ -56,7 +57,10 @@ export const purge = async (invocation: Invocation, settings: UpSettings, steps:
     await rm(layout.state, { recursive: true, force: true });
   });
   removeLocalContext(invocation.environment, config.contextName, apiUrl);
-  if (isMainFleet(layout)) await unlinkCommand(layout.checkout);
+  if (isMainFleet(layout)) {
+    await unlinkCommand(layout.checkout);
+    await rm(imageCache, { recursive: true, force: true });
+  }
   if (!invocation.options.flag("keep-users")) {
     await steps.run("system users", removeUsers, ({ inUse }) =>
       inUse.length === 0 ? "" : `${inUse.join(", ")} stay: another fleet of this machine uses them`,
