@@ -52,7 +52,10 @@ export const startOtlp = (options: OtlpOptions): Otlp => {
   return {
     tracerProvider,
     flush: async () => {
-      await Promise.all([tracerProvider.forceFlush(), meterProvider.forceFlush()]);
+      const results = await Promise.allSettled([tracerProvider.forceFlush(), meterProvider.forceFlush()]);
+      // The SDK rejects with errors, and with arrays of them.
+      const failures = results.flatMap((result) => (result.status === "rejected" ? [result.reason].flat() : []));
+      if (failures.length > 0) throw new AggregateError(failures, "the collector did not take everything");
     },
     shutdown: async () => {
       await Promise.all([tracerProvider.shutdown(), meterProvider.shutdown()]);
