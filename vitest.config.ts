@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{apps,packages}/*/src/**/*.test.ts", "test/architecture/*.test.ts", "infra/setup/*.test.mjs"],
-          exclude: ["**/*.system.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.system.test.{ts,mjs}", "**/node_modules/**"],
           testTimeout: 10_000,
         },
       },
