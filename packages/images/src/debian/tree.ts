@@ -92,10 +92,10 @@ export const putBase = async (root: string, users: BuildImageInput["users"]): Pr
 
 /** Unpacks one .deb; its scripts are not run. */
 export const putPackage = async (root: string, deb: string): Promise<void> => {
-  const unpack = spawn("dpkg-deb", ["--fsys-tarfile", deb], { stdio: ["ignore", "pipe", "ignore"] });
+  const unpack = spawn("/usr/bin/dpkg-deb", ["--fsys-tarfile", deb], { stdio: ["ignore", "pipe", "ignore"] });
   const excluded = leftOut.map((name) => `--exclude=./usr/share/${name}`);
   // Packages still name /bin and /lib, which are links here.
-  const put = spawn("tar", ["-x", "--keep-directory-symlink", "--numeric-owner", ...excluded, "-C", root], {
+  const put = spawn("/usr/bin/tar", ["-x", "--keep-directory-symlink", "--numeric-owner", ...excluded, "-C", root], {
     stdio: [unpack.stdout, "ignore", "ignore"],
   });
   // tar has its own copy of the pipe; this one would keep it open.

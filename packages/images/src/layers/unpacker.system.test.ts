@@ -40,6 +40,11 @@ const unpackers = async (): Promise<number[]> => {
   return found;
 };
 
+test("the native tests pass under the address and undefined behaviour sanitizers", async () => {
+  const { stdout } = await execute(join(unpackerPath, "..", "unpack-test"));
+  expect(stdout).toMatch(/^\d+ passed, 0 failed$/m);
+});
+
 test("GNU tar's archives are unpacked: owners, times, links, sparse files, capabilities, long names", async () => {
   const script = `set -e; mkdir source && cd source
     mkdir -p ${"long/".repeat(30)} && echo deep > ${"long/".repeat(30)}file
