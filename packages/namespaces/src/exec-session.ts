@@ -25,6 +25,11 @@ export interface ExecContext {
 /** What the terminal is when nobody says: the least that programs with cursor control understand. */
 const defaultTerminal = "TERM=xterm";
 
+/** SIGHUP is what a terminal's programs get when it goes away; who ignores it is killed after this, in milliseconds. */
+const hangUp = 1;
+const sigkill = 9;
+const closeGraceMs = 5_000;
+
 const planOf = (request: ExecRequest, process: ProcessPlan): ProcessPlan => {
   const named = new Map(
     [...process.env, ...Object.entries(request.env ?? {}).map(([name, value]) => `${name}=${value}`)].map((entry) => [
@@ -62,6 +67,10 @@ const sessionOf = (started: ExecStarted): ExecSession => {
     resize: (rows, columns) => started.resize(rows, columns),
     signal: (signal) => started.signal(signal),
     close: () => {
+      // Before its input ends: a command that copies it would else take the end for a good one.
+      started.signal(hangUp);
+      const kill = setTimeout(() => started.signal(sigkill), closeGraceMs);
+      started.exited.catch(() => undefined).finally(() => clearTimeout(kill));
       started[Symbol.dispose]();
       for (const stream of new Set([stdin, stdout, stderr])) stream?.destroy();
     },

@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await rig.clear();
-  expect(await rig.leaks()).toEqual([]);
+  await rig.refuseLeaks();
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
@@ -111,6 +111,12 @@ test("a command whose user went away is ended", async () => {
   expect(run.usage().pids).toBe(2);
   session.close();
   await expect.poll(() => run.usage().pids, { timeout: 5_000 }).toBe(1);
+});
+
+test("one that ignores the hang-up is killed", async () => {
+  const session = await run.exec(shell("trap '' HUP; echo ready; while true; do sleep 0.1; done"));
+  session.stdout.once("data", () => session.close());
+  expect(await session.ended).toMatchObject({ signal: 9 });
 });
 
 test.each([

@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Digest, Resources } from "@bulkhead/contracts";
 import type { Run } from "@bulkhead/node";
@@ -75,13 +76,12 @@ test("resizes at the same time are done one after the other, the last one counts
   const outcomes = await Promise.all(
     [200, 300, 400].map((cpuMillis) => run.resize({ cpuMillis, memoryBytes: cpuMillis * mebibyte })),
   );
-  expect(outcomes).toEqual(Array(3).fill({ outcome: "applied" }));
+  expect(outcomes).toEqual([200, 300, 400].map(() => ({ outcome: "applied" })));
   expect(run.usage().memoryLimitBytes).toBe(400 * mebibyte);
 });
 
 test("a limit changed behind our back is a broken contract", async () => {
   const run = await start("exec sleep 1000");
-  const { writeFile } = await import("node:fs/promises");
   const { paths } = (run as unknown as { cgroup: { paths: Record<string, string> } }).cgroup;
   await writeFile(`${paths["pids"] ?? paths["unified"]}/pids.max`, "77");
   expect(run.checkContract()).toEqual({ held: false, violations: ["pids limit is 77, promised 1024"] });

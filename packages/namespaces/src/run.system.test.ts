@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterEach(async () => {
   await rig.clear();
-  expect(await rig.leaks()).toEqual([]);
+  await rig.refuseLeaks();
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 

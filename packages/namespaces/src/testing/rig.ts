@@ -210,6 +210,12 @@ export class Rig implements AsyncDisposable {
     });
   }
 
+  /** Rejects with the list of what a test left behind. */
+  async refuseLeaks(): Promise<void> {
+    const leaks = await this.leaks();
+    if (leaks.length > 0) throw new Error(`left behind:\n${leaks.join("\n")}`);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.clear();
     await removeCgroupParents(this.runtime.parents);
