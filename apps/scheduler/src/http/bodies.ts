@@ -39,13 +39,16 @@ export const addBodies = (app: FastifyInstance): void => {
       }
     },
   );
-  app.addHook("preParsing", async (request, _reply, payload) => {
-    if (request.routeOptions.config.streamed === true) return;
+  app.addHook("preParsing", async (request, reply, payload) => {
+    const { "content-length": length, "transfer-encoding": coding } = request.headers;
+    const hasBody = coding !== undefined || (length !== undefined && length !== "0");
+    if (!hasBody || request.routeOptions.config.streamed === true) return;
     const timer = setTimeout(() => {
       request.raw.destroy(fleetError("REQUEST_INVALID", `The body did not arrive within ${jsonBodyMs} ms.`));
     }, jsonBodyMs);
-    payload.once("end", () => clearTimeout(timer));
-    payload.once("close", () => clearTimeout(timer));
+    const arrived = () => clearTimeout(timer);
+    payload.once("end", arrived);
+    reply.raw.once("close", arrived);
   });
 };
 
