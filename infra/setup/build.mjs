@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { runLogged } from "./command.mjs";
-import { binary, pinnedEnvironment, root, stampFile } from "./paths.mjs";
+import { binary, logDirectory, pinnedEnvironment, root, stampFile } from "./paths.mjs";
+import { SetupError } from "./progress.mjs";
 import { hashFiles, readStamp, sourceFiles, writeStamp } from "./stamp.mjs";
 
 const scriptOwners = ["native", "packages", "apps"];
@@ -28,15 +29,14 @@ const inputs = () => [
   ]),
 ];
 
-const outputs = () => [
-  ...workspacesWith("native:build").map((folder) => join(folder, "build")),
-  ...workspacesWith("generate").map((folder) => join(folder, "src", "generated")),
-];
+const missingOutputs = () =>
+  [
+    ...workspacesWith("native:build").map((folder) => join(folder, "build")),
+    ...workspacesWith("generate").map((folder) => join(folder, "src", "generated")),
+  ].filter((folder) => !existsSync(join(root, folder)));
 
 /** True when the native programs and generated code are those of the present sources. */
-export const isBuilt = () =>
-  readStamp(stampFile).build === hashFiles(root, inputs()) &&
-  outputs().every((folder) => existsSync(join(root, folder)));
+export const isBuilt = () => readStamp(stampFile).build === hashFiles(root, inputs()) && missingOutputs().length === 0;
 
 /** Builds through turbo, which itself skips what has not changed. */
 export const build = async () => {
@@ -50,5 +50,14 @@ export const build = async () => {
     // Prisma's generator needs no engine but insists on a path that exists; there is nothing to download.
     env: { ...pinnedEnvironment(), PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true" },
   });
+  const absent = missingOutputs();
+  if (absent.length > 0) {
+    throw new SetupError({
+      what: "The native build and code generation",
+      why: `it ended well but did not make ${absent.join(", ")}`,
+      remedy: "remove .turbo and run the same command again",
+      logFile: join(logDirectory, "build.log"),
+    });
+  }
   writeStamp(stampFile, { ...readStamp(stampFile), build: hash });
 };
