@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <map>
 #include <memory>
 
 #include "fd_watch.h"
@@ -22,11 +23,13 @@ namespace {
 /** What one JavaScript environment owns; workers load the addon again and get their own. */
 struct Instance {
   seccomp::Cache cache;
-  Launcher launcher;
-  bool loaded = false;
+  /** By path: production runs one build of init, tests a second. */
+  std::map<std::string, Launcher> launchers;
 };
 
-Instance* instanceOf(const Napi::CallbackInfo& info) { return info.Env().GetInstanceData<Instance>(); }
+Instance* instanceOf(const Napi::CallbackInfo& info) {
+  return info.Env().GetInstanceData<Instance>();
+}
 
 /** compile(kind: "container" | "exec", json: string) -> { bytes, warnings } */
 Napi::Value compile(const Napi::CallbackInfo& info) {
@@ -53,18 +56,20 @@ Napi::Value compile(const Napi::CallbackInfo& info) {
 Napi::Value launch(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Instance* instance = instanceOf(info);
-  if (!instance->loaded) {
-    Status loaded = instance->launcher.load(info[0].As<Napi::String>().Utf8Value());
+  const std::string path = info[0].As<Napi::String>().Utf8Value();
+  auto launcher = instance->launchers.find(path);
+  if (launcher == instance->launchers.end()) {
+    Launcher fresh;
+    Status loaded = fresh.load(path);
     if (!loaded.ok()) return failed(env, "load bulkhead-init", loaded.error());
-    instance->loaded = true;
+    launcher = instance->launchers.emplace(path, std::move(fresh)).first;
   }
   const std::string mode = info[1].As<Napi::String>().Utf8Value();
   const Napi::Uint8Array bytes = info[2].As<Napi::Uint8Array>();
   const Napi::Array fds = info[3].As<Napi::Array>();
   const int stdio[3] = {integer(fds.Get(0u)), integer(fds.Get(1u)), integer(fds.Get(2u))};
-  Result<Launched> launched =
-      instance->launcher.launch(mode.c_str(), {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()}, stdio,
-                                integer(info[4]));
+  Result<Launched> launched = launcher->second.launch(
+      mode.c_str(), {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()}, stdio, integer(info[4]));
   if (!launched.ok()) return failed(env, "spawn", launched.error());
   Napi::Object value = Napi::Object::New(env);
   value.Set("pid", Napi::Number::New(env, launched.value().pid));

@@ -1,4 +1,4 @@
-import { getSystemErrorName } from "node:util";
+import { constants } from "node:os";
 
 export interface NativeFailure {
   ok: false;
@@ -38,11 +38,14 @@ export function unwrap<T>(result: NativeResult<T>): T {
   return result.value;
 }
 
+// Linux gives two numbers two names; the usual ones win. (util.getSystemErrorName knows libuv's errors only.)
+const aliases = new Set(["EWOULDBLOCK", "ENOTSUP"]);
+const names = new Map(
+  Object.entries(constants.errno)
+    .filter(([name]) => !aliases.has(name))
+    .map(([name, number]) => [number, name]),
+);
+
 function errorName(errno: number): string {
-  if (errno <= 0) return "UNKNOWN";
-  try {
-    return getSystemErrorName(-errno);
-  } catch {
-    return "UNKNOWN";
-  }
+  return names.get(errno) ?? "UNKNOWN";
 }

@@ -31,15 +31,16 @@ FdWatch::FdWatch(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FdWatch>(inf
   uv_poll_start(poll_, priority ? UV_PRIORITIZED : UV_READABLE, onReady);
 }
 
-FdWatch::~FdWatch() { stop(); }
+FdWatch::~FdWatch() {
+  stop();
+}
 
 void FdWatch::stop() {
   if (poll_ == nullptr) return;
   napi_remove_env_cleanup_hook(env_, onEnvironmentEnd, this);
   uv_poll_stop(poll_);
-  uv_close(reinterpret_cast<uv_handle_t*>(poll_), [](uv_handle_t* handle) {
-    delete reinterpret_cast<uv_poll_t*>(handle);
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(poll_),
+           [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
   poll_ = nullptr;
 }
 

@@ -19,6 +19,7 @@ export interface ShimOptions {
   stdio: readonly [number, number, number];
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;
+  initPath?: string;
 }
 
 /** A report socket; messages are taken one by one. */
@@ -29,7 +30,7 @@ export class Shim {
 
   constructor(options: ShimOptions) {
     const launched = unwrap(
-      addon.launch(initPath, options.mode, options.plan, options.stdio, options.relay ?? -1),
+      addon.launch(options.initPath ?? initPath, options.mode, options.plan, options.stdio, options.relay ?? -1),
     );
     this.pid = launched.pid;
     this.#report = launched.report;

@@ -1,4 +1,4 @@
-import type { TimedStep } from "./addon.ts";
+import { initPath, type TimedStep } from "./addon.ts";
 import { NativeError } from "./error.ts";
 import type { Plan } from "./plan.ts";
 import type { ProcessRef } from "./records.ts";
@@ -15,13 +15,21 @@ export interface Started {
 export interface StartOptions {
   /** Descriptors for a plan without a log; -1 is /dev/null, as are all three by default. */
   stdio?: readonly [number, number, number];
+  /** Another build of bulkhead-init, for tests. */
+  initPath?: string;
 }
 
 const ECONNRESET = 104;
 
 /** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. */
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
-  const shim = new Shim({ mode: "container", plan: plan.bytes, stdio: options.stdio ?? [-1, -1, -1], relay: null });
+  const shim = new Shim({
+    mode: "container",
+    plan: plan.bytes,
+    stdio: options.stdio ?? [-1, -1, -1],
+    relay: null,
+    initPath: options.initPath ?? initPath,
+  });
   try {
     const report = await shim.next();
     if (report === null || report.kind !== "started") {

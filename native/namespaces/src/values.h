@@ -18,6 +18,8 @@ Napi::Value succeeded(Napi::Env env, Napi::Value value);
 inline Napi::String text(Napi::Env env, std::string_view value) {
   return Napi::String::New(env, value.data(), value.size());
 }
-inline int integer(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
+inline int integer(const Napi::Value& value) {
+  return value.As<Napi::Number>().Int32Value();
+}
 
 }  // namespace bulkhead::binding

@@ -90,7 +90,8 @@ Result<std::string> readIn(const std::string& directory, const char* file) {
 }  // namespace
 
 const std::string* Paths::exact(std::string_view controller) const {
-  const auto at = std::find_if(entries.begin(), entries.end(), [&](const auto& one) { return one.first == controller; });
+  const auto at =
+      std::find_if(entries.begin(), entries.end(), [&](const auto& one) { return one.first == controller; });
   return at == entries.end() ? nullptr : &at->second;
 }
 

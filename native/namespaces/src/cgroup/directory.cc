@@ -173,8 +173,7 @@ Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
     bool enabled = false;
     for (const plan::CgroupWrite& write : directory.writes) {
       Status applied = applyWrite(fds_[index].get(), write);
-      if (!applied.ok() && applied.error().err == ENOENT && !enabled &&
-          (directory.flags & plan::kCgroupUnified) != 0) {
+      if (!applied.ok() && applied.error().err == ENOENT && !enabled && (directory.flags & plan::kCgroupUnified) != 0) {
         enableAncestors(directory);
         enabled = true;
         applied = applyWrite(fds_[index].get(), write);

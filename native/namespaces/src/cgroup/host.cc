@@ -16,7 +16,7 @@
 namespace bulkhead::cgroup {
 namespace {
 
-constexpr const char* kControllers[] = {"cpu",    "cpuacct", "cpuset",  "memory",  "pids",       "blkio",
+constexpr const char* kControllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",  "pids",       "blkio",
                                         "freezer", "devices", "hugetlb", "net_cls", "perf_event", "rdma"};
 
 void findMounts(HostFeatures* features) {
@@ -79,7 +79,8 @@ HostFeatures probeHost() {
   struct utsname name;
   if (uname(&name) == 0) features.kernel = name.release;
   findMounts(&features);
-  features.userNamespaces = access("/proc/self/ns/user", F_OK) == 0 && readsPositive("/proc/sys/user/max_user_namespaces");
+  features.userNamespaces =
+      access("/proc/self/ns/user", F_OK) == 0 && readsPositive("/proc/sys/user/max_user_namespaces");
   features.overlayLowerdirFd = takesLayerDescriptors(&features);
   features.idmappedMounts = knowsIdMapping();
   uint32_t action = SECCOMP_RET_ERRNO;
@@ -88,7 +89,8 @@ HostFeatures probeHost() {
   if (!features.userNamespaces) features.problems.push_back("user namespaces are switched off");
   if (!features.idmappedMounts) features.problems.push_back("mounts cannot be id-mapped (needs Linux 5.12 and root)");
   if (!features.seccomp) features.problems.push_back("seccomp filters are not available");
-  if (features.cgroupMode == "v1") features.problems.push_back("no cgroup2 hierarchy: stopping a container is less certain");
+  if (features.cgroupMode == "v1")
+    features.problems.push_back("no cgroup2 hierarchy: stopping a container is less certain");
   return features;
 }
 

@@ -99,7 +99,8 @@ Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& ident
     // Programs reopen /dev/stdout by path, so a pipe belongs to the user who runs them; /dev/null stays root's.
     struct stat status;
     if (fstat(index, &status) == 0 && S_ISFIFO(status.st_mode)) {
-      // Pipes that the caller of start() brought may belong to an id that does not exist here; then they stay as they are.
+      // Pipes that the caller of start() brought may belong to an id that does not exist here; then they stay as they
+      // are.
       if (fchown(index, identity.uid, static_cast<gid_t>(-1)) < 0 && errno != EPERM) {
         return failure("fchown", errno, "stdio");
       }

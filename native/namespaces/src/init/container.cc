@@ -120,8 +120,8 @@ Status Start::cloneChild() {
   sys::Cloned cloned = TRY(sys::cloneProcess(container_.namespaces & ~kMadeByChild, cgroups_.unified()));
   if (cloned.pid == 0) {
     const bool logged = !container_.logPath.empty();
-    const Stdio stdio = logged ? Stdio{-1, childOutput_.get(), childError_.get()}
-                               : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    const Stdio stdio =
+        logged ? Stdio{-1, childOutput_.get(), childError_.get()} : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
     runChild({container_, steps_, cgroups_, pair.right.get(), stdio});
   }
   child_ = cloned.pid;

@@ -25,8 +25,11 @@ struct Link {
   const char* name;
   const char* target;
 };
-constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}};
+constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},
+                           {"stdin", "/proc/self/fd/0"},
+                           {"stdout", "/proc/self/fd/1"},
+                           {"stderr", "/proc/self/fd/2"},
+                           {"ptmx", "pts/ptmx"}};
 
 Status makeNode(int directory, const char* name, mode_t mode, dev_t number, Owner owner) {
   TRY(sys::makeNodeAt(directory, name, mode, number));

@@ -219,10 +219,13 @@ int runExec(std::string_view planBytes) {
       Join join(exec, static_cast<Progress*>(shared));
       Status status = join.run();
       ok = status.ok();
-      started = ok || join.report().kind == ReportKind::failed ? join.report()
-                                                               : failedReport(join.step(), status.error());
-      relayed = join.takeRelayed();
-      oomCounter = join.takeOomCounter();
+      started =
+          ok || join.report().kind == ReportKind::failed ? join.report() : failedReport(join.step(), status.error());
+      // A failed join keeps its processes, to reap them before anybody is told.
+      if (ok) {
+        relayed = join.takeRelayed();
+        oomCounter = join.takeOomCounter();
+      }
     }
     releaseStdio();
     (void)sys::sendMessage(kReportFd, &started, kReportBytes).ok();

@@ -15,7 +15,8 @@ namespace bulkhead::init {
 /** Longest piece of a line that one log line carries. */
 inline constexpr size_t kMaxPieceBytes = 16384;
 
-/** The file and its older parts (log, log.1, log.2 …). Never blocks the container: what cannot be written is counted. */
+/** The file and its older parts (log, log.1, log.2 …). Never blocks the container: what cannot be written is counted.
+ */
 class LogFile {
  public:
   /** `path` is absolute; its directory must exist. */

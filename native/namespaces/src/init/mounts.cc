@@ -46,8 +46,8 @@ Result<Fd> openParents(int root, const Str& path, uint64_t resolve, const char**
 
 /** The place of a mount as an O_PATH descriptor, made (directory or empty file) when it is missing. */
 Result<Fd> openPlace(int root, const plan::Mount& mount, bool directory) {
-  const uint64_t resolve = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::tmpfs ? kInside
-                                                                                                      : kNoLinks;
+  const uint64_t resolve =
+      mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::tmpfs ? kInside : kNoLinks;
   const int flags = O_PATH | (directory ? O_DIRECTORY : 0);
   Result<Fd> place = sys::openAt2(root, mount.destination.c_str(), flags, resolve);
   if (!place.ok() && place.error().err == ENOENT) {
@@ -56,10 +56,12 @@ Result<Fd> openPlace(int root, const plan::Mount& mount, bool directory) {
     Fd parent = TRY(openParents(root, mount.destination, resolve, &name, buffer, sizeof buffer));
     if (directory) {
       Status made = sys::makeDirectoryAt(parent.get(), name, 0755);
-      if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, mount.destination.view());
+      if (!made.ok() && made.error().err != EEXIST)
+        return failure("mkdirat", made.error().err, mount.destination.view());
     } else {
       Result<Fd> file = sys::openAt(parent.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
-      if (!file.ok() && file.error().err != EEXIST) return failure("openat", file.error().err, mount.destination.view());
+      if (!file.ok() && file.error().err != EEXIST)
+        return failure("openat", file.error().err, mount.destination.view());
     }
     place = sys::openAt2(root, mount.destination.c_str(), flags, resolve);
   }

@@ -180,6 +180,8 @@ class Relay {
 
 }  // namespace
 
-void relay(Relayed* relayed) { Relay(relayed).run(); }
+void relay(Relayed* relayed) {
+  Relay(relayed).run();
+}
 
 }  // namespace bulkhead::init

@@ -20,8 +20,8 @@ constexpr size_t kMaxFileBytes = 4 << 20;
 /** Calls `line` with each line of a file, without its newline; lines that do not fit the buffer are skipped whole. */
 template <class Line>
 Status forEachLine(const char* path, Line line) {
-  Result<Fd> opened = sys::openAt2(AT_FDCWD, path, O_RDONLY | O_NOCTTY | O_NONBLOCK,
-                                   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  Result<Fd> opened =
+      sys::openAt2(AT_FDCWD, path, O_RDONLY | O_NOCTTY | O_NONBLOCK, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
   if (!opened.ok()) return opened.error().err == ENOENT ? Status(Done{}) : Status(opened.error());
   Fd fd = opened.take();
   const struct stat status = TRY(sys::statusOf(fd.get()));

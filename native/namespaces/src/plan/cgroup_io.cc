@@ -62,8 +62,7 @@ bool CgroupWrites::devices(const View& part) {
     int64_t major = -1;
     int64_t minor = -1;
     if (!context_->boolean(entry.member("allow"), &allow) || !context_->text(typeView, &type) ||
-        !context_->text(accessView, &access) ||
-        !context_->integer(entry.member("major"), -1, UINT32_MAX, &major) ||
+        !context_->text(accessView, &access) || !context_->integer(entry.member("major"), -1, UINT32_MAX, &major) ||
         !context_->integer(entry.member("minor"), -1, UINT32_MAX, &minor)) {
       return false;
     }
@@ -73,10 +72,9 @@ bool CgroupWrites::devices(const View& part) {
       return context_->fail(accessView, "must be made of r, w and m");
     }
     const auto number = [](int64_t value) { return value < 0 ? std::string("*") : std::to_string(value); };
-    const std::string value =
-        letter == "a" ? "a"
-                      : std::string(letter) + " " + number(major) + ":" + number(minor) + " " +
-                            (access.empty() ? "rwm" : std::string(access.view()));
+    const std::string value = letter == "a" ? "a"
+                                            : std::string(letter) + " " + number(major) + ":" + number(minor) + " " +
+                                                  (access.empty() ? "rwm" : std::string(access.view()));
     add("devices", allow ? "devices.allow" : "devices.deny", value);
   }
   return true;

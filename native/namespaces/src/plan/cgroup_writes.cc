@@ -5,7 +5,9 @@
 namespace bulkhead::plan {
 namespace {
 
-std::string bytesOrMax(int64_t value) { return value < 0 ? "max" : std::to_string(value); }
+std::string bytesOrMax(int64_t value) {
+  return value < 0 ? "max" : std::to_string(value);
+}
 
 }  // namespace
 

@@ -125,6 +125,8 @@ bool Context::object(const View& at) {
   return !at.present() || at.isObject() ? true : fail(at, "must be an object");
 }
 
-bool Context::array(const View& at) { return !at.present() || at.isArray() ? true : fail(at, "must be an array"); }
+bool Context::array(const View& at) {
+  return !at.present() || at.isArray() ? true : fail(at, "must be an array");
+}
 
 }  // namespace bulkhead::plan

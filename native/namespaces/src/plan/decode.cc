@@ -23,7 +23,7 @@ class Reader {
   }
 
   template <class T>
-    requires std::is_enum_v<T>
+  requires std::is_enum_v<T>
   bool operator()(T& value, uint8_t count) {
     uint8_t number;
     if (!take(&number, 1) || number >= count) return false;
@@ -86,6 +86,8 @@ bool decode(std::string_view bytes, Arena* arena, Container* container) {
   return decodeAs(Kind::container, bytes, arena, container);
 }
 
-bool decode(std::string_view bytes, Arena* arena, Exec* exec) { return decodeAs(Kind::exec, bytes, arena, exec); }
+bool decode(std::string_view bytes, Arena* arena, Exec* exec) {
+  return decodeAs(Kind::exec, bytes, arena, exec);
+}
 
 }  // namespace bulkhead::plan

@@ -22,7 +22,7 @@ class Writer {
   }
 
   template <class T>
-    requires std::is_enum_v<T>
+  requires std::is_enum_v<T>
   bool operator()(T& value, uint8_t) {
     const uint8_t number = static_cast<uint8_t>(value);
     put(&number, 1);
@@ -60,7 +60,11 @@ std::string encodeAs(Kind kind, const Plan& plan) {
 
 }  // namespace
 
-std::string encode(const Container& container) { return encodeAs(Kind::container, container); }
-std::string encode(const Exec& exec) { return encodeAs(Kind::exec, exec); }
+std::string encode(const Container& container) {
+  return encodeAs(Kind::container, container);
+}
+std::string encode(const Exec& exec) {
+  return encodeAs(Kind::exec, exec);
+}
 
 }  // namespace bulkhead::plan

@@ -64,8 +64,8 @@ template <class Archive>
 bool fields(Archive& a, Container& v) {
   return a(v.flags) && a(v.namespaces) && a(v.joins) && a(v.uidMap) && a(v.gidMap) && a(v.cgroups) && a(v.root) &&
          a(v.mounts) && a(v.devices) && a(v.maskedPaths) && a(v.readOnlyPaths) && a(v.sysctls) && a(v.hostname) &&
-         a(v.domainname) && a(v.process) && a(v.runDirectory) && a(v.logPath) && a(v.logMaxBytes) &&
-         a(v.logMaxFiles) && a(v.leasePage) && a(v.leaseMs) && a(v.faultStep);
+         a(v.domainname) && a(v.process) && a(v.runDirectory) && a(v.logPath) && a(v.logMaxBytes) && a(v.logMaxFiles) &&
+         a(v.leasePage) && a(v.leaseMs) && a(v.faultStep);
 }
 template <class Archive>
 bool fields(Archive& a, Exec& v) {

@@ -56,7 +56,7 @@ bool parseBounded(std::string_view text, rapidjson::Document* document, std::str
   document->Populate(generate);
   if (!result.IsError()) return true;
   *reason = result.Code() == rapidjson::kParseErrorTermination ? "too deep or too large"
-                                                              : rapidjson::GetParseError_En(result.Code());
+                                                               : rapidjson::GetParseError_En(result.Code());
   return false;
 }
 
@@ -69,7 +69,9 @@ View View::member(const char* name) const {
   return View(found, this, name, 0);
 }
 
-View View::element(uint32_t index) const { return View(&(*value_)[index], this, {}, index); }
+View View::element(uint32_t index) const {
+  return View(&(*value_)[index], this, {}, index);
+}
 
 std::string View::pointer() const {
   if (parent_ == nullptr) return "";

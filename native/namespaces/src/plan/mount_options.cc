@@ -40,17 +40,20 @@ struct Propagation {
   uint64_t flag;
 };
 constexpr Propagation kPropagations[] = {
-    {"private", MS_PRIVATE}, {"slave", MS_SLAVE}, {"shared", MS_SHARED}, {"unbindable", MS_UNBINDABLE},
+    {"private", MS_PRIVATE},
+    {"slave", MS_SLAVE},
+    {"shared", MS_SHARED},
+    {"unbindable", MS_UNBINDABLE},
 };
 
 // Words that change nothing here: defaults, or flags of the whole file system that the source already decides.
-constexpr std::string_view kIgnored[] = {"defaults", "bind",  "rbind",   "async",   "auto",  "noauto",  "nouser",
-                                         "user",     "_netdev", "atime", "noiversion", "loud", "norelatime", "nomand",
-                                         "nostrictatime"};
+constexpr std::string_view kIgnored[] = {"defaults",   "bind",   "rbind",      "async",   "auto",
+                                         "noauto",     "nouser", "user",       "_netdev", "atime",
+                                         "noiversion", "loud",   "norelatime", "nomand",  "nostrictatime"};
 
 // Data options per file system; anything else could reach kernel code that nobody meant to expose.
-constexpr std::string_view kData[] = {"size",     "mode",  "uid",      "gid",      "nr_inodes", "nr_blocks",
-                                      "ptmxmode", "newinstance", "hidepid", "subset", "huge", "inode64"};
+constexpr std::string_view kData[] = {"size",     "mode",        "uid",     "gid",    "nr_inodes", "nr_blocks",
+                                      "ptmxmode", "newinstance", "hidepid", "subset", "huge",      "inode64"};
 
 template <class Table>
 auto find(const Table& table, std::string_view word) {

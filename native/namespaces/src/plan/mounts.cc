@@ -12,8 +12,8 @@ struct KindName {
   MountKind kind;
 };
 constexpr KindName kKinds[] = {
-    {"proc", MountKind::proc},     {"sysfs", MountKind::sysfs}, {"devpts", MountKind::devpts},
-    {"mqueue", MountKind::mqueue}, {"tmpfs", MountKind::tmpfs}, {"cgroup", MountKind::cgroup},
+    {"proc", MountKind::proc},      {"sysfs", MountKind::sysfs}, {"devpts", MountKind::devpts},
+    {"mqueue", MountKind::mqueue},  {"tmpfs", MountKind::tmpfs}, {"cgroup", MountKind::cgroup},
     {"cgroup2", MountKind::cgroup},
 };
 
@@ -35,8 +35,8 @@ bool checkPlace(Context* context, const View& at, const Mount& mount) {
   if (place == "proc") return context->fail(at, "only proc may be mounted on /proc");
   if (place == "sys") return context->fail(at, "only sysfs may be mounted on /sys");
   if (!place.starts_with("proc/")) return true;
-  if (mount.kind == MountKind::bind && std::find(std::begin(kProcCoverable), std::end(kProcCoverable), place) !=
-                                           std::end(kProcCoverable)) {
+  if (mount.kind == MountKind::bind &&
+      std::find(std::begin(kProcCoverable), std::end(kProcCoverable), place) != std::end(kProcCoverable)) {
     return true;
   }
   return context->fail(at, "must not cover a part of /proc");

@@ -17,9 +17,9 @@ struct CgroupWrite {
 };
 
 enum CgroupFlag : uint32_t {
-  kCgroupUnified = 1,   // the cgroup2 directory: joined by CLONE_INTO_CGROUP
-  kCgroupCpuset = 2,    // v1: cpus and mems must be copied from the parent before a process may join
-  kCgroupMemory = 4,    // its OOM counter decides `oomKilled`
+  kCgroupUnified = 1,  // the cgroup2 directory: joined by CLONE_INTO_CGROUP
+  kCgroupCpuset = 2,   // v1: cpus and mems must be copied from the parent before a process may join
+  kCgroupMemory = 4,   // its OOM counter decides `oomKilled`
 };
 
 struct CgroupDirectory {
@@ -46,10 +46,10 @@ struct MountOption {
 };
 
 enum MountFlag : uint32_t {
-  kMountRecursive = 1,           // rbind: take the source's submounts too
-  kMountRecursiveAttributes = 2, // rro and friends: attributes apply to submounts as well
-  kMountIdMapped = 4,            // seen with the container's ids
-  kMountConfined = 8,            // `source` is relative to `beneath` and may not leave it
+  kMountRecursive = 1,            // rbind: take the source's submounts too
+  kMountRecursiveAttributes = 2,  // rro and friends: attributes apply to submounts as well
+  kMountIdMapped = 4,             // seen with the container's ids
+  kMountConfined = 8,             // `source` is relative to `beneath` and may not leave it
 };
 
 struct Mount {
@@ -144,8 +144,8 @@ struct Root {
 };
 
 enum PlanFlag : uint32_t {
-  kPlanTrace = 1,            // time every step and report the table
-  kPlanAttachLayers = 2,     // always attach layers before mounting, as kernels before 6.13 need
+  kPlanTrace = 1,         // time every step and report the table
+  kPlanAttachLayers = 2,  // always attach layers before mounting, as kernels before 6.13 need
 };
 
 /** A container to be made and watched. */

@@ -28,7 +28,9 @@ constexpr uint8_t kFail = 255;
 // x32 system calls carry this bit under the x86-64 architecture; kernels without x32 answer ENOSYS themselves.
 constexpr uint32_t kX32Bit = 0x40000000;
 
-Instruction ret(uint32_t action) { return {kReturn, 0, 0, action}; }
+Instruction ret(uint32_t action) {
+  return {kReturn, 0, 0, action};
+}
 
 void emitCondition(const Condition& condition, Code* code) {
   const uint32_t low = offsetof(struct seccomp_data, args) + 8 * condition.argument;

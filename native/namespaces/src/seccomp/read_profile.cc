@@ -33,9 +33,9 @@ struct CompareName {
   Compare compare;
 };
 constexpr CompareName kCompares[] = {
-    {"SCMP_CMP_NE", Compare::notEqual},       {"SCMP_CMP_LT", Compare::less},
-    {"SCMP_CMP_LE", Compare::lessOrEqual},    {"SCMP_CMP_EQ", Compare::equal},
-    {"SCMP_CMP_GE", Compare::greaterOrEqual}, {"SCMP_CMP_GT", Compare::greater},
+    {"SCMP_CMP_NE", Compare::notEqual},           {"SCMP_CMP_LT", Compare::less},
+    {"SCMP_CMP_LE", Compare::lessOrEqual},        {"SCMP_CMP_EQ", Compare::equal},
+    {"SCMP_CMP_GE", Compare::greaterOrEqual},     {"SCMP_CMP_GT", Compare::greater},
     {"SCMP_CMP_MASKED_EQ", Compare::maskedEqual},
 };
 
@@ -52,8 +52,7 @@ constexpr FlagName kFlags[] = {
 template <class Table>
 const auto* lookup(const Table& table, const View& view) {
   const std::string_view name = view.isString() ? view.text() : std::string_view();
-  const auto* at =
-      std::find_if(std::begin(table), std::end(table), [&](const auto& row) { return row.name == name; });
+  const auto* at = std::find_if(std::begin(table), std::end(table), [&](const auto& row) { return row.name == name; });
   return at == std::end(table) ? nullptr : at;
 }
 

@@ -13,7 +13,9 @@ Arena::Arena(size_t capacityBytes) {
   capacity_ = capacityBytes;
 }
 
-Arena::~Arena() { release(); }
+Arena::~Arena() {
+  release();
+}
 
 void Arena::release() {
   if (base_ != nullptr) munmap(base_, capacity_);

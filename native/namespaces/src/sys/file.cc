@@ -47,7 +47,9 @@ Status symlinkAt(const char* target, int at, const char* path) {
   return check("symlinkat", symlinkat(target, at, path), path);
 }
 
-Status removeAt(int at, const char* path, int flags) { return check("unlinkat", unlinkat(at, path, flags), path); }
+Status removeAt(int at, const char* path, int flags) {
+  return check("unlinkat", unlinkat(at, path, flags), path);
+}
 
 Status renameAt(int at, const char* from, const char* to) {
   return check("renameat", renameat(at, from, at, to), from);
@@ -57,9 +59,13 @@ Status changeOwner(int fd, const char* path, uid_t uid, gid_t gid, int flags) {
   return check("fchownat", fchownat(fd, path, uid, gid, flags), path);
 }
 
-Status changeMode(int at, const char* path, mode_t mode) { return check("fchmodat", fchmodat(at, path, mode, 0), path); }
+Status changeMode(int at, const char* path, mode_t mode) {
+  return check("fchmodat", fchmodat(at, path, mode, 0), path);
+}
 
-Result<struct stat> statusOf(int fd) { return statusAt(fd, "", AT_EMPTY_PATH); }
+Result<struct stat> statusOf(int fd) {
+  return statusAt(fd, "", AT_EMPTY_PATH);
+}
 
 Result<struct stat> statusAt(int at, const char* path, int flags) {
   struct stat status;

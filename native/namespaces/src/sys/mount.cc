@@ -29,13 +29,17 @@ Status configureString(int context, const char* key, const char* value) {
   return configure(context, FSCONFIG_SET_STRING, key, value, 0);
 }
 
-Status configureFlag(int context, const char* key) { return configure(context, FSCONFIG_SET_FLAG, key, nullptr, 0); }
+Status configureFlag(int context, const char* key) {
+  return configure(context, FSCONFIG_SET_FLAG, key, nullptr, 0);
+}
 
 Status configureDescriptor(int context, const char* key, int fd) {
   return configure(context, FSCONFIG_SET_FD, key, nullptr, fd);
 }
 
-Status configureCreate(int context) { return configure(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0); }
+Status configureCreate(int context) {
+  return configure(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+}
 
 Error explain(int context, Error error, std::string_view what) {
   char text[160];
@@ -76,6 +80,8 @@ Status setMountAttributes(int at, const char* path, unsigned flags, uint64_t set
   return check("mount_setattr", syscall(SYS_mount_setattr, at, path, flags, &attributes, sizeof attributes), path);
 }
 
-Status pivotRootHere() { return check("pivot_root", syscall(SYS_pivot_root, ".", ".")); }
+Status pivotRootHere() {
+  return check("pivot_root", syscall(SYS_pivot_root, ".", "."));
+}
 
 }  // namespace bulkhead::sys

@@ -1,7 +1,7 @@
 // Process half of syscalls.h.
 #include <fcntl.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,9 +49,13 @@ Result<Ended> reap(int pidfd, bool block) {
   return Ended{info.si_code, info.si_status};
 }
 
-Status enterNamespace(int fd, int type) { return check("setns", setns(fd, type)); }
+Status enterNamespace(int fd, int type) {
+  return check("setns", setns(fd, type));
+}
 
-Status unshareNamespaces(int flags) { return check("unshare", unshare(flags)); }
+Status unshareNamespaces(int flags) {
+  return check("unshare", unshare(flags));
+}
 
 Status closeFrom(unsigned first, unsigned last, unsigned flags) {
   return check("close_range", syscall(SYS_close_range, first, last, flags));

@@ -73,9 +73,9 @@ inline Error failure(const char* op, int err, std::string_view path = {}) {
 }  // namespace bulkhead
 
 /** The value of a Result, or return its error from the enclosing function. */
-#define TRY(expression)                             \
-  ({                                                \
-    auto result_ = (expression);                    \
-    if (!result_.ok()) return result_.error();      \
-    result_.take();                                 \
+#define TRY(expression)                        \
+  ({                                           \
+    auto result_ = (expression);               \
+    if (!result_.ok()) return result_.error(); \
+    result_.take();                            \
   })

@@ -46,8 +46,8 @@ Result<Fd> createMount(int context, unsigned attributes);
 Result<Fd> openTree(int at, const char* path, unsigned flags);
 /** Puts a detached mount on the place that `target` refers to (an O_PATH descriptor). */
 Status moveMount(int mount, int target);
-Status setMountAttributes(int at, const char* path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation = 0,
-                          int userNamespace = -1);
+Status setMountAttributes(int at, const char* path, unsigned flags, uint64_t set, uint64_t clear,
+                          uint64_t propagation = 0, int userNamespace = -1);
 Status pivotRootHere();
 
 // Processes.

@@ -1,0 +1,120 @@
+#include <linux/mount.h>
+
+#include "plan/codec.h"
+#include "plan_input.h"
+#include "runner.h"
+
+namespace bulkhead {
+namespace {
+
+using test::compileError;
+using test::planInput;
+using test::with;
+
+TEST(theSampleCompiles) {
+  EXPECT_TEXT(compileError(planInput()), "");
+}
+
+struct Wrong {
+  const char* from;
+  const char* to;
+  const char* error;
+};
+
+TEST(everyWrongInputIsNamedByItsPointer) {
+  const Wrong table[] = {
+      {R"(["sleep", "1"])", "[]", "/spec/process/args: must not be empty"},
+      {R"(["sleep", "1"])", R"(["a\u0000b"])", "/spec/process/args/0: must not contain a NUL byte"},
+      {R"("A=b")", R"("novalue")", "/spec/process/env/1: must be NAME=value"},
+      {R"("/work")", R"("work")", "/spec/process/cwd: must be an absolute path"},
+      {R"("uid": 5)", R"("uid": -1)", "/spec/process/user/uid: must be from 0 to 4294967295"},
+      {R"("uid": 5)", R"("uid": 1.5)", "/spec/process/user/uid: must be an integer"},
+      {R"("RLIMIT_NOFILE")", R"("RLIMIT_NOPE")", "/spec/process/rlimits/0/type: is no resource limit"},
+      {R"("soft": 100)", R"("soft": 300)", "/spec/process/rlimits/0/soft: must not be above hard"},
+      {R"("/dev", "type": "tmpfs")", R"("/dev", "type": "ext4")",
+       "/spec/mounts/1/type: is not a supported file system"},
+      {R"(["mode=755"])", R"(["evil=1"])", "/spec/mounts/1/options/0: is not a known mount option"},
+      {R"("destination": "/data")", R"("destination": "/proc")",
+       "/spec/mounts/2/destination: only proc may be mounted on /proc"},
+      {R"("destination": "/data")", R"("destination": "/proc/sys")",
+       "/spec/mounts/2/destination: must not cover a part of /proc"},
+      {R"("destination": "/data")", R"("destination": "/a/../b")", "/spec/mounts/2/destination: must not contain '..'"},
+      {R"("destination": "/data")", R"("destination": "/")", "/spec/mounts/2/destination: must not be the root itself"},
+      {R"("destination": "/proc",)", R"("destination": "/other",)",
+       "/spec/mounts/0/destination: proc may only be mounted on /proc"},
+      {R"("source": "/srv/data")", R"("source": "/srvdata")", "/spec/mounts/2/source: is not below its allowed root"},
+      {R"({"2": {)", R"({"9": {)", "/binds/9: does not name a mount"},
+      {R"({"2": {)", R"({"0": {)", "/binds/0: does not name a bind mount"},
+      {R"({"type": "pid"})", R"({"type": "mount"})", "/spec/linux/namespaces/1/type: is given twice"},
+      {R"({"type": "mount"}, )", "", "/spec/linux/namespaces: must have a mount namespace"},
+      {R"({"type": "user"}, )", "", "/spec/linux/uidMappings: needs a user namespace"},
+      {R"({"type": "uts"}, )", "", "/spec/hostname: needs its own uts namespace"},
+      {R"(, {"type": "network"})", "", "/spec/linux/sysctl/net.ipv4.ip_forward: needs its own namespace"},
+      {"net.ipv4.ip_forward", "kernel.core_pattern",
+       "/spec/linux/sysctl/kernel.core_pattern: is no sysctl of a namespace"},
+      {"net.ipv4.ip_forward", "net/../kernel/x", "/spec/linux/sysctl/net~1..~1kernel~1x: is no sysctl of a namespace"},
+      {R"("0-1,3")", R"("3-1")", "/spec/linux/resources/cpu/cpus: has a range that ends before it starts"},
+      {R"("0-1,3")", R"("0-99999")", "/spec/linux/resources/cpu/cpus: is no CPU list"},
+      {R"("limit": 50)", R"("limit": "50")", "/spec/linux/resources/pids/limit: must be an integer"},
+      {R"("pids": "/c/pids/x", )", "", "/cgroup/paths: lacks the pids controller that a limit needs"},
+      {R"("/c/pids/x")", R"("/c/../pids")", "/cgroup/paths/pids: must not contain '..'"},
+      {R"("kind": "overlay")", R"("kind": "magic")", "/rootfs/kind: must be overlay or directory"},
+      {R"(["/l/2", "/l/1"])", "[]", "/rootfs/layers: must have from 1 to 500 layers"},
+      {R"("/run/x")", R"("")", "/runDir: must not be empty"},
+      {R"("maxBytes": 65536)", R"("maxBytes": 10)", "/log/maxBytes: must be at least 32768"},
+      {R"("leaseMs": 300000)", R"("leaseMs": 0)", "/lease/leaseMs: must be from 1 to 1099511627776"},
+      {R"("noNewPrivileges": true)", R"("noNewPrivileges": 1)", "/spec/process/noNewPrivileges: must be true or false"},
+      {R"("noNewPrivileges": true)", R"("terminal": true)", "/spec/process/terminal: is only supported for exec"},
+      {R"("noNewPrivileges": true)", R"("apparmorProfile": "x")", "/spec/process/apparmorProfile: is not supported"},
+  };
+  for (const Wrong& wrong : table) {
+    const std::string input = with(planInput(), wrong.from, wrong.to);
+    EXPECT_TEXT(compileError(input), wrong.error);
+  }
+}
+
+TEST(jsonIsBounded) {
+  EXPECT_TEXT(compileError("{"), ": Missing a name for object member.");
+  EXPECT_TEXT(compileError(std::string(100, '[')), ": too deep or too large");
+  EXPECT_TEXT(compileError(std::string(5 << 20, ' ')), ": longer than 4 MiB");
+  std::string many = "[0";
+  for (int index = 0; index < 250'000; ++index) many += ",0";
+  EXPECT_TEXT(compileError(many + "]"), ": too deep or too large");
+  EXPECT_TEXT(compileError("[]"), ": must be an object");
+  EXPECT_TEXT(compileError("{\"spec\": \"\xff\"}"), ": Invalid encoding in string.");
+}
+
+TEST(capabilitiesNeverBecomeInheritableAndStayInTheBoundingSet) {
+  plan::Compiled compiled;
+  plan::CompileError error;
+  std::string input = with(planInput(), R"("permitted": ["CAP_KILL"])",
+                           R"("permitted": ["CAP_KILL", "CAP_SYS_ADMIN", "CAP_NOPE"], "inheritable": ["CAP_KILL"])");
+  EXPECT(plan::compileContainer(input, nullptr, &compiled, &error));
+  Arena arena(plan::kPlanArenaBytes);
+  plan::Container container;
+  EXPECT(plan::decode(compiled.bytes, &arena, &container));
+  EXPECT(container.process.boundingSet == ((1u << 0) | (1u << 5)));
+  EXPECT(container.process.permittedSet == (1u << 5));
+  EXPECT(compiled.warnings.size() == 3);
+}
+
+TEST(mountWordsBecomeAttributes) {
+  plan::Compiled compiled;
+  plan::CompileError error;
+  const std::string input =
+      with(planInput(), R"(["rbind", "ro"])", R"(["rbind", "rro", "noatime", "rslave", "nosuid"])");
+  EXPECT(plan::compileContainer(input, nullptr, &compiled, &error));
+  Arena arena(plan::kPlanArenaBytes);
+  plan::Container container;
+  EXPECT(plan::decode(compiled.bytes, &arena, &container));
+  const plan::Mount& mount = container.mounts[2];
+  EXPECT(mount.attributesSet == (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME | MOUNT_ATTR_NOSUID));
+  EXPECT(mount.attributesClear == MOUNT_ATTR__ATIME);
+  EXPECT((mount.flags & plan::kMountRecursiveAttributes) != 0);
+  EXPECT((mount.flags & (plan::kMountRecursive | plan::kMountConfined | plan::kMountIdMapped)) ==
+         (plan::kMountRecursive | plan::kMountConfined | plan::kMountIdMapped));
+  EXPECT(mount.propagation == ((1u << 19) | 16384));
+}
+
+}  // namespace
+}  // namespace bulkhead
