@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
-/** Folders that are results, never inputs. */
+/** Folders that are results, never inputs; so are logs. */
 const results = new Set(["node_modules", "build", "generated", ".turbo"]);
 
 /** Every file below `directory`, sorted, without results; empty when there is no such directory. */
@@ -12,7 +12,7 @@ export const sourceFiles = (directory) => {
     .flatMap((entry) => {
       const path = join(directory, entry.name);
       if (entry.isDirectory()) return results.has(entry.name) ? [] : sourceFiles(path);
-      return entry.isFile() ? [path] : [];
+      return entry.isFile() && !entry.name.endsWith(".log") ? [path] : [];
     })
     .sort((a, b) => (a < b ? -1 : 1));
 };
