@@ -40,13 +40,14 @@ export class Duties {
     return moved > 0;
   }
 
-  /** Finishes operations: of the touched targets, or all when none was touched. True when anything was written. */
-  async settle(): Promise<boolean> {
+  /** Finishes operations: of the touched targets, or all when none was touched. */
+  async settle(): Promise<void> {
     const { ports, term } = this.#parts;
     const targets = [...this.#touched];
     this.#touched.clear();
     try {
-      return (await ports.store.settleOperations(term.term, targets.length === 0 ? undefined : targets)) > 0;
+      const written = await ports.store.settleOperations(term.term, targets.length === 0 ? undefined : targets);
+      if (written > 0) ports.onEvents?.();
     } catch (error) {
       this.touch(targets);
       throw error;

@@ -1,6 +1,6 @@
 import { subjects, type Heartbeat } from "@bulkhead/contracts";
 import type { AgentNews, DocumentHead } from "@bulkhead/inventory";
-import { DigestCache } from "./digest-cache.ts";
+import type { Documents } from "./documents.ts";
 import type { Era } from "./era.ts";
 import type { HostWatch } from "./host-watch.ts";
 import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
@@ -22,6 +22,7 @@ export interface HeartbeatParts {
   readonly term: Term;
   readonly era: Era;
   readonly watch: HostWatch;
+  readonly documents: Documents;
   /** something about hosts or instances was written: placement and relay should look */
   readonly onChange: () => void;
 }
@@ -29,7 +30,6 @@ export interface HeartbeatParts {
 /** Takes heartbeats, answers each with a lease, and writes to the database only what changed. */
 export class Heartbeats {
   readonly #parts: HeartbeatParts;
-  readonly #digests: DigestCache;
   readonly #waiting = new Map<string, Heartbeat>();
   readonly #written = new Map<string, Written>();
   readonly #unknown = new Map<string, Written>();
@@ -37,7 +37,6 @@ export class Heartbeats {
 
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
-    this.#digests = new DigestCache(parts.ports.store);
   }
 
   /** Of several from one agent only the last counts. */
@@ -123,7 +122,7 @@ export class Heartbeats {
     const { ports, term, watch } = this.#parts;
     const { hostId, isolation, sentAtBoottimeNs, position, digest } = heartbeat;
     if (this.#foreign(heartbeat) !== null) return;
-    const wanted = await this.#digests.of(head);
+    const wanted = await this.#parts.documents.digest(head);
     const refetch = digest !== wanted || position === null || position.era !== this.#parts.era.value;
     const granted = term.valid();
     // Noted before it is sent: what may have been granted counts as granted.

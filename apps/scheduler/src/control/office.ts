@@ -13,6 +13,8 @@ import { ReportFolder } from "./report-folder.ts";
 import { WorkLoop } from "./work-loop.ts";
 
 const everyone = { hostId: "*", isolation: "*" } as const;
+/** Events are published this much later, in milliseconds: mostly a report comes first, whose folding publishes them too. */
+const publishSoonMs = 15;
 /** Running operations whose targets nobody reported on are looked at this often, in milliseconds. */
 const settleMs = 2_000;
 
@@ -40,6 +42,7 @@ export class Office {
   readonly #hearing: WorkLoop;
   readonly #subscriptions: Subscription[] = [];
   #consumption: Consumption | undefined;
+  #publishing: NodeJS.Timeout | undefined;
 
   private constructor(parts: OfficeParts, watch: HostWatch, firstEra: number) {
     const { ports, times, term } = parts;
@@ -47,7 +50,15 @@ export class Office {
     const era = new Era({ ports, term, era: firstEra, onChange: () => this.#relaying.wake() });
     this.#relay = new Relay(ports, term, era);
     this.#documents = new Documents(ports, era);
-    this.#heartbeats = new Heartbeats({ ports, times, term, era, watch, onChange: () => this.wake() });
+    this.#heartbeats = new Heartbeats({
+      ports,
+      times,
+      term,
+      era,
+      watch,
+      documents: this.#documents,
+      onChange: () => this.wake(),
+    });
     this.#duties = new Duties({
       ports,
       times,
@@ -60,6 +71,7 @@ export class Office {
       times,
       term,
       events: {
+        folded: () => this.#published(),
         touched: (targets) => {
           this.#duties.touch(targets);
           this.#settling.wake();
@@ -70,8 +82,10 @@ export class Office {
     });
     this.#events = this.#loop("events", async () => void (await this.#duties.publishEvents()));
     this.#relaying = this.#loop("relay", () => this.#relay.pass());
-    this.#place = this.#loop("placement", () => this.#then(this.#duties.place(), this.#events));
-    this.#settling = this.#loop("operations", () => this.#then(this.#duties.settle(), this.#events), settleMs);
+    this.#place = this.#loop("placement", async () => {
+      if (await this.#duties.place()) this.#publishSoon();
+    });
+    this.#settling = this.#loop("operations", () => this.#duties.settle(), settleMs);
     this.#hearing = this.#loop("heartbeats", () => this.#heartbeats.pass());
     this.#loops = [
       this.#events,
@@ -99,12 +113,13 @@ export class Office {
   wake(): void {
     this.#place.wake();
     this.#relaying.wake();
-    this.#events.wake();
+    this.#publishSoon();
   }
 
   /** Stops intake, then lets what is under way finish. */
   async stop(): Promise<void> {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    this.#published();
     await Promise.all([this.#consumption?.stop(), ...this.#loops.map((loop) => loop.stop())]);
   }
 
@@ -132,12 +147,21 @@ export class Office {
     return new WorkLoop(work, { name, log, onError, ...(everyMs === undefined ? {} : { everyMs }) });
   }
 
-  #failed(error: unknown): void {
-    if (error instanceof NotLeading) this.#parts.onNotLeading();
+  #publishSoon(): void {
+    this.#publishing ??= setTimeout(() => {
+      this.#publishing = undefined;
+      this.#events.wake();
+    }, publishSoonMs);
   }
 
-  async #then(work: Promise<boolean>, next: WorkLoop): Promise<void> {
-    if (await work) next.wake();
+  /** Events were published on the way; one that was written just then is found by the next pulse. */
+  #published(): void {
+    clearTimeout(this.#publishing);
+    this.#publishing = undefined;
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof NotLeading) this.#parts.onNotLeading();
   }
 
   async #watchHosts(): Promise<void> {

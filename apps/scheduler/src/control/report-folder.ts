@@ -5,6 +5,8 @@ import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
 
 /** What the folder's owner wants to hear. */
 export interface FolderEvents {
+  /** a batch is in the database, and all events that waited are published */
+  folded(): void;
   /** targets whose operations may be finished now */
   touched(targets: readonly string[]): void;
   /** hosts have more room than before */
@@ -71,6 +73,7 @@ export class ReportFolder {
     const result = await store.foldReports(batches, { term: this.#term.term, skipGaps: this.#overdue() });
     // The events first: someone may be waiting for just this state.
     onEvents?.();
+    this.#events.folded();
     this.#acknowledge(result);
     meters?.reportsFolded(result.folded);
     this.#noteGaps(batches, result);

@@ -19,6 +19,9 @@ const insertAudit = statement(
   `INSERT INTO audit (token_id, verb, project, target, data) VALUES ($1, $2, $3, $4, $5)`,
 );
 
+/** Ids for rows made together, in the order in which they sort: those of one millisecond differ only by chance. */
+export const newIds = (count: number): string[] => Array.from({ length: count }, newId).sort();
+
 /** Writes who did what; call it in the transaction it describes. */
 export const audit = async (
   sql: Sql,

@@ -1,6 +1,6 @@
 import type { WorkloadSpec } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
-import { type Change, appendEvents, newId } from "./change.ts";
+import { type Change, appendEvents, newIds } from "./change.ts";
 import { buryDocuments } from "./documents.ts";
 
 /** What instances take from their workload. */
@@ -38,10 +38,14 @@ const freeSlots = (taken: readonly number[], count: number): number[] => {
 export const addReplicas = async (sql: Sql, change: Change, workload: WorkloadShape, count: number): Promise<void> => {
   if (count === 0) return;
   const taken = workload.generation === 1 ? [] : await sql.rows(takenSlots, [workload.id]);
-  const added = freeSlots(
+  const slots = freeSlots(
     taken.map((row) => row.slot),
     count,
-  ).map((slot) => ({ id: newId(), slot, name: instanceName(workload.name, slot) }));
+  );
+  const added = newIds(count).flatMap((id, at) => {
+    const slot = slots[at];
+    return slot === undefined ? [] : [{ id, slot, name: instanceName(workload.name, slot) }];
+  });
   const { spec } = workload;
   await Promise.all([
     sql.count(insertInstances, [

@@ -8,12 +8,13 @@ let postgres: TestPostgres;
 let fleet: TestFleet;
 beforeAll(async () => {
   postgres = await startPostgres({ migrate });
-});
-beforeEach(async () => {
   fleet = await TestFleet.make(postgres);
-  return () => fleet[Symbol.asyncDispose]();
 });
-afterAll(() => postgres[Symbol.asyncDispose]());
+beforeEach(() => fleet.reset());
+afterAll(async () => {
+  await fleet[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+});
 
 /** What a scheduler would commit, read now. */
 const planned = async () => {

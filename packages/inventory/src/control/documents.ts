@@ -12,14 +12,18 @@ export interface AgentName {
   readonly isolation: string;
 }
 
-interface HeadRow {
+interface DocumentRow {
   readonly clusterId: string;
   readonly era: number;
   readonly version: number;
   readonly compacted: number;
+  /** rows changed after this version are in `entries` */
+  readonly after: number;
+  readonly entries: readonly EntryRow[];
 }
 
-interface EntryRow {
+/** What of a row decides the digest, and since when it is so. */
+interface Entry {
   readonly instanceId: string;
   readonly era: number;
   readonly n: number;
@@ -29,77 +33,105 @@ interface EntryRow {
   readonly desired: string;
   readonly restartRequest: number;
   readonly docVersion: number;
-  /** null unless it changed after the version asked for */
+}
+
+interface EntryRow extends Entry {
+  /** null for tombstones, and when it was not asked for */
   readonly document: Assignment | null;
 }
 
-// One snapshot for both: the version belongs to exactly these rows.
-const selectDocument = statement<HeadRow & { entries: EntryRow[] }>(
+/** A document as it was last read, without its specifications: enough to know its digest after the next change. */
+export interface DocumentMemory {
+  readonly era: number;
+  readonly version: number;
+  readonly digest: string;
+  readonly entries: ReadonlyMap<string, Entry>;
+}
+
+// One snapshot for both: the version belongs to exactly these rows. $5 is the version the agent has, $6 the one we
+// remember; a version of another era, of the future or from before a compaction counts as none.
+const selectDocument = statement<DocumentRow>(
   "control_document",
   `SELECT c.id AS "clusterId", c.era, a.doc_version AS version, a.compacted_version AS compacted,
+     least(had.version, known.version) AS after,
      coalesce((
        SELECT jsonb_agg(jsonb_build_object(
          'instanceId', s.instance_id, 'era', s.era, 'n', s.n, 'tombstone', s.tombstone, 'graceMs', s.grace_ms,
          'generation', s.document -> 'generation', 'desired', s.document -> 'desired',
          'restartRequest', s.document -> 'restartRequest', 'docVersion', s.doc_version,
-         'document', CASE WHEN NOT s.tombstone AND (s.doc_version > since.version) THEN s.document END))
-       FROM assignment s WHERE s.host_id = a.host_id AND s.isolation = a.isolation
+         'document', CASE WHEN NOT s.tombstone AND s.doc_version > had.version THEN s.document END))
+       FROM assignment s
+       WHERE s.host_id = a.host_id AND s.isolation = a.isolation AND s.doc_version > least(had.version, known.version)
      ), '[]') AS entries
-   FROM cluster c, host_agent a, LATERAL (
-     SELECT CASE WHEN $3::uuid = c.id AND $4::int = c.era AND $5::int8 BETWEEN a.compacted_version AND a.doc_version
-       THEN $5::int8 ELSE 0 END AS version
-   ) since
+   FROM cluster c, host_agent a,
+     LATERAL (SELECT CASE WHEN $3::uuid = c.id AND $4::int = c.era AND $5::int8 BETWEEN a.compacted_version AND a.doc_version
+       THEN $5::int8 ELSE 0 END AS version) had,
+     LATERAL (SELECT CASE WHEN $7::int = c.era AND $6::int8 BETWEEN a.compacted_version AND a.doc_version
+       THEN $6::int8 ELSE 0 END AS version) known
    WHERE a.host_id = $1 AND a.isolation = $2`,
 );
 
-const identityOf = (row: EntryRow): Assignment =>
+const keyOf = ({ instanceId, era, n }: Entry): string => `${instanceId} ${era}.${n}`;
+
+const identityOf = (entry: Entry): Assignment =>
   ({
-    instanceId: row.instanceId,
-    epoch: { era: row.era, n: row.n },
-    generation: row.generation,
-    desired: row.desired,
-    restartRequest: row.restartRequest,
+    instanceId: entry.instanceId,
+    epoch: { era: entry.era, n: entry.n },
+    generation: entry.generation,
+    desired: entry.desired,
+    restartRequest: entry.restartRequest,
   }) as Assignment;
 
-const tombstoneOf = (row: EntryRow): Tombstone =>
-  ({ instanceId: row.instanceId, epoch: { era: row.era, n: row.n }, graceMs: row.graceMs }) as Tombstone;
+const tombstoneOf = ({ instanceId, era, n, graceMs }: Entry): Tombstone =>
+  ({ instanceId, epoch: { era, n }, graceMs }) as Tombstone;
+
+const remember = (row: DocumentRow, memory: DocumentMemory | undefined): DocumentMemory => {
+  const entries = new Map<string, Entry>(row.after === 0 ? [] : memory?.entries);
+  for (const { document: _, ...entry } of row.entries) entries.set(keyOf(entry), entry);
+  const all = [...entries.values()];
+  const live = all.filter((entry) => !entry.tombstone).map(identityOf);
+  const buried = all.filter((entry) => entry.tombstone).map(tombstoneOf);
+  return { era: row.era, version: row.version, digest: documentDigest(live, buried), entries };
+};
 
 /** A document as it is now; `ahead` when the agent holds a position this database has never given. */
 export type Fetched =
-  | { readonly kind: "document"; readonly document: DesiredDocument }
+  | { readonly kind: "document"; readonly document: DesiredDocument; readonly memory: DocumentMemory }
   | { readonly kind: "ahead"; readonly era: number; readonly version: number }
   | { readonly kind: "unknown-host" };
 
 /**
  * The desired state of one agent: what changed after the position it has, or all of it when that position is of another
- * cluster or era, or older than what was compacted away.
+ * cluster or era, or older than what was compacted away. With the memory of an earlier answer only news is read.
  */
-export const fetchDocument = async (sql: Sql, agent: AgentName, have: DocumentPosition | null): Promise<Fetched> => {
-  const [head] = await sql.rows(selectDocument, [
+export const fetchDocument = async (
+  sql: Sql,
+  agent: AgentName,
+  { have, memory }: { readonly have: DocumentPosition | null; readonly memory?: DocumentMemory | undefined },
+): Promise<Fetched> => {
+  const [row] = await sql.rows(selectDocument, [
     agent.hostId,
     agent.isolation,
     have?.clusterId ?? null,
     have?.era ?? null,
     have?.version ?? null,
+    memory?.version ?? null,
+    memory?.era ?? null,
   ]);
-  if (head === undefined) return { kind: "unknown-host" };
-  const { clusterId, era, version, entries } = head;
+  if (row === undefined) return { kind: "unknown-host" };
+  const { clusterId, era, version } = row;
   const ours = have !== null && have.clusterId === clusterId;
   if (ours && (have.era > era || (have.era === era && have.version > version))) return { kind: "ahead", era, version };
-  const delta = ours && have.era === era && have.version >= head.compacted;
-  const since = delta ? have.version : 0;
-  const [live, buried] = [entries.filter((row) => !row.tombstone), entries.filter((row) => row.tombstone)];
-  const changed = (row: EntryRow): boolean => row.docVersion > since;
-  return {
-    kind: "document",
-    document: {
-      position: { clusterId, era, version } as DocumentPosition,
-      since,
-      digest: documentDigest(live.map(identityOf), buried.map(tombstoneOf)),
-      assignments: live.flatMap((row) => row.document ?? []),
-      tombstones: buried.filter(changed).map(tombstoneOf),
-    },
+  const since = ours && have.era === era && have.version >= row.compacted ? have.version : 0;
+  const next = remember(row, memory);
+  const document: DesiredDocument = {
+    position: { clusterId, era, version } as DocumentPosition,
+    since,
+    digest: next.digest,
+    assignments: row.entries.flatMap((entry) => entry.document ?? []),
+    tombstones: row.entries.filter((entry) => entry.tombstone && entry.docVersion > since).map(tombstoneOf),
   };
+  return { kind: "document", document, memory: next };
 };
 
 export interface DocumentHead extends AgentName {

@@ -3,7 +3,7 @@ import type { Database } from "../database.ts";
 import { adoptRuns, type UnknownRun } from "./adopt.ts";
 import { liftVersion, readCluster, startEra, type AgentVersion, type EraRequest } from "./cluster.ts";
 import { commitPlan, type Commit, type DocumentVersion } from "./commit-plan.ts";
-import { fetchDocument, readHeads, type AgentName } from "./documents.ts";
+import { fetchDocument, readHeads, type AgentName, type DocumentMemory } from "./documents.ts";
 import { moveEvents } from "./events.ts";
 import { readHosts, readHostVersions } from "./fleet.ts";
 import { foldReports, type FoldOptions } from "./fold.ts";
@@ -47,7 +47,8 @@ export const controlStore = (database: Database) => {
     recordRejections: (term: number, refusals: readonly Refusal[]) =>
       leading((sql) => recordRejections(sql, term, refusals)),
 
-    fetchDocument: (agent: AgentName, have: DocumentPosition | null) => fetchDocument(database, agent, have),
+    fetchDocument: (agent: AgentName, have: DocumentPosition | null, memory?: DocumentMemory) =>
+      fetchDocument(database, agent, { have, memory }),
     readHeads: (agents: readonly AgentName[]) => readHeads(database, agents),
     readOutbox: (limit: number) => readOutbox(database, limit),
     clearOutbox: (rows: readonly OutboxRow[]) => clearOutbox(database, rows),

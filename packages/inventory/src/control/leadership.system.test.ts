@@ -8,12 +8,13 @@ let postgres: TestPostgres;
 let fleet: TestFleet;
 beforeAll(async () => {
   postgres = await startPostgres({ migrate });
-});
-beforeEach(async () => {
   fleet = await TestFleet.make(postgres);
-  return () => fleet[Symbol.asyncDispose]();
 });
-afterAll(() => postgres[Symbol.asyncDispose]());
+beforeEach(() => fleet.reset());
+afterAll(async () => {
+  await fleet[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+});
 
 const expire = () => fleet.query(`UPDATE lease SET expires_at = clock_timestamp() - interval '1 ms'`);
 

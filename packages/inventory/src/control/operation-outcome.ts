@@ -73,8 +73,9 @@ const forWorkload = (view: OperationView): Outcome => {
   if (!view.workloadExists || view.workloadDeleting) {
     return failed("STATE_CONFLICT", "The workload was deleted before this was done.");
   }
-  if (view.reached === view.total) return succeeded();
-  return instanceFailure(view) ?? { state: "running", progress: waiting(view) };
+  const failure = instanceFailure(view);
+  if (failure !== undefined) return failure;
+  return view.reached === view.total ? succeeded() : { state: "running", progress: waiting(view) };
 };
 
 const forInstance = (view: OperationView): Outcome => {

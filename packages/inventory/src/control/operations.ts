@@ -1,5 +1,6 @@
 import { toProblem, type FleetError, type Problem } from "@bulkhead/contracts";
 import { statement, type Database } from "../database.ts";
+import { moveEvents } from "./events.ts";
 import { assertLeading } from "./leadership.ts";
 import { outcomeOf, type OperationView } from "./operation-outcome.ts";
 
@@ -78,7 +79,7 @@ export interface SettleOptions {
 
 /**
  * Finishes the operations whose targets have reached what they wait for, or cannot any more, and says on the others what
- * they wait for. Resolves to the number written. The image's own operations are left to those who import.
+ * they wait for, and publishes waiting events. Resolves to the number written. Imports are left to those who import.
  */
 export const settleOperations = async (database: Database, { term, targets }: SettleOptions): Promise<number> => {
   // Read outside the transaction: an operation that was done at any moment is done, and mostly there is nothing to write.
@@ -99,6 +100,8 @@ export const settleOperations = async (database: Database, { term, targets }: Se
           outcome.state === "failed" ? JSON.stringify(problemOf(view, outcome.error)) : null,
         ),
       ]),
+      // In the same transaction: who hears that it is finished finds it finished, and the other way round.
+      moveEvents(sql),
     ]);
     return written.length;
   });

@@ -4,6 +4,7 @@ import {
   type Assignment,
   type Digest,
   type HostFacts,
+  type HostId,
   type InstanceReport,
   type Isolation,
   type JoinHost,
@@ -12,7 +13,6 @@ import {
   type WorkloadSpec,
 } from "@bulkhead/contracts";
 import { demandOf, plan } from "@bulkhead/placement";
-import type { TestPostgres } from "@bulkhead/testkit/servers";
 import { openInventory, type Change, type Committed, type Inventory } from "../index.ts";
 
 const digest = `sha256:${"a".repeat(64)}` as Digest;
@@ -43,7 +43,7 @@ export const spec = (changes: Partial<WorkloadSpec> = {}): WorkloadSpec => ({
 });
 
 export interface TestHost {
-  readonly hostId: string;
+  readonly hostId: HostId;
   readonly isolation: Isolation;
 }
 
@@ -71,8 +71,11 @@ export const report = (
 });
 
 /** A batch as the agent of a host sends it. */
-export const batch = (host: TestHost, reports: InstanceReport[], oldestSeq?: number): ReportBatch =>
-  ({ ...host, reports, ...(oldestSeq === undefined ? {} : { oldestSeq }) }) as ReportBatch;
+export const batch = (host: TestHost, reports: InstanceReport[], oldestSeq?: number): ReportBatch => ({
+  ...host,
+  reports,
+  ...(oldestSeq === undefined ? {} : { oldestSeq }),
+});
 
 /** An inventory on a database of its own, with the few steps that tests of the control side repeat. */
 export class TestFleet implements AsyncDisposable {
@@ -88,14 +91,34 @@ export class TestFleet implements AsyncDisposable {
   }
 
   /** A migrated database with one image, led by this test. */
-  static async make(postgres: TestPostgres): Promise<TestFleet> {
+  static async make(postgres: { database(): Promise<string> }): Promise<TestFleet> {
     const fleet = new TestFleet(await postgres.database());
-    fleet.term = await fleet.lead("test");
-    fleet.era = (await fleet.control.cluster()).era;
-    await fleet.inventory.api.write((tx) =>
-      tx.recordImage(fleet.change, { digest, sizeBytes: 1, layers: [], config: {} as never, names: ["app:latest"] }),
-    );
+    await fleet.#begin();
     return fleet;
+  }
+
+  /** Empties the database, as a new one with the same name: another cluster, no leader but this test. */
+  async reset(): Promise<void> {
+    const tables = await this.query<{ name: string }>(
+      `SELECT quote_ident(relname) AS name FROM pg_class
+       WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> '_prisma_migrations'`,
+    );
+    await this.query(`TRUNCATE ${tables.map((table) => table.name).join(", ")} RESTART IDENTITY`);
+    await this.query(`INSERT INTO project (name) VALUES ('default')`);
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    this.term = await this.lead("test");
+    this.era = (await this.control.cluster()).era;
+    await this.addImage();
+  }
+
+  /** Records the one image that workloads of tests use. */
+  async addImage(): Promise<void> {
+    await this.inventory.api.write((tx) =>
+      tx.recordImage(this.change, { digest, sizeBytes: 1, layers: [], config: {} as never, names: ["app:latest"] }),
+    );
   }
 
   get control(): Inventory["control"] {
