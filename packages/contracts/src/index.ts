@@ -13,5 +13,6 @@ export * from "./problem.ts";
 export * from "./stream.ts";
 export * from "./subjects.ts";
 export * from "./token.ts";
+export * from "./usage.ts";
 export * from "./uuid.ts";
 export * from "./workload.ts";

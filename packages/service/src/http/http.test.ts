@@ -3,11 +3,11 @@ import Fastify, { type FastifyInstance } from "fastify";
 import { describe, expect, test } from "vitest";
 import { createLogger } from "../log.ts";
 import { Readiness } from "../readiness.ts";
-import { addHealthRoutes, addProblemHandlers, addRequestTimer, fastifyDefaults } from "./index.ts";
+import { addHealthRoutes, addProblemHandlers, addRequestTimer, fastifyDefaults, type RequestLabels } from "./index.ts";
 
-const build = (): { app: FastifyInstance; readiness: Readiness; lines: string[]; timed: Record<string, string>[] } => {
+const build = (): { app: FastifyInstance; readiness: Readiness; lines: string[]; timed: RequestLabels[] } => {
   const lines: string[] = [];
-  const timed: Record<string, string>[] = [];
+  const timed: RequestLabels[] = [];
   const app = Fastify(
     fastifyDefaults(createLogger({ service: "sample", destination: { write: (line) => void lines.push(line) } })),
   );
