@@ -39,14 +39,14 @@ const missingOutputs = () =>
 export const isBuilt = () => readStamp(stampFile).build === hashFiles(root, inputs()) && missingOutputs().length === 0;
 
 /** Builds through turbo, which itself skips what has not changed. */
-export const build = async () => {
+export const build = async (tests) => {
   const hash = hashFiles(root, inputs());
   await runLogged({
     what: "The native build and code generation",
     remedy: "read the output above; a missing header is a missing Debian package (infra/setup/debian-packages.mjs)",
     log: "build",
     command: binary("turbo"),
-    args: ["run", "generate", "native:build", "--output-logs=errors-only"],
+    args: ["run", ...tasksOf(tests), "--output-logs=errors-only"],
     // Prisma's generator needs no engine but insists on a path that exists; there is nothing to download.
     env: { ...pinnedEnvironment(), PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true" },
   });
@@ -59,5 +59,5 @@ export const build = async () => {
       logFile: join(logDirectory, "build.log"),
     });
   }
-  writeStamp(stampFile, { ...readStamp(stampFile), build: hash });
+  writeStamp(stampFile, { ...readStamp(stampFile), build: hash, ...(tests ? { buildTests: hash } : {}) });
 };

@@ -9,7 +9,7 @@ import { createProgress, runMain } from "./progress.mjs";
 const workLeft = async (groups) => {
   const packages = await missingPackages(groups);
   const modules = missingModules();
-  return { packages, modules, build: modules.length > 0 || !isBuilt() };
+  return { packages, modules, build: modules.length > 0 || !isBuilt(groups.includes("test")) };
 };
 
 /**
@@ -28,7 +28,7 @@ export const setUp = async ({ groups = ["run"], needsRoot } = {}) => {
     await progress.step(`Debian packages: ${left.packages.join(" ")}`, () => installPackages(left.packages));
   }
   if (left.modules.length > 0) await progress.step(`npm packages (${left.modules.length} to do)`, installModules);
-  if (left.build) await progress.step("native build and generated code", build);
+  if (left.build) await progress.step("native build and generated code", () => build(groups.includes("test")));
 };
 
 /** `--check`: says what is to do, does nothing, and answers the exit code. */
