@@ -71,7 +71,8 @@ describe("a real redis from Debian's packages", () => {
 
   test("its log is there, from the first line", async () => {
     const log = await fleet.text("/v1/instances/cache-0/logs");
-    expect(log).toContain("Ready to accept connections");
+    expect(log).toContain("Redis is starting");
+    expect(log).toContain("ready to accept connections at /run/shared/redis.sock");
   });
 
   test("its limits are what was asked, by the kernel's own files", async () => {
