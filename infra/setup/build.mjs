@@ -35,8 +35,15 @@ const missingOutputs = () =>
     ...workspacesWith("generate").map((folder) => join(folder, "src", "generated")),
   ].filter((folder) => !existsSync(join(root, folder)));
 
-/** True when the native programs and generated code are those of the present sources. */
-export const isBuilt = () => readStamp(stampFile).build === hashFiles(root, inputs()) && missingOutputs().length === 0;
+/** What tests need on top: sanitized and fault-injecting builds of the native core, which take minutes of CPU time. */
+const tasksOf = (tests) => ["generate", "native:build", ...(tests ? ["native:build-tests"] : [])];
+
+/** True when the native programs and generated code are those of the sources; with `tests` also those only tests run. */
+export const isBuilt = (tests) => {
+  const stamp = readStamp(stampFile);
+  const hash = hashFiles(root, inputs());
+  return stamp.build === hash && (!tests || stamp.buildTests === hash) && missingOutputs().length === 0;
+};
 
 /** Builds through turbo, which itself skips what has not changed. */
 export const build = async (tests) => {
