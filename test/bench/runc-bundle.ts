@@ -22,7 +22,10 @@ const seccompForRunc = (): ReturnType<typeof defaultSeccomp> => {
     .map((rule) => ({ ...rule, names: rule.names.filter((name) => name !== "socket") }))
     .filter(({ names }) => names.length > 0);
   // All but AF_ALG (38) and AF_VSOCK (40).
-  return { ...profile, syscalls: [...others, socket("SCMP_CMP_LT", 38), socket("SCMP_CMP_EQ", 39), socket("SCMP_CMP_GT", 40)] };
+  return {
+    ...profile,
+    syscalls: [...others, socket("SCMP_CMP_LT", 38), socket("SCMP_CMP_EQ", 39), socket("SCMP_CMP_GT", 40)],
+  };
 };
 
 /** An OCI bundle equal to what our runtime makes of an assignment, for `runc run`; its overlay is mounted beforehand. */
