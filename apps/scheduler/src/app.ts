@@ -32,6 +32,9 @@ import { StreamBroker } from "./streams/stream-broker.ts";
 /** An upload of the largest image over a slow line takes this long, in ms; JSON bodies have their own, short limit. */
 const uploadMs = 60 * 60 * 1000;
 
+/** At shutdown, requests under way may take this much longer, in milliseconds. */
+const drainMs = 2_000;
+
 const routes: readonly AddRoutes[] = [
   addInformationRoutes,
   addWorkloadRoutes,
@@ -123,6 +126,9 @@ export const buildApp = async (ports: SchedulerPorts, settings: ApiSettings): Pr
   app.addHook("preClose", async () => {
     broker.close();
     feed.close();
+    // A client that has only connected counts as busy to Node, and would keep the service for a minute.
+    const cut = setTimeout(() => app.server.closeAllConnections(), drainMs);
+    app.server.once("close", () => clearTimeout(cut));
   });
   return { app, feed, broker };
 };

@@ -32,10 +32,16 @@ export class EventFeed {
   #running = false;
   #wake: (() => void) | undefined;
   #woken = false;
+  #closed = false;
 
   constructor(source: EventSource, log: FeedLog) {
     this.#source = source;
     this.#log = log;
+  }
+
+  /** True when the service stops. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** Looks at once: this process has just written events. */
@@ -68,6 +74,7 @@ export class EventFeed {
 
   /** The service stops: everyone who listens is told that this ends, and nothing is read any more. */
   close(): void {
+    this.#closed = true;
     const told = [...this.#listeners.values()];
     this.#listeners.clear();
     this.#wake?.();

@@ -16,7 +16,7 @@ export interface Wait<T> {
   readonly what: string;
 }
 
-/** Resolves to the value as soon as it is there. Rejects WAIT_TIMEOUT after `timeoutMs`. */
+/** Resolves to the value as soon as it is there. Rejects WAIT_TIMEOUT after `timeoutMs`, OVERLOADED at shutdown. */
 export const waitUntil = async <T>(feed: EventFeed, wait: Wait<T>): Promise<T> => {
   const deadline = performance.now() + wait.timeoutMs;
   let changed = false;
@@ -35,6 +35,7 @@ export const waitUntil = async <T>(feed: EventFeed, wait: Wait<T>): Promise<T> =
       changed = false;
       const value = await wait.read();
       if (value !== undefined) return value;
+      if (feed.closed) throw fleetError("OVERLOADED", "The service is stopping.", { fields: { retryAfterMs: 1_000 } });
       const leftMs = deadline - performance.now();
       if (leftMs <= 0 || wait.signal.aborted) {
         throw fleetError("WAIT_TIMEOUT", `${wait.what} was not reached within ${wait.timeoutMs} ms.`);
