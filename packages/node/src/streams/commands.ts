@@ -86,7 +86,7 @@ export class Commands {
     const { streamId, instanceId } = target;
     let socket: StreamSocket;
     try {
-      socket = await StreamSocket.open(target);
+      socket = await StreamSocket.open(target, this.#clock);
     } catch (error) {
       this.#log.warn({ streamId, instanceId, err: error }, "stream not opened");
       return;

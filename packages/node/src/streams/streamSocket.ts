@@ -7,11 +7,15 @@ import {
   type StreamExit,
 } from "@bulkhead/contracts";
 import { WebSocket, type RawData } from "ws";
+import type { Clock, Timer } from "../clock.ts";
 
 /** With more than this waiting to leave, in bytes, the source is not read. */
 const highWaterBytes = 256 * 1024;
-/** TCP finds a vanished peer by probes after this, in milliseconds; WebSocket pings would mistake a slow reader for one. */
-const keepAliveMs = 15_000;
+/**
+ * A socket that is not read does not notice that its peer is gone; writing to it does, so a ping goes out this often, in
+ * milliseconds. Its answer is not waited for: that would take a slow reader for a vanished one.
+ */
+const pingMs = 15_000;
 const handshakeMs = 10_000;
 
 export type FrameHandler = (channel: Channel, payload: Uint8Array) => Promise<void> | void;
@@ -34,7 +38,7 @@ export class StreamSocket {
   }
 
   /** Connects with the one-time token. Nothing is read before `receive`. Rejects when the other end refuses. */
-  static open(target: { url: string; token: string }): Promise<StreamSocket> {
+  static open(target: { url: string; token: string }, clock: Clock): Promise<StreamSocket> {
     const socket = new WebSocket(target.url, {
       headers: { authorization: `Bearer ${target.token}` },
       handshakeTimeout: handshakeMs,
@@ -45,9 +49,11 @@ export class StreamSocket {
     return new Promise((resolve, reject) => {
       const stream = new StreamSocket(socket);
       socket.on("error", reject);
-      socket.once("upgrade", (response) => response.socket.setKeepAlive(true, keepAliveMs));
+      // TCP's own probes find a machine that vanished without a word.
+      socket.once("upgrade", (response) => response.socket.setKeepAlive(true, pingMs));
       socket.once("open", () => {
         socket.pause();
+        stream.#ping(clock);
         resolve(stream);
       });
     });
@@ -94,6 +100,18 @@ export class StreamSocket {
   leave(): void {
     this.#socket.resume();
     this.#socket.close(1001, "agent stops");
+  }
+
+  #ping(clock: Clock): void {
+    let timer: Timer;
+    const again = (): void => {
+      timer = clock.after(pingMs, () => {
+        this.#socket.ping();
+        again();
+      });
+    };
+    again();
+    this.#socket.once("close", () => timer.cancel());
   }
 
   /** One frame after the other: those that were already read when the socket paused wait here. */
