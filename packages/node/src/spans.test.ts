@@ -42,7 +42,8 @@ describe("one trace from the order to the report", () => {
     await host.start();
     host.control.assign(assignment({ traceparent }));
     await settle();
-    expect(host.control.newest(instanceId(1)).traceparent).toBe(`00-${traceId}-0000000000000001-01`);
+    const started = host.control.folded.find(({ state }) => state === "running");
+    expect(started?.traceparent).toBe(`00-${traceId}-0000000000000001-01`);
     host.control.update(instanceId(1), { desired: "stopped" });
     await settle();
     expect(spans.map(({ name, parent, ended }) => [name, parent?.spanId, ended])).toEqual([
