@@ -9,7 +9,7 @@ export { createControlKeys } from "./control-keys.ts";
 export type { ControlKeys, CredentialFiles } from "./control-keys.ts";
 export type { BusLog } from "./faults.ts";
 export type { Inbound, MessageContext } from "./inbound.ts";
-export { maxPayloadBytes, natsServerConfig } from "./nats-config.ts";
+export { maxPayloadBytes, natsServerConfig, natsTrustConfig } from "./nats-config.ts";
 export type { NatsServerSettings } from "./nats-config.ts";
 export { NatsServer } from "./nats-server.ts";
 export type { NatsServerOptions } from "./nats-server.ts";

@@ -22,6 +22,18 @@ export const maxPayloadBytes = 8 * 1024 * 1024;
 
 const quote = (text: string): string => JSON.stringify(text);
 
+/** The part that makes any NATS server trust our accounts; the administrator of an external one includes it. */
+export const natsTrustConfig = (trust: NonNullable<NatsServerSettings["trust"]>): string =>
+  [
+    `operator: ${quote(trust.operatorJwt)}`,
+    `system_account: ${quote(trust.systemAccount)}`,
+    "resolver: MEMORY",
+    "resolver_preload {",
+    ...Object.entries(trust.accounts).map(([key, jwt]) => `  ${key}: ${quote(jwt)}`),
+    "}",
+    "",
+  ].join("\n");
+
 /**
  * Configuration text for nats-server 2.9 and newer: loopback, client protocol only (no monitoring, WebSocket, MQTT or
  * leaf node port), a silent client is noticed after 20 to 30 s, memory and disk bounded.
@@ -49,15 +61,6 @@ export const natsServerConfig = (settings: NatsServerSettings): string => {
       "}",
     );
   }
-  if (trust !== undefined) {
-    lines.push(
-      `operator: ${quote(trust.operatorJwt)}`,
-      `system_account: ${quote(trust.systemAccount)}`,
-      "resolver: MEMORY",
-      "resolver_preload {",
-      ...Object.entries(trust.accounts).map(([key, jwt]) => `  ${key}: ${quote(jwt)}`),
-      "}",
-    );
-  }
+  if (trust !== undefined) lines.push(natsTrustConfig(trust).trimEnd());
   return `${lines.join("\n")}\n`;
 };
