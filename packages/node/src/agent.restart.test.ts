@@ -68,7 +68,7 @@ describe("a new agent on the same host", () => {
     const host = new FakeHost();
     await host.start();
     host.control.assign(assignment());
-    await settle();
+    await host.clock.advance(100);
     host.control.reachable = false;
     host.reboot();
     await host.start();

@@ -29,6 +29,8 @@ describe("towards what is wanted", () => {
     await settle();
     expect(writes).toContain("epochs/container.log");
     expect(host.storage.text("epochs/container.log")).toContain(one);
+    expect(host.storage.files.has("desired.container.json")).toBe(false);
+    await host.clock.advance(100);
     expect(host.storage.text("desired.container.json")).toContain(one);
   });
 

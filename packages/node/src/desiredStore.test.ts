@@ -13,13 +13,13 @@ import {
   instanceId,
   MemoryStorage,
   otherClusterId,
-  settle,
 } from "@bulkhead/testkit/runtime";
 import { describe, expect, test } from "vitest";
 import { DesiredStore } from "./desiredStore.ts";
 
 const name = "desired.container.json";
-const open = (storage = new MemoryStorage()) => DesiredStore.open({ storage, name, clusterId, clock: new FakeClock() });
+const open = (storage = new MemoryStorage(), clock = new FakeClock()) =>
+  DesiredStore.open({ storage, name, clusterId, clock });
 
 const document = (
   version: number,
@@ -34,7 +34,8 @@ const document = (
 describe("desired state", () => {
   test("a whole document, then changes, then the same again from disk", async () => {
     const storage = new MemoryStorage();
-    const store = await open(storage);
+    const clock = new FakeClock();
+    const store = await open(storage, clock);
     const [first, second] = [assignment(), assignment({ n: 2 })];
     expect(store.accept(document(1, { assignments: [first] })).kind).toBe("accepted");
     const changes = {
@@ -43,7 +44,7 @@ describe("desired state", () => {
     };
     expect(store.accept(changes)).toEqual({ kind: "accepted", touched: new Set([second.instanceId]) });
     expect(store.digest).toBe(changes.digest);
-    await settle();
+    await clock.advance(100);
     const next = await open(storage);
     expect(next.position).toEqual(store.position);
     expect(next.digest).toBe(store.digest);
@@ -94,19 +95,21 @@ describe("desired state", () => {
 
   test("a torn file counts as none", async () => {
     const storage = new MemoryStorage();
-    const store = await open(storage);
+    const clock = new FakeClock();
+    const store = await open(storage, clock);
     store.accept(document(1, { assignments: [assignment()] }));
-    await settle();
+    await clock.advance(100);
     storage.tear(name, 10);
     expect((await open(storage)).position).toBeNull();
   });
 
   test("a full disk is a problem to show, not a reason to disobey", async () => {
     const storage = new MemoryStorage();
-    const store = await open(storage);
+    const clock = new FakeClock();
+    const store = await open(storage, clock);
     storage.full = true;
     expect(store.accept(document(1)).kind).toBe("accepted");
-    await settle();
+    await clock.advance(100);
     expect(store.problem).toContain("ENOSPC");
   });
 });

@@ -8,10 +8,13 @@ import {
   type InstanceId,
   type Tombstone,
 } from "@bulkhead/contracts";
-import type { Clock } from "./clock.ts";
+import type { Clock, Timer } from "./clock.ts";
 import { Flusher } from "./flusher.ts";
 import { decodeRecords, encodeRecord } from "./records.ts";
 import type { Storage } from "./storage.ts";
+
+/** A new document is saved this much later, in milliseconds: its fsyncs must not stand in the way of the starts it orders. */
+const saveDelayMs = 100;
 
 export type Acceptance =
   /** applied; whether it adds up to the sender's digest is the caller's next question */
@@ -30,6 +33,8 @@ export class DesiredStore {
   readonly #storage: Storage;
   readonly #name: string;
   readonly #flusher: Flusher;
+  readonly #clock: Clock;
+  #save: Timer | null = null;
   readonly #clusterId: ClusterId;
   readonly #assignments = new Map<InstanceId, Assignment>();
   readonly #tombstones = new Map<InstanceId, readonly Tombstone[]>();
@@ -40,7 +45,8 @@ export class DesiredStore {
     this.#storage = options.storage;
     this.#name = options.name;
     this.#clusterId = options.clusterId;
-    this.#flusher = new Flusher(() => this.#save(), options.clock);
+    this.#clock = options.clock;
+    this.#flusher = new Flusher(() => this.#write(), options.clock);
   }
 
   /** `clusterId` is whom this host joined; a document already on disk outranks it. */
@@ -103,11 +109,15 @@ export class DesiredStore {
     const touched = since === 0 ? this.#replace(document) : this.#merge(document);
     this.#position = position;
     this.#digest = null;
-    this.#flusher.touch();
+    this.#save ??= this.#clock.after(saveDelayMs, () => {
+      this.#save = null;
+      this.#flusher.touch();
+    });
     return { kind: "accepted", touched };
   }
 
   async close(): Promise<void> {
+    this.#save?.cancel();
     await this.#flusher.close();
   }
 
@@ -153,7 +163,7 @@ export class DesiredStore {
     return touched;
   }
 
-  async #save(): Promise<void> {
+  async #write(): Promise<void> {
     if (this.#position === null) return;
     const document: DesiredDocument = {
       position: this.#position,
