@@ -1,265 +1,16 @@
 #include "init/container.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 
-#include "cgroup/directory.h"
-#include "init/child.h"
 #include "init/privileges.h"
-#include "init/report.h"
-#include "init/root.h"
-#include "init/watch.h"
+#include "init/start.h"
 #include "plan/codec.h"
-#include "sys/file.h"
 
 namespace bulkhead::init {
 namespace {
-
-// The child makes the network namespace itself, while the shim mounts; cgroup comes after it has joined its cgroups.
-constexpr uint64_t kMadeByChild = CLONE_NEWNET | CLONE_NEWCGROUP;
-
-class Start {
- public:
-  Start(const plan::Container& container, Progress* progress, Watched* watched)
-      : container_(container),
-        steps_(progress, (container.flags & plan::kPlanTrace) != 0, container.faultStep),
-        progress_(progress),
-        watched_(watched) {}
-
-  /** Everything up to a running entrypoint. On failure all of it is undone when this object ends. */
-  Status run();
-  ~Start();
-  std::string_view step() const { return step_.empty() ? steps_.current() : step_.view(); }
-  const Report& report() const { return report_; }
-
- private:
-  Status openFiles();
-  Status joinNamespaces();
-  Status cloneChild();
-  Status writeMap(const char* file, const Span<plan::IdMap>& maps);
-  Status admitChild();
-  Status handMounts();
-  Status awaitExec();
-
-  const plan::Container& container_;
-  Steps steps_;
-  Progress* progress_;
-  Watched* watched_;
-  cgroup::Placement cgroups_;
-  Fd socket_;
-  Fd childOutput_;
-  Fd childError_;
-  Fd userNamespace_;
-  pid_t child_ = 0;
-  bool statusWritten_ = false;
-  bool done_ = false;
-  FixedText<64> step_;  // when the child failed: its step
-  Report report_ = {};
-};
-
-Start::~Start() {
-  if (done_) return;
-  if (child_ > 0) {
-    (void)sys::signalPid(watched_->process.get(), SIGKILL).ok();
-    (void)sys::reap(watched_->process.get(), true).ok();
-  }
-  if (statusWritten_) (void)sys::removeAt(watched_->runDirectory.get(), "status", 0).ok();
-}
-
-Status Start::openFiles() {
-  TRY(steps_.begin("run directory"));
-  watched_->runDirectory = TRY(sys::openAt(AT_FDCWD, container_.runDirectory.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!container_.logPath.empty()) {
-    TRY(steps_.begin("log"));
-    TRY(watched_->log.open(container_.logPath.c_str(), container_.logMaxBytes, container_.logMaxFiles));
-    const Owner owner = rootOwner(container_);
-    struct Stream {
-      Fd* ours;
-      Fd* theirs;
-    };
-    for (const Stream& stream : {Stream{&watched_->output, &childOutput_}, Stream{&watched_->error, &childError_}}) {
-      sys::Pair pipe = TRY(sys::pipePair());
-      if (fcntl(pipe.left.get(), F_SETFL, O_NONBLOCK) < 0) return failure("fcntl", errno);
-      if (owner.uid != 0) TRY(sys::changeOwner(pipe.right.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH));
-      *stream.ours = std::move(pipe.left);
-      *stream.theirs = std::move(pipe.right);
-    }
-  }
-  if (!container_.leasePage.empty()) {
-    TRY(steps_.begin("lease"));
-    TRY(watched_->lease.open(container_.leasePage.c_str(), container_.leaseMs));
-  }
-  return Done{};
-}
-
-Status Start::joinNamespaces() {
-  for (const plan::NamespaceJoin& join : container_.joins) {
-    Fd space = TRY(sys::openAt(AT_FDCWD, join.path.c_str(), O_RDONLY));
-    if (ioctl(space.get(), kernel::kNsGetType) != static_cast<int>(join.type)) {
-      return failure("ioctl NS_GET_NSTYPE", EINVAL, join.path.view());
-    }
-    TRY(sys::enterNamespace(space.get(), static_cast<int>(join.type)));
-  }
-  return Done{};
-}
-
-Status Start::cloneChild() {
-  TRY(steps_.begin("join namespaces"));
-  TRY(joinNamespaces());
-  TRY(steps_.begin("clone"));
-  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  sys::Cloned cloned = TRY(sys::cloneProcess(container_.namespaces & ~kMadeByChild, cgroups_.unified()));
-  if (cloned.pid == 0) {
-    const bool logged = !container_.logPath.empty();
-    const Stdio stdio =
-        logged ? Stdio{-1, childOutput_.get(), childError_.get()} : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    runChild({container_, steps_, cgroups_, pair.right.get(), stdio});
-  }
-  child_ = cloned.pid;
-  watched_->process = std::move(cloned.pidfd);
-  socket_ = std::move(pair.left);
-  childOutput_.reset();
-  childError_.reset();
-  return Done{};
-}
-
-Status Start::writeMap(const char* file, const Span<plan::IdMap>& maps) {
-  if (maps.empty()) return Done{};
-  char path[48];
-  snprintf(path, sizeof path, "/proc/%d/%s", child_, file);
-  // The kernel takes at most a page, in one write.
-  char text[4096];
-  size_t used = 0;
-  for (const plan::IdMap& map : maps) {
-    used += static_cast<size_t>(
-        snprintf(text + used, sizeof text - used, "%u %u %u\n", map.inside, map.outside, map.count));
-    if (used >= sizeof text) return failure("write", E2BIG, file);
-  }
-  return sys::writeFile(AT_FDCWD, path, {text, used});
-}
-
-Status Start::admitChild() {
-  TRY(steps_.begin("id maps"));
-  TRY(writeMap("uid_map", container_.uidMap));
-  TRY(writeMap("gid_map", container_.gidMap));
-  char path[48];
-  if ((container_.namespaces & CLONE_NEWUSER) != 0) {
-    snprintf(path, sizeof path, "/proc/%d/ns/user", child_);
-    userNamespace_ = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
-  }
-  if ((container_.process.flags & plan::kProcessOomScore) != 0) {
-    TRY(steps_.begin("oom score"));
-    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", child_);
-    char text[16];
-    const int size = snprintf(text, sizeof text, "%d", container_.process.oomScore);
-    TRY(sys::writeFile(AT_FDCWD, path, {text, static_cast<size_t>(size)}));
-  }
-  TRY(steps_.begin("rlimits"));
-  for (const plan::Limit& limit : container_.process.limits) {
-    // Raising a hard limit needs the host's privileges; lowering is left to the child, which still has work to do.
-    struct rlimit now;
-    if (prlimit(child_, static_cast<__rlimit_resource>(limit.resource), nullptr, &now) < 0) {
-      return failure("prlimit", errno);
-    }
-    if (limit.hard > now.rlim_max) {
-      TRY(sys::setLimit(child_, static_cast<int>(limit.resource), {now.rlim_cur, limit.hard}));
-    }
-  }
-  return sys::sendMessage(socket_.get(), "g", 1);
-}
-
-Status Start::handMounts() {
-  TRY(steps_.begin("rootfs"));
-  int fds[sys::kMaxPassed];
-  Fd owned[sys::kMaxPassed];
-  size_t count = 0;
-  const auto flush = [&]() -> Status {
-    if (count == 0) return Done{};
-    for (size_t index = 0; index < count; ++index) fds[index] = owned[index].get();
-    TRY(sys::sendMessage(socket_.get(), "m", 1, fds, count));
-    for (size_t index = 0; index < count; ++index) owned[index].reset();
-    count = 0;
-    return Done{};
-  };
-  owned[count++] = TRY(makeRoot(container_, userNamespace_.get()));
-  for (const plan::Mount& mount : container_.mounts) {
-    if (mount.kind != plan::MountKind::bind && mount.kind != plan::MountKind::dev) continue;
-    FixedText<64> step("mount /");
-    step.append(mount.destination.view());
-    TRY(steps_.begin(step.view()));
-    if (count == sys::kMaxPassed) TRY(flush());
-    owned[count++] = mount.kind == plan::MountKind::dev ? TRY(makeDev(container_, mount))
-                                                        : TRY(makeBind(mount, userNamespace_.get()));
-  }
-  TRY(steps_.begin("status"));
-  report_.kind = ReportKind::started;
-  report_.shimPid = getpid();
-  report_.processPid = child_;
-  report_.shimTicks = TRY(sys::startTicks(report_.shimPid));
-  report_.processTicks = TRY(sys::startTicks(child_));
-  report_.startedAtUnixMs = unixMs();
-  watched_->startedAtUnixMs = report_.startedAtUnixMs;
-  // Before the child can run anything, so that an agent that died meanwhile finds what it must adopt.
-  TRY(writeStatus(watched_->runDirectory.get(),
-                  {{report_.shimPid, report_.shimTicks}, {child_, report_.processTicks}, report_.startedAtUnixMs}));
-  statusWritten_ = true;
-  TRY(steps_.begin("hand over mounts"));
-  return flush();
-}
-
-Status Start::awaitExec() {
-  TRY(steps_.begin("wait for exec"));
-  Report failed;
-  Result<sys::Received> received = sys::receiveMessage(socket_.get(), &failed, sizeof failed);
-  if (received.ok() && received.value().size >= kReportBytes) {
-    step_.assign(std::string_view(failed.step, strnlen(failed.step, sizeof failed.step)));
-    report_ = failed;
-    return failure("child", failed.err);
-  }
-  if (progress_->launching != 0) return Done{};
-  // The socket closed without a word and before execve: the child was killed, usually for memory.
-  step_.assign(progress_->step);
-  const bool oom = watched_->oomCounter.valid() && readCounter(watched_->oomCounter.get(), "oom_kill") > 0;
-  return failure("killed", oom ? ENOMEM : ECONNRESET);
-}
-
-Status Start::run() {
-  TRY(openFiles());
-  TRY(steps_.begin("cgroup create"));
-  TRY(cgroups_.make(container_.cgroups));
-  TRY(steps_.begin("cgroup limits"));
-  TRY(cgroups_.applyLimits(container_.cgroups));
-  if (cgroups_.memory() >= 0) {
-    const char* file = cgroups_.memoryIsUnified() ? "memory.events" : "memory.oom_control";
-    // Absent when the controller was not handed down; then nothing limits memory here either.
-    Result<Fd> counter = sys::openAt(cgroups_.memory(), file, O_RDONLY);
-    if (counter.ok()) watched_->oomCounter = counter.take();
-  }
-  if (cgroups_.unified() >= 0 && (container_.namespaces & CLONE_NEWPID) == 0) {
-    watched_->killSwitch = TRY(sys::openAt(cgroups_.unified(), "cgroup.kill", O_WRONLY));
-  }
-  TRY(cloneChild());
-  Status handed = admitChild();
-  if (handed.ok()) handed = handMounts();
-  if (!handed.ok()) {
-    // A broken socket is the echo of a failure that the child has described.
-    if (handed.error().err == EPIPE) TRY(awaitExec());
-    return handed;
-  }
-  TRY(awaitExec());
-  cgroups_.keep();
-  done_ = true;
-  return Done{};
-}
 
 void send(const Report& report, bool timed, const Progress* progress) {
   Report whole = report;
@@ -269,38 +20,35 @@ void send(const Report& report, bool timed, const Progress* progress) {
   close(kReportFd);
 }
 
+/** Undone before it is reported: a caller that hears of a failure finds nothing left of it. */
+Report attempt(const plan::Container& container, Progress* progress, Watched* watched) {
+  Start start(container, progress, watched);
+  Status status = start.run();
+  if (status.ok() || start.report().kind == ReportKind::failed) return start.report();
+  return failedReport(start.step(), status.error());
+}
+
+/** Apart from the loop that follows, so that its large frame is given back. */
+[[gnu::noinline]] bool setUp(std::string_view planBytes, Watched* watched) {
+  Arena arena(plan::kPlanArenaBytes);
+  plan::Container container;
+  void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED || !plan::decode(planBytes, &arena, &container)) {
+    send(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), false, nullptr);
+    return false;
+  }
+  Progress* progress = static_cast<Progress*>(shared);
+  const Report report = attempt(container, progress, watched);
+  send(report, (container.flags & plan::kPlanTrace) != 0, progress);
+  munmap(shared, sizeof(Progress));
+  return report.kind == ReportKind::started;
+}
+
 }  // namespace
 
 int runContainer(std::string_view planBytes) {
   Watched watched;
-  {
-    Arena arena(plan::kPlanArenaBytes);
-    plan::Container container;
-    void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED || !plan::decode(planBytes, &arena, &container)) {
-      send(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), false, nullptr);
-      return 1;
-    }
-    Progress* progress = static_cast<Progress*>(shared);
-    const bool timed = (container.flags & plan::kPlanTrace) != 0;
-    Report report;
-    bool started = false;
-    {
-      Start start(container, progress, &watched);
-      Status status = start.run();
-      started = status.ok();
-      if (started) {
-        report = start.report();
-      } else if (start.report().kind == ReportKind::failed) {
-        report = start.report();
-      } else {
-        report = failedReport(start.step(), status.error());
-      }
-    }
-    send(report, timed, progress);
-    munmap(shared, sizeof(Progress));
-    if (!started) return 1;
-  }
+  if (!setUp(planBytes, &watched)) return 1;
   dropPrivileges();
   munmap(const_cast<char*>(planBytes.data()), planBytes.size());
   watch(&watched);

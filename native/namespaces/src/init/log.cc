@@ -12,6 +12,29 @@
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
+namespace {
+
+/** "2026-11-23T10:00:00" in UTC. Not gmtime: that reads time zone files into memory which every shim would keep. */
+void formatSecond(int64_t second, char* text, size_t capacity) {
+  constexpr int64_t kDaySeconds = 86'400;
+  // Counted from 0000-03-01, so that the leap day is the last of its year: 400 years are 146,097 days.
+  const int64_t days = second / kDaySeconds + 719'468;
+  const int64_t inDay = second % kDaySeconds;
+  const int64_t era = days / 146'097;
+  const int64_t dayOfEra = days % 146'097;
+  const int64_t yearOfEra = (dayOfEra - dayOfEra / 1'460 + dayOfEra / 36'524 - dayOfEra / 146'096) / 365;
+  const int64_t dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100);
+  // March to February in a pattern of 153 days per five months.
+  const int64_t month = (5 * dayOfYear + 2) / 153;
+  const int64_t day = dayOfYear - (153 * month + 2) / 5 + 1;
+  const int64_t calendarMonth = month < 10 ? month + 3 : month - 9;
+  const int64_t year = era * 400 + yearOfEra + (calendarMonth <= 2 ? 1 : 0);
+  snprintf(text, capacity, "%04d-%02d-%02dT%02d:%02d:%02d", static_cast<int>(year % 10'000),
+           static_cast<int>(calendarMonth), static_cast<int>(day), static_cast<int>(inDay / 3'600),
+           static_cast<int>(inDay / 60 % 60), static_cast<int>(inDay % 60));
+}
+
+}  // namespace
 
 Status LogFile::open(const char* path, uint64_t maxBytes, uint32_t maxFiles) {
   const std::string_view text(path);
@@ -64,9 +87,7 @@ size_t LogFile::prefix(char* buffer, size_t capacity, std::string_view stream, b
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   if (now.tv_sec != second_) {
-    struct tm parts;
-    gmtime_r(&now.tv_sec, &parts);
-    strftime(date_, sizeof date_, "%Y-%m-%dT%H:%M:%S", &parts);
+    formatSecond(now.tv_sec, date_, sizeof date_);
     second_ = now.tv_sec;
   }
   const int size = snprintf(buffer, capacity, "%s.%09ldZ %.*s %c ", date_, now.tv_nsec, static_cast<int>(stream.size()),

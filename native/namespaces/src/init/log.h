@@ -39,7 +39,7 @@ class LogFile {
   uint64_t dropped_ = 0;
   // The date part changes once a second; formatting it for each line would dominate.
   int64_t second_ = -1;
-  char date_[20];
+  char date_[32];
 };
 
 /** Cuts the bytes of one pipe into lines. */

@@ -1,9 +1,12 @@
 #include "init/privileges.h"
 
 #include <linux/capability.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cstdint>
 
 namespace bulkhead::init {
 
@@ -13,6 +16,18 @@ void dropPrivileges() {
   data[0].permitted = data[0].effective = 1u << CAP_KILL;
   syscall(SYS_capset, &header, data);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void trimStack() {
+  constexpr uintptr_t kPage = 4096;
+  // Deeper than any set-up goes; pages below the mapping are merely reported as missing.
+  constexpr uintptr_t kDepth = 120 * 1024;
+  const uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const uintptr_t end = (here & ~(kPage - 1)) - kPage;
+  // In use are this frame and the few above it, all above `end`.
+  for (uintptr_t page = end - kPage; page > end - kDepth; page -= kPage) {
+    if (madvise(reinterpret_cast<void*>(page), kPage, MADV_DONTNEED) < 0) break;
+  }
 }
 
 }  // namespace bulkhead::init

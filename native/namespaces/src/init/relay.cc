@@ -12,6 +12,7 @@
 #include <ctime>
 
 #include "init/exec.h"
+#include "init/privileges.h"
 #include "init/report.h"
 #include "sys/syscalls.h"
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "init/privileges.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
@@ -59,6 +60,7 @@ uint64_t readCounter(int file, std::string_view key) {
 }
 
 void watch(Watched* watched) {
+  trimStack();
   const Fd epoll(epoll_create1(EPOLL_CLOEXEC));
   add(epoll.get(), watched->process.get(), kProcess);
   add(epoll.get(), watched->output.get(), kOutput);

@@ -50,6 +50,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
   const View linuxPart = spec.member("linux");
   if (!context->object(linuxPart)) return false;
   const View resources = linuxPart.member("resources");
+  const View cpu = resources.member("cpu");
+  const View process = spec.member("process");
   const View runDirectory = input.member("runDir");
   bool trace = false;
   bool attach = false;
@@ -63,8 +65,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
   if (!compileNamespaces(context, linuxPart, target) || !compileRoot(context, input, target) ||
       !compileCgroups(context, input.member("cgroup"), resources, &target->cgroups) ||
       !compileMounts(context, spec.member("mounts"), input.member("binds"), &target->mounts) ||
-      !compileKernelView(context, spec, target) || !compileProcess(context, spec.member("process"), &target->process) ||
-      !compileAffinity(context, resources.member("cpu").member("cpus"), &target->process.affinity) ||
+      !compileKernelView(context, spec, target) || !compileProcess(context, process, &target->process) ||
+      !compileAffinity(context, cpu.member("cpus"), &target->process.affinity) ||
       !compileSeccomp(context, linuxPart.member("seccomp"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !context->absolutePath(runDirectory, &target->runDirectory) ||
@@ -72,14 +74,15 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
     return false;
   }
   if ((target->process.flags & kProcessTerminal) != 0) {
-    return context->fail(spec.member("process").member("terminal"), "is only supported for exec");
+    return context->fail(process.member("terminal"), "is only supported for exec");
   }
   return true;
 }
 
 bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Exec* target) {
   if (!input.isObject()) return context->fail(input, "must be an object");
-  const View process = input.member("spec").member("process");
+  const View spec = input.member("spec");
+  const View process = spec.member("process");
   const View reference = input.member("target");
   const View stdio = input.member("stdio");
   if (!compileProcess(context, process, &target->process) ||

@@ -74,8 +74,7 @@ class Reader {
 template <class Plan>
 bool decodeAs(Kind kind, std::string_view bytes, Arena* arena, Plan* plan) {
   if (bytes.size() > kMaxPlanBytes || bytes.size() < kHeaderBytes) return false;
-  const std::string header = headerOf(kind);
-  if (bytes.substr(0, kHeaderBytes) != header) return false;
+  if (memcmp(bytes.data(), headerOf(kind).data(), kHeaderBytes) != 0) return false;
   Reader reader(bytes.substr(kHeaderBytes), arena);
   return reader(*plan) && reader.finished();
 }

@@ -50,7 +50,8 @@ class Writer {
 
 template <class Plan>
 std::string encodeAs(Kind kind, const Plan& plan) {
-  std::string bytes = headerOf(kind);
+  const auto header = headerOf(kind);
+  std::string bytes(header.data(), header.size());
   bytes.reserve(8192);
   Writer writer(&bytes);
   // The archive signature is shared with the reader, which does change the struct; writing only looks.

@@ -60,7 +60,7 @@ bool parseBounded(std::string_view text, rapidjson::Document* document, std::str
   return false;
 }
 
-View View::member(const char* name) const {
+View View::member(const char* name) const& {
   const rapidjson::Value* found = nullptr;
   if (isObject()) {
     auto at = value_->FindMember(name);
@@ -69,7 +69,7 @@ View View::member(const char* name) const {
   return View(found, this, name, 0);
 }
 
-View View::element(uint32_t index) const {
+View View::element(uint32_t index) const& {
   return View(&(*value_)[index], this, {}, index);
 }
 

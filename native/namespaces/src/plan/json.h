@@ -26,9 +26,11 @@ class View {
   bool isArray() const { return present() && value_->IsArray(); }
   bool isString() const { return present() && value_->IsString(); }
 
-  /** The member's view; absent when this is absent or not an object. `this` must outlive it. */
-  View member(const char* name) const;
-  View element(uint32_t index) const;
+  /** The member's view; absent when this is absent or not an object. `this` must outlive it, so no temporaries. */
+  View member(const char* name) const&;
+  View member(const char* name) const&& = delete;
+  View element(uint32_t index) const&;
+  View element(uint32_t index) const&& = delete;
   uint32_t count() const { return isArray() ? value_->Size() : 0; }
   const rapidjson::Value& value() const { return *value_; }
   std::string_view text() const { return {value_->GetString(), value_->GetStringLength()}; }

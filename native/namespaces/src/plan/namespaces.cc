@@ -113,7 +113,8 @@ bool compileRoot(Context* context, const View& input, Container* target) {
 
   const View spec = input.member("spec");
   bool readOnly = false;
-  if (!context->boolean(spec.member("root").member("readonly"), &readOnly)) return false;
+  const View rootView = spec.member("root");
+  if (!context->boolean(rootView.member("readonly"), &readOnly)) return false;
   root.readOnly = readOnly ? 1 : 0;
   const View linuxPart = spec.member("linux");
   const View propagation = linuxPart.member("rootfsPropagation");

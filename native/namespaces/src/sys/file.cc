@@ -147,7 +147,11 @@ Result<Received> receiveMessage(int socket, void* data, size_t size, int* fds, s
   alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxPassed)];
   message.msg_control = control;
   message.msg_controllen = fds == nullptr ? 0 : sizeof control;
-  const long count = retry([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+  long count = retry([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+  // A peer that closed with our message unread: the error comes once, before what the peer had written.
+  if (count < 0 && errno == ECONNRESET) {
+    count = retry([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+  }
   if (count < 0) return failure("recvmsg", errno);
   Received received = {static_cast<size_t>(count), 0};
   for (struct cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {

@@ -1,0 +1,52 @@
+// The shim's set-up of one container, with everything undone unless it succeeds.
+#pragma once
+
+#include <sys/types.h>
+
+#include "cgroup/directory.h"
+#include "init/report.h"
+#include "init/watch.h"
+#include "plan/plan.h"
+
+namespace bulkhead::init {
+
+class Start {
+ public:
+  Start(const plan::Container& container, Progress* progress, Watched* watched)
+      : container_(container),
+        steps_(progress, (container.flags & plan::kPlanTrace) != 0, container.faultStep),
+        progress_(progress),
+        watched_(watched) {}
+
+  /** Everything up to a running entrypoint. On failure all of it is undone when this object ends. */
+  Status run();
+  ~Start();
+  std::string_view step() const { return step_.empty() ? steps_.current() : step_.view(); }
+  const Report& report() const { return report_; }
+
+ private:
+  Status openFiles();
+  Status joinNamespaces();
+  Status cloneChild();
+  Status writeMap(const char* file, const Span<plan::IdMap>& maps);
+  Status admitChild();
+  Status handMounts();
+  Status awaitExec();
+
+  const plan::Container& container_;
+  Steps steps_;
+  Progress* progress_;
+  Watched* watched_;
+  cgroup::Placement cgroups_;
+  Fd socket_;
+  Fd childOutput_;
+  Fd childError_;
+  Fd userNamespace_;
+  pid_t child_ = 0;
+  bool statusWritten_ = false;
+  bool done_ = false;
+  FixedText<64> step_;  // when the child failed: its step
+  Report report_ = {};
+};
+
+}  // namespace bulkhead::init
