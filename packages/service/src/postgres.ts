@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { confine, ownUserName, ServerProcess, systemUser, viewPath, type SystemUser } from "@bulkhead/bus";
 import { fleetError } from "@bulkhead/contracts";
 import { Client, escapeIdentifier } from "pg";
-import { removeSharedMemory } from "./postgres-leftovers.ts";
+import { removeSharedMemory, waitReaped } from "./postgres-leftovers.ts";
 import { postgresBinaries } from "./postgres-binaries.ts";
 import { adminRole, databaseRole, peerAuthentication, postgresSettings } from "./postgres-settings.ts";
 
@@ -69,6 +69,7 @@ export class PostgresServer implements AsyncDisposable {
     await mkdir(socketDir, { recursive: true });
     await chmod(socketDir, 0o755);
     if (owner !== undefined) await chown(socketDir, owner.uid, owner.gid);
+    await waitReaped(dataDir);
     const settings = { ...(await this.#writeAccess(owner)), ...this.#options.settings };
     const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     await this.#launch([...run, join(bin, "postgres"), "-D", dataDir, ...flags]);
