@@ -3,7 +3,7 @@ import { Accumulator } from "./accumulator.ts";
 import { UsageWindow } from "./usage-window.ts";
 
 /** Counters of a sample that start anew with each run. */
-export const counters = [
+const counters = [
   "cpuUsageNs",
   "throttledNs",
   "throttledPeriods",

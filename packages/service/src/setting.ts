@@ -13,7 +13,7 @@ export interface SettingSource extends SettingOptions {
 }
 
 /** A schema property of this name says where the value comes from; JSON Schema ignores what it does not know. */
-export const sourceKey = "x-setting";
+const sourceKey = "x-setting";
 
 /**
  * One configuration value: a TypeBox schema (with its default and bounds) and the environment variable it is read

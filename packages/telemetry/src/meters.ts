@@ -31,7 +31,7 @@ export const durationBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 const maxSeries = 2_000;
 
 /** Where everything beyond `maxSeries` is counted, as OpenTelemetry names it. */
-export const overflowLabels: Labels = { "otel.metric.overflow": "true" };
+const overflowLabels: Labels = { "otel.metric.overflow": "true" };
 
 /** The series of one metric by their label values. */
 class SeriesTable<Series> {

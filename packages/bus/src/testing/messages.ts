@@ -5,7 +5,7 @@ export const hostA = "01936f6e-0000-7000-8000-00000000000a" as HostId;
 export const hostB = "01936f6e-0000-7000-8000-00000000000b" as HostId;
 
 /** Messages for tests, of host A unless said otherwise. */
-export const report = (seq: number): InstanceReport => ({
+const report = (seq: number): InstanceReport => ({
   seq,
   journal: "journal",
   instanceId: "01936f6e-0000-7000-8000-0000000000f1" as InstanceId,
