@@ -15,7 +15,6 @@ export interface DutyParts {
 export class Duties {
   readonly #parts: DutyParts;
   readonly #touched = new Set<string>();
-  #waitedForHosts = false;
 
   constructor(parts: DutyParts) {
     this.#parts = parts;
@@ -28,8 +27,10 @@ export class Duties {
 
   /** Places what waits. True when anything was written. */
   async place(): Promise<boolean> {
-    if (!this.#mayPlace()) return false;
-    return this.#parts.placer.pass();
+    const { ports, times, watch, placer } = this.#parts;
+    // If the database was restored, an instance that looks as if it waited may be running somewhere.
+    if (!watch.accountsClosed(ports.nowMs(), times.takeoverGraceMs)) return false;
+    return placer.pass();
   }
 
   /** True when events were given their numbers. */
@@ -68,17 +69,6 @@ export class Duties {
     const { ports, term } = this.#parts;
     const removed = await ports.store.removeOld(term.term, defaultRetention);
     if (Object.values(removed).some((count) => count > 0)) ports.log.debug({ removed }, "old rows removed");
-  }
-
-  /**
-   * After a takeover every agent is heard first: if the database was restored, an instance that looks as if it waited may
-   * be running somewhere. Agents that stay silent are not waited for longer than the grace.
-   */
-  #mayPlace(): boolean {
-    if (this.#waitedForHosts) return true;
-    const { ports, times, term, watch } = this.#parts;
-    this.#waitedForHosts = watch.complete || ports.nowMs() - term.startedAtMs >= times.takeoverGraceMs;
-    return this.#waitedForHosts;
   }
 
   async #record(changes: readonly StateChange[]): Promise<void> {

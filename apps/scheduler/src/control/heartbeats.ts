@@ -57,6 +57,7 @@ export class Heartbeats {
     for (const heartbeat of known) {
       await this.#grant(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
       await this.#explain(heartbeat);
+      this.#account(heartbeat);
     }
   }
 
@@ -129,6 +130,14 @@ export class Heartbeats {
     if (granted) watch.granted(heartbeat, ports.nowMs());
     const answer = { term: term.term, sentAtBoottimeNs, granted, refetch };
     ports.bus.publish(subjects.lease, { hostId, isolation }, answer);
+  }
+
+  /** An agent that holds this era's document, or none, has named every run that the database does not know. */
+  #account(heartbeat: Heartbeat): void {
+    const { watch, era, onChange } = this.#parts;
+    const { position } = heartbeat;
+    const current = position === null || position.era === era.value || this.#foreign(heartbeat) !== null;
+    if (current && watch.account(heartbeat)) onChange();
   }
 
   /** Runs that no document explains: adopted where the database still knows them, else kept and shown. */

@@ -12,7 +12,8 @@ interface Watched extends AgentKey {
   foreignClusterId: string | null;
   /** of the monotonic clock; the takeover, before the first heartbeat */
   heardAtMs: number;
-  heard: boolean;
+  /** what runs there is in the database: its document is of this era, and what that did not explain was looked up */
+  accounted: boolean;
   /** when a lease was last granted; null while this leader has granted none */
   grantedAtMs: number | null;
 }
@@ -34,6 +35,8 @@ export class HostWatch {
   readonly #times: Pick<ControlTimes, "suspectAfterMs" | "unknownAfterMs">;
   readonly #startedAtMs: number;
   readonly #agents = new Map<string, Watched>();
+  #accountsSinceMs: number;
+  #accountsClosed = false;
 
   constructor(
     times: Pick<ControlTimes, "suspectAfterMs" | "unknownAfterMs">,
@@ -42,15 +45,37 @@ export class HostWatch {
   ) {
     this.#times = times;
     this.#startedAtMs = startedAtMs;
+    this.#accountsSinceMs = startedAtMs;
     for (const { hostId, isolation, state, foreignClusterId } of known) {
       const agent = { hostId, isolation, state, foreignClusterId };
-      this.#agents.set(keyOf(agent), { ...agent, heardAtMs: startedAtMs, heard: false, grantedAtMs: null });
+      this.#agents.set(keyOf(agent), { ...agent, heardAtMs: startedAtMs, accounted: false, grantedAtMs: null });
     }
   }
 
-  /** True when every agent that should be well was heard: then nobody runs what we do not know of. */
-  get complete(): boolean {
-    return [...this.#agents.values()].every((agent) => agent.heard || agent.state !== "ready");
+  /**
+   * True when an instance that waits in the database runs nowhere: every agent that is well has accounted for what runs
+   * there since this leader, or this era, began. Agents that stay silent are not waited for longer than `graceMs`.
+   */
+  accountsClosed(nowMs: number, graceMs: number): boolean {
+    this.#accountsClosed ||=
+      nowMs - this.#accountsSinceMs >= graceMs ||
+      [...this.#agents.values()].every((agent) => agent.accounted || agent.state !== "ready");
+    return this.#accountsClosed;
+  }
+
+  /** What runs on this agent is in the database now. True when that is new. */
+  account(agent: AgentKey): boolean {
+    const known = this.#agents.get(keyOf(agent));
+    if (known === undefined || known.accounted) return false;
+    known.accounted = true;
+    return true;
+  }
+
+  /** A new era: the database is older than what runs, so every agent has to account again. */
+  reopenAccounts(nowMs: number): void {
+    for (const agent of this.#agents.values()) agent.accounted = false;
+    this.#accountsSinceMs = nowMs;
+    this.#accountsClosed = false;
   }
 
   /** A heartbeat came: the agent is well. True when that is news to the database. */
@@ -64,7 +89,7 @@ export class HostWatch {
       state: "ready",
       foreignClusterId,
       heardAtMs: nowMs,
-      heard: true,
+      accounted: known?.accounted ?? false,
       grantedAtMs: known?.grantedAtMs ?? null,
     });
     return news;

@@ -47,7 +47,11 @@ export class Office {
   private constructor(parts: OfficeParts, watch: HostWatch, firstEra: number) {
     const { ports, times, term } = parts;
     this.#parts = parts;
-    const era = new Era({ ports, term, era: firstEra, onChange: () => this.#relaying.wake() });
+    const onEra = (): void => {
+      watch.reopenAccounts(ports.nowMs());
+      this.#relaying.wake();
+    };
+    const era = new Era({ ports, term, era: firstEra, onChange: onEra });
     this.#relay = new Relay(ports, term, era);
     this.#documents = new Documents(ports, era);
     this.#heartbeats = new Heartbeats({

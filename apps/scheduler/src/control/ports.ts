@@ -43,7 +43,7 @@ export interface ControlTimes {
   readonly watchMs: number;
   /** allowance for clocks that run at different rates, over the lease of an instance */
   readonly driftMs: number;
-  /** a new leader places nothing until every ready agent was heard, or for this long */
+  /** a new leader, or a new era, places nothing until every ready agent has accounted for its runs, or for this long */
   readonly takeoverGraceMs: number;
   /** heartbeats that arrive together are looked at together */
   readonly heartbeatFlushMs: number;
@@ -62,7 +62,7 @@ export const defaultTimes: ControlTimes = {
   unknownAfterMs: 30_000,
   watchMs: 1_000,
   driftMs: 2_000,
-  takeoverGraceMs: 5_000,
+  takeoverGraceMs: 10_000,
   heartbeatFlushMs: 20,
   lastSeenMs: 30_000,
   gapGraceMs: 5_000,

@@ -168,10 +168,13 @@ describe("gone", () => {
 describe("events", () => {
   test("numbers rise without holes in what a watcher sees, while many write and publish", async () => {
     const seen: number[] = [];
-    let done = false;
+    const done = new AbortController();
     const watcher = (async () => {
       let last = 0;
-      while (!done || (await fleet.query(`SELECT 1 FROM event WHERE id > $1 LIMIT 1`, [last])).length > 0) {
+      while (
+        !done.signal.aborted ||
+        (await fleet.query(`SELECT 1 FROM event WHERE id > $1 LIMIT 1`, [last])).length > 0
+      ) {
         const rows = await fleet.query<{ id: string }>(`SELECT id FROM event WHERE id > $1 ORDER BY id`, [last]);
         for (const row of rows) seen.push(Number(row.id));
         last = seen.at(-1) ?? 0;
@@ -184,7 +187,7 @@ describe("events", () => {
       }),
     );
     await fleet.control.publishEvents(fleet.term);
-    done = true;
+    done.abort();
     await watcher;
     const all = await fleet.query<{ id: string }>(`SELECT id FROM event ORDER BY id`);
     expect(seen).toEqual(all.map((row) => Number(row.id)));

@@ -3,22 +3,9 @@ import { TestFleet, type TestHost } from "@bulkhead/inventory/testing";
 import { migrate } from "@bulkhead/inventory";
 import { startNats, startPostgres, type TestNats, type TestPostgres } from "@bulkhead/testkit/servers";
 import { ControlLoop } from "../control-loop.ts";
-import type { ControlLog, ControlTimes } from "../ports.ts";
+import type { ControlTimes } from "../ports.ts";
 import { FakeAgent } from "./fake-agent.ts";
-
-export interface LogLine {
-  readonly level: string;
-  readonly message: string;
-  readonly fields: Record<string, unknown>;
-}
-
-/** A log that keeps its lines. */
-export const memoryLog = (): ControlLog & { readonly lines: LogLine[] } => {
-  const lines: LogLine[] = [];
-  const at = (level: string) => (fields: object, message: string) =>
-    void lines.push({ level, message, fields: fields as Record<string, unknown> });
-  return { lines, debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
-};
+import { memoryLog } from "./memory-log.ts";
 
 /** A real Postgres and a real NATS with credentials, and what tests of the control loop start on them. */
 export class Rig implements AsyncDisposable {
