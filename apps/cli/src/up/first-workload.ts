@@ -19,7 +19,10 @@ const workload = "first-redis";
 const typed = (words: readonly string[]): string =>
   words.map((word) => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word}'`)).join(" ");
 
-/** Asks a server on a Unix socket one line and answers its reply. */
+/** A Redis reply is one line, or two when the first gives the length of the second (RESP2 bulk string). */
+const isWhole = (reply: string): boolean => reply.split("\r\n").length > (reply.startsWith("$") ? 2 : 1);
+
+/** Asks a Redis server on a Unix socket one line and answers the last line of its reply. */
 const askSocket = (path: string, line: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const socket = connect({ path });
@@ -28,10 +31,10 @@ const askSocket = (path: string, line: string): Promise<string> =>
     socket.setEncoding("utf8");
     socket.on("data", (text: string) => {
       reply += text;
-      if (reply.split("\r\n").length > 2) socket.end();
+      if (isWhole(reply)) socket.end();
     });
     socket.once("error", reject);
-    socket.once("close", () => resolve(reply));
+    socket.once("close", () => resolve(reply.trim().split("\r\n").at(-1) ?? ""));
     socket.write(`${line}\r\n`);
   });
 
@@ -42,7 +45,15 @@ const askWhenThere = async (path: string, line: string): Promise<string> => {
     try {
       return await askSocket(path, line);
     } catch (error) {
-      if (performance.now() > deadline) throw error;
+      if (performance.now() > deadline) {
+        throw fleetError(
+          "SETUP_FAILED",
+          `The first workload does not answer on ${path}; \`bulkhead logs ${workload}\` says why.`,
+          {
+            cause: error,
+          },
+        );
+      }
       await delay(50);
     }
   }
@@ -59,7 +70,7 @@ export const showFirstWorkload = async (invocation: Invocation, settings: UpSett
   const { main } = await import("../cli.ts");
   const run = async (words: readonly string[]): Promise<void> => {
     print(`\n$ bulkhead ${typed(words)}\n`);
-    const code = await main([...words, "--context", config.contextName], {
+    const code = await main(["--context", config.contextName, ...words], {
       ...invocation,
       environment: { ...invocation.environment, BULKHEAD_CONTEXT_FILE: contextPath(invocation.environment) },
     });
@@ -105,11 +116,11 @@ export const showFirstWorkload = async (invocation: Invocation, settings: UpSett
   ]);
   const reply = await askWhenThere(socket, "SET greeting hello-from-the-host");
   print(`\nFrom the host, through the socket in the shared directory ${directory}:\n`);
-  print(`  SET greeting hello-from-the-host  ->  ${reply.trim()}\n`);
+  print(`  SET greeting hello-from-the-host  ->  ${reply}\n`);
   await run(["exec", workload, "redis-cli", "-s", "/shared/redis.sock", "GET", "greeting"]);
   await run(["resize", workload, "--memory", "128Mi", "--cpu-limit", "0.5"]);
-  const uptime = await askSocket(socket, "GET greeting");
-  print(`\nIt was not restarted, so it still knows: GET greeting  ->  ${uptime.trim().split("\r\n").at(-1)}\n`);
+  const remembered = await askSocket(socket, "GET greeting");
+  print(`\nIt was not restarted, so it still knows: GET greeting  ->  ${remembered}\n`);
   await run(["ps"]);
   print(`\nIt keeps running; \`bulkhead rm ${workload}\` ends it.\n`);
   await writeFile(marker(layout), `${new Date().toISOString()}\n`);

@@ -96,7 +96,11 @@ export const run: Run = async (invocation) => {
     if (client !== undefined) {
       const command = await linkCommand(settings.layout);
       if (!invocation.options.flag("bare") && (await isFirstStart(settings.layout))) {
-        await Promise.race([showFirstWorkload(invocation, settings), stop.requested, supervisor.failed]);
+        const shown = showFirstWorkload(invocation, settings).catch((error: unknown) => {
+          // The fleet itself runs; what went wrong is easier to look at while it does.
+          if (!stop.isRequested) invocation.say(`${describeError(error)}\nThe fleet runs all the same.`);
+        });
+        await Promise.race([shown, stop.requested, supervisor.failed]);
       }
       if (!stop.isRequested) invocation.print(welcome(settings, command));
       await Promise.race([stop.requested, supervisor.failed]);
