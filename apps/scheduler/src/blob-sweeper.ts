@@ -1,6 +1,5 @@
 import type { Logger } from "@bulkhead/service";
 import type { ApiInventory } from "@bulkhead/inventory";
-import { sweepBlobs } from "./images/sweep.ts";
 import type { ImageStore } from "./ports.ts";
 
 /** Between sweeps, in milliseconds; unused blobs are kept for an hour anyway. */
@@ -15,11 +14,7 @@ export class BlobSweeper implements AsyncDisposable {
     const { images, inventory, log } = parts;
     const sweep = async (): Promise<void> => {
       try {
-        const deleted = await sweepBlobs({
-          images,
-          inUse: () => inventory.read.allImageDigests(),
-          nowMs: Date.now(),
-        });
+        const deleted = await images.collect(await inventory.read.allImageDigests());
         if (deleted > 0) log.info({ deleted }, "unused image blobs deleted");
       } catch (err) {
         log.warn({ err }, "image blobs were not swept");

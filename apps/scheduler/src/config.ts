@@ -20,6 +20,8 @@ export const SchedulerConfig = Type.Object({
   blobDir: setting("BULKHEAD_BLOB_DIR", Type.String({ minLength: 1 })),
   /** where the metrics service answers, for those who ask the API */
   metricsUrl: setting("BULKHEAD_METRICS_URL", Type.String({ default: "" })),
+  /** OTLP/HTTP base URL; nothing is sent when empty */
+  otlpEndpoint: setting("OTEL_EXPORTER_OTLP_ENDPOINT", Type.String({ default: "" })),
   host: setting("BULKHEAD_API_HOST", Type.String({ default: "127.0.0.1" })),
   port: setting("BULKHEAD_API_PORT", Type.Integer({ default: 7480, minimum: 0, maximum: 65_535 })),
   /** `http://` address of this scheduler as hosts reach it; from host and port when empty */

@@ -4,6 +4,7 @@ import { fleetError } from "@bulkhead/contracts";
 import { connectBus, mintHostUser, readCredential, readSigner } from "@bulkhead/bus";
 import { migrate, openInventory, statement } from "@bulkhead/inventory";
 import { loadConfig, runService } from "@bulkhead/service";
+import { prometheusContentType, renderPrometheus, startTelemetry } from "@bulkhead/telemetry";
 import { busCommands } from "./agent-commands.ts";
 import { buildApp } from "./app.ts";
 import { hashToken } from "./auth/token-cache.ts";
@@ -30,6 +31,12 @@ await runService("scheduler", async (scope) => {
   const { log, readiness } = scope;
   const nowMs = () => performance.now();
 
+  const telemetry = scope.use(
+    "telemetry",
+    await startTelemetry({ service: "scheduler", otlpEndpoint: config.otlpEndpoint, log }),
+  );
+  const { meters } = telemetry;
+
   await migrate(config.databaseUrl);
   const { databaseUrl, databaseConnections: poolMax } = config;
   const inventory = scope.use("inventory", openInventory({ databaseUrl, poolMax, log }));
@@ -52,7 +59,19 @@ await runService("scheduler", async (scope) => {
   const images = await openImageStore(config.blobDir, config.imageMaxBytes);
 
   let onEvents = (): void => undefined;
-  const control = new ControlLoop({ store: inventory.control, bus, log, nowMs, onEvents: () => onEvents() });
+  const control = new ControlLoop({
+    store: inventory.control,
+    bus,
+    log,
+    nowMs,
+    meters: {
+      placementDuration: (seconds, outcome) => meters.placementDuration.record(seconds, { outcome }),
+      placements: (count, outcome) => meters.placements.add(count, { outcome }),
+      reportsFolded: (count) => meters.reportsFolded.add(count, {}),
+      outboxPending: (rows) => meters.outboxPending.set(rows, {}),
+    },
+    onEvents: () => onEvents(),
+  });
   const advertiseUrl =
     config.advertiseUrl === "" ? `http://${config.host}:${config.port}` : config.advertiseUrl.replace(/\/$/, "");
   const { app, feed } = await buildApp(
@@ -68,7 +87,10 @@ await runService("scheduler", async (scope) => {
       readiness,
       log,
       nowMs,
-      recordRequest: () => undefined,
+      ownMetrics: () => ({ contentType: prometheusContentType, text: renderPrometheus(telemetry.collect()) }),
+      recordRequest: (seconds, labels) => {
+        meters.httpRequestDuration.record(seconds, labels as Parameters<typeof meters.httpRequestDuration.record>[1]);
+      },
     },
     {
       version,

@@ -22,14 +22,13 @@ export interface AgentCommands {
 export interface ImageStore {
   /** Verifies and stores every image of an archive. Rejects IMAGE_INVALID, _DIGEST_MISMATCH, _TOO_LARGE. */
   import(archive: Readable, signal: AbortSignal): Promise<readonly ImportedImage[]>;
-  stat(digest: Digest): Promise<{ readonly sizeBytes: number; readonly modifiedMs: number } | undefined>;
+  stat(digest: Digest): Promise<{ readonly sizeBytes: number } | undefined>;
   /** Bytes from `start` on. Rejects IMAGE_UNAVAILABLE. */
   open(digest: Digest, start: number): Promise<Readable>;
   /** A whole small blob. Rejects IMAGE_UNAVAILABLE, IMAGE_TOO_LARGE, IMAGE_DIGEST_MISMATCH. */
   read(digest: Digest, maxBytes: number): Promise<Buffer>;
-  /** Every blob with the time it was stored, in milliseconds since the epoch. */
-  list(): AsyncIterable<{ readonly digest: Digest; readonly modifiedMs: number }>;
-  delete(digest: Digest): Promise<void>;
+  /** Deletes old blobs that none of these images needs; resolves to their number. Rejects, with nothing deleted, in doubt. */
+  collect(inUse: readonly Digest[]): Promise<number>;
 }
 
 /** What the API asks of the control loop in this process, and hears from it. */
@@ -60,6 +59,8 @@ export interface SchedulerPorts {
   readonly log: Logger;
   /** monotonic, in milliseconds */
   readonly nowMs: () => number;
+  /** this process's own measurements in Prometheus' text format */
+  readonly ownMetrics: () => { readonly contentType: string; readonly text: string };
   readonly recordRequest: (seconds: number, labels: Record<string, string>) => void;
 }
 

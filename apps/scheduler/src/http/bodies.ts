@@ -1,8 +1,12 @@
+import type { IncomingMessage } from "node:http";
 import { fleetError } from "@bulkhead/contracts";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 
 /** A JSON body has this long to arrive, in milliseconds; uploads have the server's own, much longer limit. */
 const jsonBodyMs = 30_000;
+
+/** What still comes of a refused upload is read and dropped for this long, in milliseconds; then the connection ends. */
+const dropMs = 10_000;
 
 /** Media types of an uploaded archive. */
 export const archiveTypes = [
@@ -14,6 +18,19 @@ export const archiveTypes = [
   "application/octet-stream",
   "application/vnd.oci.image.layout.v1+tar",
 ] as const;
+
+/** A client that is still sending would not read its answer, or lose it when the connection is simply closed. */
+const dropRest = (raw: IncomingMessage): void => {
+  if (raw.complete || raw.destroyed) return;
+  raw.unpipe();
+  raw.resume();
+  const timer = setTimeout(() => raw.destroy(), dropMs);
+  raw.once("close", () => clearTimeout(timer));
+  raw.once("end", () => clearTimeout(timer));
+};
+
+const announcesBody = ({ headers }: FastifyRequest): boolean =>
+  headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
 
 const parseJson = (text: string): unknown => {
   if (text.trim() === "") return undefined;
@@ -40,15 +57,19 @@ export const addBodies = (app: FastifyInstance): void => {
     },
   );
   app.addHook("preParsing", async (request, reply, payload) => {
-    const { "content-length": length, "transfer-encoding": coding } = request.headers;
-    const hasBody = coding !== undefined || (length !== undefined && length !== "0");
-    if (!hasBody || request.routeOptions.config.streamed === true) return;
+    if (!announcesBody(request) || request.routeOptions.config.streamed === true) return;
     const timer = setTimeout(() => {
       request.raw.destroy(fleetError("REQUEST_INVALID", `The body did not arrive within ${jsonBodyMs} ms.`));
     }, jsonBodyMs);
     const arrived = () => clearTimeout(timer);
     payload.once("end", arrived);
     reply.raw.once("close", arrived);
+  });
+  app.addHook("onSend", async (request, reply) => {
+    if (announcesBody(request) && !request.raw.complete) {
+      void reply.header("connection", "close");
+      dropRest(request.raw);
+    }
   });
 };
 

@@ -20,7 +20,7 @@ const features = [
 
 const publicRoute = { config: { access: "public" as const } };
 
-export const addInformationRoutes: AddRoutes = (app, { readiness, settings }) => {
+export const addInformationRoutes: AddRoutes = (app, { readiness, settings, ownMetrics }) => {
   addHealthRoutes(app, readiness, publicRoute);
 
   app.get(
@@ -57,6 +57,23 @@ export const addInformationRoutes: AddRoutes = (app, { readiness, settings }) =>
         streams: settings.streamsMax,
       },
     }),
+  );
+
+  app.get(
+    "/metrics",
+    {
+      config: { access: "admin" },
+      schema: {
+        operationId: "getOwnMetrics",
+        summary: "This scheduler's own measurements for Prometheus; those of instances come from the metrics service",
+        tags: ["information"],
+        response: answers({ 200: { description: "the measurements", type: "text/plain" } }),
+      },
+    },
+    async (_request, reply) => {
+      const { contentType, text } = ownMetrics();
+      return reply.type(contentType).send(text);
+    },
   );
 
   app.get("/v1/openapi.json", { ...publicRoute, schema: { hide: true } }, async (_request, reply) =>

@@ -116,6 +116,7 @@ export class TestFleet implements AsyncDisposable {
         readiness,
         log,
         nowMs,
+        ownMetrics: () => ({ contentType: "text/plain", text: "" }),
         recordRequest: () => undefined,
       },
       { ...settings, streamsUrl: url.replace("http", "ws") },
