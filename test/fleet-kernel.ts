@@ -1,4 +1,5 @@
-import { chownSync, cpSync, globSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chownSync, globSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 
@@ -75,7 +76,7 @@ export class FleetKernel {
   async replaceDirectory(path: string, copy: string): Promise<void> {
     const { uid, gid } = statSync(path);
     rmSync(path, { recursive: true });
-    cpSync(copy, path, { recursive: true, preserveTimestamps: true, mode: 0 });
+    execFileSync("cp", ["-a", copy, path]);
     const give = (entry: string): void => {
       chownSync(entry, uid, gid);
       if (statSync(entry).isDirectory()) for (const name of readdirSync(entry)) give(join(entry, name));

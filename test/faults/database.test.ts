@@ -1,4 +1,5 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -46,7 +47,7 @@ describe("a database that is not the one the hosts knew", () => {
 
   test("a restored old one: what it still knows is adopted, what it does not know is kept and listed", async () => {
     await fleet.stopUp();
-    cpSync(postgres(), join(backup, "postgres"), { recursive: true, preserveTimestamps: true });
+    execFileSync("cp", ["-a", postgres(), join(backup, "postgres")]);
     await fleet.startUp();
     await fleet.run("second", sleeper("second"));
     const pids = [await fleet.pidOf("first-0"), await fleet.pidOf("second-0")];

@@ -85,7 +85,7 @@ describe("kill -9 of each service, one at a time", () => {
   test("a second up is refused while one runs, and says so", async () => {
     const second = await fleet.secondUp();
     expect(second.code).not.toBe(0);
-    expect(second.output).toMatch(/already run/i);
+    expect(second.output).toMatch(/running already/i);
     expect((await fleet.http("GET", "/readyz")).status).toBe(200);
   });
 });
