@@ -104,3 +104,26 @@ test("a service that refuses its configuration is not tried again", async () => 
   await supervisor.stop();
   expect(child.starts).toBe(1);
 });
+
+test("a stop while a service starts leaves nothing running, and nothing more is started", async () => {
+  const { supervisor, recorded } = setUp("stopped-early");
+  const child = new Child("metrics", []);
+  const gate = Promise.withResolvers<void>();
+  const slow: Startable = {
+    get process() {
+      return child.process;
+    },
+    start: async () => {
+      await gate.promise;
+      await child.start();
+    },
+    stop: () => child.stop(),
+  };
+  const added = supervisor.add({ name: "metrics", server: slow });
+  const stopped = supervisor.stop();
+  gate.resolve();
+  await Promise.all([added, stopped]);
+  expect((await child.process?.exited)?.signal).toBe("SIGTERM");
+  expect(recorded()).toEqual([]);
+  await expect(supervisor.add({ name: "late", server: new Child("late", []) })).rejects.toThrow("being stopped");
+});

@@ -33,6 +33,8 @@ export class Supervisor {
   readonly #stopping = new AbortController();
   readonly #failure = Promise.withResolvers<never>();
   #recording: Promise<void> = Promise.resolve();
+  #adding: Promise<void> = Promise.resolve();
+  #starting: Startable | undefined;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -45,16 +47,34 @@ export class Supervisor {
   }
 
   /** Starts a service and keeps it running from then on. Rejects when it does not become ready this first time. */
-  async add(supervised: Supervised): Promise<void> {
-    await supervised.server.start();
+  add(supervised: Supervised): Promise<void> {
+    const added = this.#add(supervised);
+    this.#adding = added.catch(() => undefined);
+    return added;
+  }
+
+  async #add(supervised: Supervised): Promise<void> {
+    const { signal } = this.#stopping;
+    signal.throwIfAborted();
+    this.#starting = supervised.server;
+    try {
+      await supervised.server.start();
+    } finally {
+      this.#starting = undefined;
+    }
+    // A stop that came while it started waits for this, and then finds it among those that run.
     this.#running.push(supervised);
+    if (signal.aborted) return;
     await this.#remember();
     void this.#keep(supervised);
   }
 
-  /** Stops everything, the newest first. */
+  /** Stops everything, the newest first, also what is being started; nothing can be added any more. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
+    this.#stopping.abort(fleetError("STATE_CONFLICT", "The fleet is being stopped."));
+    // What is not ready yet need not become so.
+    await this.#starting?.stop();
+    await this.#adding;
     for (const { server } of this.#running.toReversed()) await server.stop();
     this.#running.length = 0;
     await this.#remember();
