@@ -69,6 +69,7 @@ export const createClient = (options: ClientOptions) => {
         waitFor<Instance>(transport, {
           path: `/v1/instances/${segment(instance)}/wait`,
           query: { for: state },
+          what: `State ${state} of ${instance}`,
           ...wait,
         }),
       act: (instance: string, action: InstanceAction, body?: { readonly graceMs?: number; readonly signal?: number }) =>
@@ -126,7 +127,11 @@ export const createClient = (options: ClientOptions) => {
     operations: {
       get: (operation: string) => get<Operation>(`/v1/operations/${segment(operation)}`),
       wait: (operation: string, wait: WaitOptions) =>
-        waitFor<Operation>(transport, { path: `/v1/operations/${segment(operation)}/wait`, ...wait }),
+        waitFor<Operation>(transport, {
+          path: `/v1/operations/${segment(operation)}/wait`,
+          what: "The end of the operation",
+          ...wait,
+        }),
     },
     events: (watch: WatchEvents) => watchEvents(transport, watch),
   };

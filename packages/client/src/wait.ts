@@ -1,4 +1,4 @@
-import { isFleetError } from "@bulkhead/contracts/errors";
+import { fleetError, isFleetError } from "@bulkhead/contracts/errors";
 import type { Transport } from "./transport.ts";
 
 /** Longest one request waits, in milliseconds; below the idle limits of common proxies (60 s). */
@@ -6,6 +6,8 @@ const oneWaitMs = 30_000;
 
 export interface Wait {
   readonly path: string;
+  /** for WAIT_TIMEOUT: what was waited for */
+  readonly what: string;
   readonly query?: Readonly<Record<string, string>>;
   /** in milliseconds; WAIT_TIMEOUT is thrown when it has passed */
   readonly timeoutMs: number;
@@ -25,7 +27,11 @@ export const waitFor = async <Body>(transport: Transport, wait: Wait): Promise<B
         ...(wait.signal === undefined ? {} : { signal: wait.signal }),
       });
     } catch (error) {
-      if (!isFleetError(error) || error.code !== "WAIT_TIMEOUT" || performance.now() >= deadline) throw error;
+      if (!isFleetError(error) || error.code !== "WAIT_TIMEOUT") throw error;
+      if (performance.now() < deadline) continue;
+      throw fleetError("WAIT_TIMEOUT", `${wait.what} was not reached within ${wait.timeoutMs} ms.`, {
+        cause: error.cause,
+      });
     }
   }
 };
