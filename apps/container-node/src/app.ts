@@ -1,43 +1,70 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { uuidV7, type ClusterId } from "@bulkhead/contracts";
 import { readBootId, type HostPaths } from "@bulkhead/host";
-import type { ClusterId } from "@bulkhead/contracts";
-import {
-  Agent,
-  directoryStorage,
-  openLeasePage,
-  systemClock,
-  type ControlPlane,
-  type Log,
-  type Runtime,
-} from "@bulkhead/node";
+import type { ContainerRuntime } from "@bulkhead/namespaces";
+import { Agent, directoryStorage, openLeasePage, readHostUsage, systemClock, type Log } from "@bulkhead/node";
 import type { Meters } from "@bulkhead/telemetry";
-import { meteredObserver } from "./metered-observer.ts";
+import type { BusControlPlane } from "./bus-control-plane.ts";
+import type { FleetImages } from "./fleet-images.ts";
+import type { Membership } from "./membership.ts";
+import { meteringObserver } from "./metering.ts";
 
-export interface AppParts {
+export interface ContainerNodePorts {
   readonly paths: HostPaths;
   readonly hostName: string;
   readonly clusterId: ClusterId;
-  readonly runtime: Runtime;
-  readonly controlPlane: ControlPlane;
+  readonly runtime: ContainerRuntime;
+  readonly controlPlane: BusControlPlane;
+  readonly images: Pick<FleetImages, "collect">;
+  readonly membership: Pick<Membership, "renew">;
   readonly meters: Meters;
   readonly log: Log;
 }
 
-/** The agent over the container runtime; resolves when it has adopted what runs. */
-export const buildAgent = (parts: AppParts): Promise<Agent> => {
-  const { paths, hostName, clusterId, runtime, controlPlane, meters, log } = parts;
-  return Agent.start({
+/** How often unused images are looked for, in milliseconds. */
+const collectMs = 600_000;
+/** Heartbeats unanswered for this long mean that the control plane may not know this host, in milliseconds. */
+const unknownHostMs = 30_000;
+const watchMs = 5_000;
+
+/** The running agent; stopping it leaves every instance as it is. */
+export interface ContainerNode extends AsyncDisposable {
+  readonly agent: Agent;
+}
+
+/** Starts the agent from its ports: adopts what runs, then obeys. */
+export const startContainerNode = async (ports: ContainerNodePorts): Promise<ContainerNode> => {
+  const { paths, runtime, controlPlane, log } = ports;
+  const agent = await Agent.start({
     hostId: paths.hostId,
-    hostName,
-    clusterId,
+    hostName: ports.hostName,
+    clusterId: ports.clusterId,
     bootId: readBootId(),
     runtime,
     controlPlane,
     clock: systemClock(),
     storage: directoryStorage(paths.state),
-    leasePage: openLeasePage(paths.leasePages[runtime.isolation]),
+    leasePage: openLeasePage(paths.leasePages.container),
     log,
-    newId: randomUUID,
-    observer: meteredObserver(meters, runtime.isolation),
+    newId: () => uuidV7(Date.now(), randomBytes(10)),
+    observer: meteringObserver(ports.meters, runtime.isolation),
+    hostUsage: readHostUsage,
   });
+  const collecting = setInterval(() => {
+    runtime.imagesInUse().then(
+      (inUse) => ports.images.collect(inUse),
+      (err: unknown) => log.warn({ err }, "images in use not known"),
+    );
+  }, collectMs);
+  const watching = setInterval(() => {
+    if (controlPlane.silentMs > unknownHostMs) void ports.membership.renew("heartbeats are not answered");
+  }, watchMs);
+  return {
+    agent,
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(collecting);
+      clearInterval(watching);
+      await agent.stop();
+    },
+  };
 };

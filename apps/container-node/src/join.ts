@@ -1,98 +1,55 @@
-import { readFile } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
-import { makeUserKey } from "@bulkhead/bus";
-import { fleetError, HostCredential, type JoinHost, type Problem } from "@bulkhead/contracts";
+import { errors, fleetError, HostCredential, type ErrorCode, type JoinHost } from "@bulkhead/contracts";
 import { Value } from "typebox/value";
-import { readStoredCredential, writeStoredCredential, type StoredCredential } from "./credential.ts";
 
-export interface JoinOptions {
-  readonly apiUrl: string;
-  /** file with the token for joining; "" when there is none */
-  readonly tokenFile: string;
-  readonly credentialFile: string;
-  /** who joins; its public key is made here */
-  readonly host: Omit<JoinHost, "publicKey">;
-  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
-  readonly signal: AbortSignal;
+/** How long one attempt to join may take, in milliseconds. */
+const joinTimeoutMs = 10_000;
+
+const messageOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+};
+
+interface ProblemLike {
+  readonly code?: unknown;
+  readonly detail?: unknown;
 }
 
-const requestMs = 5_000;
-const retryMs = 500;
-/** How long a host that has never joined waits for the API, in milliseconds. */
-const patienceMs = 60_000;
-
-/** Whether the control plane there still knows a credential; null when it does not answer. */
-const isKnown = async ({ apiUrl, signal }: JoinOptions, { httpToken }: StoredCredential): Promise<boolean | null> => {
-  try {
-    const answer = await fetch(`${apiUrl}/v2/`, {
-      headers: { authorization: `Bearer ${httpToken}` },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(requestMs)]),
-    });
-    await answer.body?.cancel();
-    return answer.ok ? true : answer.status === 401 ? false : null;
-  } catch {
-    return null;
-  }
-};
-
-const post = async ({ apiUrl, signal }: JoinOptions, token: string, body: JoinHost): Promise<HostCredential> => {
-  const answer = await fetch(`${apiUrl}/internal/hosts/join`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify(body),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(requestMs)]),
-  });
-  const text = await answer.text();
-  if (answer.status !== 201) {
-    const { code = "INTERNAL", detail = text } = JSON.parse(text) as Partial<Problem>;
-    if (answer.status >= 500) throw new Error(`${apiUrl} answers ${answer.status} ${code}: ${detail}`);
-    throw fleetError("FORBIDDEN", `${apiUrl} does not let this machine join (${code}): ${detail}`);
-  }
-  const credential: unknown = JSON.parse(text);
-  if (!Value.Check(HostCredential, credential)) throw new Error(`${apiUrl} sent a credential that is none`);
-  return credential;
-};
-
-const join = async (options: JoinOptions, key: { publicKey: string; seed: string }): Promise<StoredCredential> => {
-  const token = (await readFile(options.tokenFile, "utf8")).trim();
-  const deadline = performance.now() + patienceMs;
-  for (;;) {
-    try {
-      const credential = await post(options, token, { ...options.host, publicKey: key.publicKey });
-      const stored = { ...credential, ...key };
-      await writeStoredCredential(options.credentialFile, stored);
-      options.log.info({ clusterId: credential.clusterId, apiUrl: options.apiUrl }, "host joined");
-      return stored;
-    } catch (error) {
-      if (error instanceof Error && error.name === "FleetError") throw error;
-      if (options.signal.aborted || performance.now() > deadline) throw error;
-      options.log.warn({ err: error, apiUrl: options.apiUrl }, "join not answered");
-    }
-    await delay(retryMs, undefined, { signal: options.signal });
-  }
-};
-
 /**
- * The credential this host works with. One that the control plane knows is kept, and one is kept too while nobody
- * answers: instances need no control plane. One that it does not know, because its database is another, is replaced
- * when there is a token to join with. Rejects FORBIDDEN, or CONFIG_INVALID when there is nothing to join with.
+ * Asks the scheduler to make this machine a host. Rejects HOST_UNREACHABLE when nobody answers or the scheduler cannot
+ * now (worth another attempt), and the scheduler's own error, e.g. UNAUTHENTICATED, when it refuses.
  */
-export const joinedCredential = async (options: JoinOptions): Promise<StoredCredential> => {
-  const stored = await readStoredCredential(options.credentialFile);
-  if (stored !== null) {
-    const known = await isKnown(options, stored);
-    if (known !== false) return stored;
-    if (options.tokenFile === "") {
-      options.log.warn({ apiUrl: options.apiUrl }, "credential unknown there, and no token to join anew");
-      return stored;
-    }
-    return join(options, { publicKey: stored.publicKey, seed: stored.seed });
+export const joinFleet = async (request: {
+  apiUrl: string;
+  token: string;
+  body: JoinHost;
+  signal: AbortSignal;
+}): Promise<HostCredential> => {
+  const url = new URL("/internal/hosts/join", request.apiUrl);
+  let response: Response;
+  let answer: unknown;
+  try {
+    response = await fetch(url, {
+      method: "POST",
+      headers: { authorization: `Bearer ${request.token}`, "content-type": "application/json" },
+      body: JSON.stringify(request.body),
+      signal: AbortSignal.any([request.signal, AbortSignal.timeout(joinTimeoutMs)]),
+    });
+    answer = await response.json();
+  } catch (cause) {
+    throw fleetError("HOST_UNREACHABLE", `${url.href} does not answer: ${messageOf(cause)}`, { cause });
   }
-  if (options.tokenFile === "") {
+  if (response.ok) {
+    if (Value.Check(HostCredential, answer)) return answer;
     throw fleetError(
-      "CONFIG_INVALID",
-      "This machine is no host yet: set BULKHEAD_JOIN_TOKEN_FILE to a file with a join token, or an admin token.",
+      "SETUP_FAILED",
+      `${url.href} answered with something that is no host credential; is it a scheduler?`,
     );
   }
-  return join(options, makeUserKey());
+  const { code, detail } = (answer ?? {}) as ProblemLike;
+  const text = typeof detail === "string" ? detail : `status ${response.status}`;
+  if (response.status >= 500 || response.status === 429) {
+    throw fleetError("HOST_UNREACHABLE", `${url.href} cannot join hosts now: ${text}`);
+  }
+  const known = typeof code === "string" && Object.hasOwn(errors, code);
+  throw fleetError(known ? (code as ErrorCode) : "SETUP_FAILED", `joining at ${url.href} was refused: ${text}`);
 };

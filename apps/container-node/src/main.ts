@@ -1,106 +1,130 @@
 import { rename } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
-import { connectBus, hostInboxPrefix } from "@bulkhead/bus";
+import { getuid } from "node:process";
+import { connectBus, hostInboxPrefix, makeUserKey } from "@bulkhead/bus";
+import { fleetError, type ClusterId } from "@bulkhead/contracts";
 import {
   acquireHostLock,
   hostPaths,
   MountAllowList,
-  openRunDirectory,
   openStateDirectory,
   readOrCreateHostId,
+  type HostPaths,
 } from "@bulkhead/host";
 import { LayerStore } from "@bulkhead/images";
 import { ContainerRuntime } from "@bulkhead/namespaces";
+import type { Log } from "@bulkhead/node";
 import { loadConfig, runService } from "@bulkhead/service";
 import { startTelemetry } from "@bulkhead/telemetry";
-import { buildAgent } from "./app.ts";
-import { NodeConfig } from "./config.ts";
-import { busControlPlane } from "./control-plane.ts";
-import { readStoredCredential } from "./credential.ts";
-import { ImageSupply } from "./images.ts";
-import { joinedCredential } from "./join.ts";
+import { startContainerNode } from "./app.ts";
+import { BusControlPlane } from "./bus-control-plane.ts";
+import { ContainerNodeConfig } from "./config.ts";
+import { FleetImages } from "./fleet-images.ts";
+import { connectEventually } from "./late-bus.ts";
+import { Membership } from "./membership.ts";
 
 const isolation = "container";
+/** How long the start waits for the bus before it goes on without, in milliseconds. */
+const busPatienceMs = 5_000;
+
+/**
+ * A host that joined another control plane obeys it from now on. What the old one wanted is kept beside; what runs is
+ * unknown to the new one, so it is kept and listed there.
+ */
+const setDocumentAside = async (paths: HostPaths, left: ClusterId, log: Log): Promise<void> => {
+  const document = join(paths.state, `desired.${isolation}.json`);
+  await rename(document, `${document}.${left}`).catch((error: unknown) => {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+  });
+  log.warn({ left }, "host obeys another control plane now; its running instances are kept");
+};
 
 await runService("container-node", async (scope) => {
-  const config = loadConfig(NodeConfig);
+  const config = loadConfig(ContainerNodeConfig);
   const { log, signal } = scope;
-  const paths = hostPaths(config.stateDir, config.runDir, await readOrCreateHostId(config.stateDir, Date.now()));
-  const hostName = config.hostName === "" ? hostname() : config.hostName;
-  await openStateDirectory(paths);
-  await openRunDirectory(paths);
+  if (getuid?.() !== 0) {
+    throw fleetError("SETUP_FAILED", "container-node makes namespaces and cgroups and must be started by root.");
+  }
+  const hostId = await readOrCreateHostId(config.stateDir, Date.now());
+  const paths = hostPaths(config.stateDir, config.runDir, hostId);
   scope.use("host lock", await acquireHostLock(paths.lock, isolation));
+  await openStateDirectory(paths);
   const telemetry = scope.use(
     "telemetry",
     await startTelemetry({
       service: "container-node",
       otlpEndpoint: config.otlpEndpoint,
-      attributes: { "host.id": paths.hostId },
+      attributes: { "host.id": hostId, "host.name": config.hostName },
       log,
     }),
   );
 
-  let credential = await readStoredCredential(join(paths.state, `credential.${isolation}.json`));
-  const known = credential?.clusterId;
-  const images = scope.use(
-    "images",
-    new ImageSupply({
-      store: await LayerStore.open({ root: paths.images }),
-      apiUrl: config.apiUrl,
-      token: () => credential?.httpToken ?? "",
-      inUse: async () => new Set((await runtime.list()).map(({ assignment }) => assignment.imageDigest)),
-      keepMs: config.imageKeepMs,
-      log,
-    }),
-  );
-  const runtime = await ContainerRuntime.open({
-    paths,
-    images,
-    mountAllowList: new MountAllowList(config.mountAllow),
+  const joined = Promise.withResolvers<Membership>();
+  const layers = await LayerStore.open({ root: paths.images });
+  const images = new FleetImages({
+    layers,
+    apiUrl: config.apiUrl,
+    membership: joined.promise,
+    keepMs: config.imageKeepMs,
     log,
   });
-  scope.use("runtime", runtime);
+  const mountAllowList = new MountAllowList(config.mountAllow);
+  const runtime = scope.use("runtime", await ContainerRuntime.open({ paths, images, mountAllowList, log }));
 
-  credential = await joinedCredential({
+  const membership = await Membership.open({
+    directory: paths.state,
+    isolation,
     apiUrl: config.apiUrl,
-    tokenFile: config.joinTokenFile,
-    credentialFile: join(paths.state, `credential.${isolation}.json`),
-    host: { hostId: paths.hostId, name: hostName, isolation, labels: config.hostLabels, facts: await runtime.facts() },
+    ...(config.joinTokenFile === undefined ? {} : { joinTokenFile: config.joinTokenFile }),
+    describe: async () => ({
+      hostId,
+      name: config.hostName,
+      isolation,
+      ...(config.hostLabels === undefined ? {} : { labels: config.hostLabels }),
+      facts: await runtime.facts(),
+    }),
+    makeKey: makeUserKey,
     log,
     signal,
   });
-  if (known !== undefined && known !== credential.clusterId) {
-    // Joining another control plane is its administrator's decision. What the old one wanted is kept aside; what runs
-    // is unknown to the new one, so it is kept and listed there.
-    const desired = join(paths.state, `desired.${isolation}.json`);
-    await rename(desired, `${desired}.${known}`).catch((error: unknown) =>
-      log.info({ err: error }, "no document of the old control plane"),
-    );
-    log.warn({ from: known, to: credential.clusterId }, "host obeys another control plane now");
-  }
-  const host = { hostId: paths.hostId, isolation } as const;
-  const bus = scope.use(
-    "bus",
-    await connectBus({
-      url: config.natsUrl === "" ? credential.natsUrl : config.natsUrl,
-      name: `host-${paths.hostId}-${isolation}`,
-      jwt: credential.natsJwt,
-      seed: credential.seed,
-      inboxPrefix: hostInboxPrefix(paths.hostId, isolation),
-      log,
-      signal,
-    }),
-  );
-  scope.readiness.add("bus", () => bus.ping());
-  const agent = await buildAgent({
+  joined.resolve(membership);
+  if (membership.left !== null) await setDocumentAside(paths, membership.left, log);
+
+  const controlPlane = new BusControlPlane({ hostId, isolation, log });
+  await connectEventually({
+    connect: () => {
+      const { natsUrl, natsJwt } = membership.credential;
+      return connectBus({
+        url: config.natsUrl ?? natsUrl,
+        name: `${isolation}-node ${config.hostName}`,
+        jwt: natsJwt,
+        seed: membership.seed,
+        inboxPrefix: hostInboxPrefix(hostId, isolation),
+        log,
+        signal,
+      });
+    },
+    connected: (bus) => {
+      controlPlane.connected(scope.use("bus", bus));
+      scope.readiness.add("bus", () => bus.ping());
+    },
+    failed: () => membership.renew("no connection to the bus"),
+    patienceMs: busPatienceMs,
+    log,
+    signal,
+  });
+
+  const node = await startContainerNode({
     paths,
-    hostName,
-    clusterId: credential.clusterId,
+    hostName: config.hostName,
+    clusterId: membership.credential.clusterId,
     runtime,
-    controlPlane: busControlPlane(bus, host),
+    controlPlane,
+    images,
+    membership,
     meters: telemetry.meters,
     log,
   });
-  scope.defer("agent", () => agent.stop());
+  scope.use("agent", node);
+  log.info({ hostId, apiUrl: config.apiUrl, living: node.agent.living }, "host serves containers");
 });

@@ -1,13 +1,13 @@
 import { join } from "node:path";
-import type { Epoch, InstanceId } from "@bulkhead/contracts";
+import type { Digest, Epoch, InstanceId } from "@bulkhead/contracts";
 import type { HostPaths } from "@bulkhead/host";
 import type { RunKey } from "@bulkhead/node";
 
 /** Where one instance lives on this host, across its runs. */
 export interface InstancePaths {
   readonly root: string;
-  /** its writable layer; survives restarts, goes with the instance */
-  readonly scratch: string;
+  /** its writable layers, one per image it has run; they survive restarts and go with the instance */
+  readonly scratches: string;
   readonly logs: string;
   readonly runs: string;
 }
@@ -31,7 +31,7 @@ export const parseRunName = (name: string): { epoch: Epoch; attempt: number } | 
 
 export const instancePaths = (host: HostPaths, instanceId: InstanceId): InstancePaths => {
   const root = join(host.instances, instanceId);
-  return { root, scratch: join(root, "scratch"), logs: join(root, "logs"), runs: join(root, "runs") };
+  return { root, scratches: join(root, "scratch"), logs: join(root, "logs"), runs: join(root, "runs") };
 };
 
 export const runPaths = (host: HostPaths, key: RunKey): RunPaths => {
@@ -44,3 +44,13 @@ export const runPaths = (host: HostPaths, key: RunKey): RunPaths => {
     runDir: join(host.runInstances, key.instanceId, name),
   };
 };
+
+const scratchPrefix = "sha256-";
+
+/** Where an instance keeps what it writes on top of one image. */
+export const scratchOf = (host: HostPaths, instanceId: InstanceId, image: Digest): string =>
+  join(instancePaths(host, instanceId).scratches, image.replace("sha256:", scratchPrefix));
+
+/** The image a scratch directory is for, from its name; null for another name. */
+export const imageOfScratch = (name: string): Digest | null =>
+  name.startsWith(scratchPrefix) ? (name.replace(scratchPrefix, "sha256:") as Digest) : null;

@@ -161,12 +161,14 @@ describe("what stays of an instance", () => {
     const second = await rig.start(assignment, 1);
     await second.ended;
     expect(await rig.output(second)).toBe("again\nagain\nagain\n");
+    expect(await rig.runtime.imagesInUse()).toEqual(new Set([busybox]));
     await second.release();
     expect(await rig.runtime.list()).toEqual([]);
     await rig.runtime.remove(assignment.instanceId);
     await rig.runtime.settled();
     expect(readdirSync(rig.paths.instances)).toEqual([]);
     expect(readdirSync(rig.paths.uidRanges)).toEqual([]);
+    expect(await rig.runtime.imagesInUse()).toEqual(new Set());
     expect(existsSync(join(rig.paths.runInstances, assignment.instanceId))).toBe(false);
   });
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Assignment, HostFacts, InstanceId } from "@bulkhead/contracts";
+import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
   diskOf,
@@ -22,7 +22,7 @@ import type { LogLine, LogRequest, Run, Runtime, StartRequest } from "@bulkhead/
 import { adopt, sweepRunDirectories } from "./adoption.ts";
 import { CpuSharing } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
-import { instancePaths, runName } from "./instance-paths.ts";
+import { imageOfScratch, instancePaths, runName } from "./instance-paths.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
@@ -220,9 +220,22 @@ export class ContainerRuntime implements Runtime, RunHost {
     await this.#trash.settled();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#trash.settled();
+  /** Images that instances of this host run or would run when they start again. */
+  async imagesInUse(): Promise<Set<Digest>> {
+    const { paths } = this.#options;
+    const inUse = new Set<Digest>();
+    for (const instanceId of (await readdir(paths.instances)) as InstanceId[]) {
+      const names = await readdir(instancePaths(paths, instanceId).scratches).catch(() => []);
+      for (const name of names) {
+        const image = imageOfScratch(name);
+        if (image !== null) inUse.add(image);
+      }
+    }
+    return inUse;
   }
+
+  /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
+  async [Symbol.asyncDispose](): Promise<void> {}
 }
 
 const cpuName = (run: ContainerRun): string => `${run.key.instanceId}.${run.paths.name}`;

@@ -69,6 +69,8 @@ const imageReasons: Readonly<Record<string, InstanceReason>> = {
   IMAGE_DIGEST_MISMATCH: "ImageInvalid",
   IMAGE_TOO_LARGE: "ImageInvalid",
   IMAGE_UNAVAILABLE: "ImageUnavailable",
+  UNAUTHENTICATED: "ImageUnavailable",
+  FORBIDDEN: "ImageUnavailable",
   NO_CAPACITY: "ResourceExhausted",
 };
 

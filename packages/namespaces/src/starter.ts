@@ -17,7 +17,7 @@ import { admitMounts } from "./admission.ts";
 import type { CpuSharing, CpuUser } from "./cpu-sharing.ts";
 import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
-import { instancePaths, runName, runPaths, type RunPaths } from "./instance-paths.ts";
+import { instancePaths, runName, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
@@ -82,7 +82,7 @@ export class Starter {
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
     await using undo = new AsyncDisposableStack();
-    await this.#openDirectories(key.instanceId, paths, undo);
+    const scratch = await this.#openDirectories(assignment, paths, undo);
     const uidRange = await this.#options.uidRanges.allocate(key.instanceId);
 
     const name = `${key.instanceId}.${paths.name}`;
@@ -103,7 +103,6 @@ export class Starter {
       writeRecord(paths.record, record, { sync: false }),
     ]);
 
-    const instance = instancePaths(host, key.instanceId);
     const built = buildSpec({
       hostname: assignment.name,
       process,
@@ -120,8 +119,8 @@ export class Starter {
       rootfs: {
         kind: "overlay",
         layers: image.layers,
-        upper: join(instance.scratch, "upper"),
-        work: join(instance.scratch, "work"),
+        upper: join(scratch, "upper"),
+        work: join(scratch, "work"),
       },
       cgroup: { paths: record.cgroup },
       runDir: paths.runDir,
@@ -177,20 +176,22 @@ export class Starter {
     }
   }
 
-  /** A new instance's directories are undone with its first start; an old one's belong to it. */
-  async #openDirectories(instanceId: InstanceId, paths: RunPaths, undo: AsyncDisposableStack): Promise<void> {
+  /** A new instance's directories are undone with its first start; an old one's belong to it. Answers its scratch. */
+  async #openDirectories(assignment: Assignment, paths: RunPaths, undo: AsyncDisposableStack): Promise<string> {
+    const { instanceId, imageDigest } = assignment;
     const instance = instancePaths(this.#options.paths, instanceId);
-    if (!existsSync(instance.scratch)) {
-      undo.defer(() => this.discard(instanceId));
-      await Promise.all(
-        [instance.scratch, instance.logs, instance.runs].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
-      );
-    }
+    const scratch = scratchOf(this.#options.paths, instanceId, imageDigest);
+    if (!existsSync(instance.root)) undo.defer(() => this.discard(instanceId));
     undo.defer(async () => {
       await rm(paths.runDir, { recursive: true, force: true });
       await rmdir(dirname(paths.runDir)).catch(() => undefined);
     });
-    await mkdir(paths.runDir, { recursive: true, mode: 0o700 });
+    await Promise.all(
+      [scratch, instance.logs, instance.runs, paths.runDir].map((path) =>
+        mkdir(path, { recursive: true, mode: 0o700 }),
+      ),
+    );
+    return scratch;
   }
 
   /** Moves an instance's directory away at once; its id range is free when nothing on disk belongs to it any more. */

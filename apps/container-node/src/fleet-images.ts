@@ -1,0 +1,62 @@
+import { isFleetError, type Assignment, type Digest } from "@bulkhead/contracts";
+import { HttpBlobFetcher, type EnsuredImage, type LayerStore } from "@bulkhead/images";
+import type { ImageSource } from "@bulkhead/namespaces";
+import type { Log } from "@bulkhead/node";
+import type { Membership } from "./membership.ts";
+
+/** Images of the fleet: fetched by digest from the scheduler, verified and unpacked once on this host. */
+export class FleetImages implements ImageSource {
+  readonly #layers: LayerStore;
+  readonly #apiUrl: string;
+  readonly #membership: Promise<Pick<Membership, "credential" | "renew">>;
+  readonly #keepMs: number;
+  readonly #log: Log;
+
+  constructor(options: {
+    layers: LayerStore;
+    apiUrl: string;
+    /** settles when this host has joined: images come with the credential it gets */
+    membership: Promise<Pick<Membership, "credential" | "renew">>;
+    /** how long an unused image stays, in milliseconds: the next start of it needs no fetching */
+    keepMs: number;
+    log: Log;
+  }) {
+    this.#layers = options.layers;
+    this.#apiUrl = options.apiUrl;
+    this.#membership = options.membership;
+    this.#keepMs = options.keepMs;
+    this.#log = options.log;
+  }
+
+  async ensure(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> {
+    const membership = await this.#membership;
+    const attempt = (): Promise<EnsuredImage> =>
+      this.#layers.ensureImage(
+        assignment.imageDigest,
+        new HttpBlobFetcher({
+          baseUrl: this.#apiUrl,
+          repository: assignment.project,
+          token: () => membership.credential.httpToken,
+        }),
+        { signal },
+      );
+    try {
+      return await attempt();
+    } catch (error) {
+      // A control plane that was restored or emptied does not know the token it once gave.
+      if (!isFleetError(error) || error.code !== "UNAUTHENTICATED") throw error;
+      await membership.renew("the scheduler refused our token");
+      return attempt();
+    }
+  }
+
+  /** Removes what no instance of this host uses. Never rejects. */
+  async collect(inUse: ReadonlySet<Digest>): Promise<void> {
+    try {
+      const collected = await this.#layers.collectGarbage(inUse, { olderThanMs: this.#keepMs });
+      this.#log.debug({ ...collected }, "unused images removed");
+    } catch (err) {
+      this.#log.warn({ err }, "unused images not removed");
+    }
+  }
+}
