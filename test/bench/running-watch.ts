@@ -14,7 +14,7 @@ export const watchRunning = async (fleet: Fleet): Promise<Watch> => {
   const seen = new Map<string, Seen>();
   const waiting = new Map<string, (at: number) => void>();
   const stop = new AbortController();
-  const response = await fetch(`${fleet.apiUrl}/v1/events?since=now`, {
+  const response = await fetch(`${fleet.apiUrl}/v1/events`, {
     headers: { authorization: `Bearer ${fleet.token}`, accept: "text/event-stream" },
     signal: stop.signal,
   });
