@@ -1,5 +1,4 @@
 import { FastifyOtelInstrumentation } from "@fastify/otel";
-import swagger from "@fastify/swagger";
 import underPressure from "@fastify/under-pressure";
 import { fleetError } from "@bulkhead/contracts";
 import { addProblemHandlers, addRequestTimer, fastifyDefaults } from "@bulkhead/service/http";
@@ -9,9 +8,10 @@ import { addAccess } from "./auth/access.ts";
 import { TokenCache } from "./auth/token-cache.ts";
 import { EventFeed } from "./events/event-feed.ts";
 import { addBodies } from "./http/bodies.ts";
+import { addOpenApi } from "./http/openapi.ts";
 import { addRequestContext } from "./http/request-context.ts";
 import { addUpgrades } from "./http/upgrade.ts";
-import { components, validatorCompiler } from "./http/validation.ts";
+import { validatorCompiler } from "./http/validation.ts";
 import type { ApiSettings, SchedulerPorts } from "./ports.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addHostRoutes } from "./routes/hosts.ts";
@@ -58,24 +58,6 @@ export interface SchedulerApp {
   readonly feed: EventFeed;
   readonly broker: StreamBroker;
 }
-
-const addOpenApi = async (app: FastifyInstance, version: string): Promise<void> => {
-  for (const component of components) app.addSchema(component);
-  await app.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: {
-        title: "Bulkhead API",
-        version,
-        description: "One fleet and one API for containers and microVMs.",
-        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
-      },
-      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-      security: [{ token: [] }],
-    },
-    refResolver: { buildLocalReference: (json) => json["$id"] as string },
-  });
-};
 
 const addPressureLimit = async (app: FastifyInstance, { loopDelayMaxMs }: ApiSettings): Promise<void> => {
   await app.register(underPressure, {

@@ -68,32 +68,39 @@ const texts = compiler("array");
 /** Problems listed in one answer; a body of a million wrong members needs no million lines. */
 const maximumErrors = 50;
 
-/** One line for a union of literals instead of one for each of them and one for the union. */
+type Parameters = Readonly<Record<string, unknown>>;
+
+/** Where an error points, down to the member that is missing or unknown. */
+const placeOf = ({ instancePath, params }: ErrorObject): string => {
+  const { missingProperty, additionalProperty, propertyName } = params as Parameters;
+  return `${instancePath}/${String(missingProperty ?? additionalProperty ?? propertyName ?? "")}`;
+};
+
+/** A union of literals as one error that lists them, in place of one for each and one for the union. */
+const asChoice = (union: ErrorObject, errors: readonly ErrorObject[]): ErrorObject | undefined => {
+  const branches = errors.filter(
+    ({ schemaPath, instancePath }) =>
+      instancePath === union.instancePath && schemaPath.startsWith(`${union.schemaPath}/`),
+  );
+  if (branches.length === 0 || branches.some(({ keyword }) => keyword !== "const")) return undefined;
+  const allowedValues = branches.map(({ params }) => (params as Parameters)["allowedValue"]);
+  return { ...union, keyword: "enum", params: { allowedValues } };
+};
+
+/** One error for each thing that is wrong: the first at its place, and unions as people read them. */
 const collapse = (errors: readonly ErrorObject[]): ErrorObject[] => {
-  const unions = errors.filter(({ keyword }) => keyword === "anyOf");
-  const literals = new Map<string, unknown[]>();
-  for (const union of unions) {
-    const branches = errors.filter(
-      ({ instancePath, schemaPath }) =>
-        instancePath === union.instancePath && schemaPath.startsWith(`${union.schemaPath}/`),
-    );
-    if (branches.length > 0 && branches.every(({ keyword }) => keyword === "const")) {
-      literals.set(
-        union.schemaPath,
-        branches.map(({ params }) => (params as { allowedValue: unknown }).allowedValue),
-      );
-    }
+  const choices = errors.filter(({ keyword }) => keyword === "anyOf").map((union) => asChoice(union, errors));
+  const told = new Map<string, ErrorObject>();
+  for (const choice of choices) if (choice !== undefined) told.set(placeOf(choice), choice);
+  for (const error of errors) {
+    // That an optional value is not null is no news when something is wrong with the value.
+    const isNullBranch = error.keyword === "type" && (error.params as Parameters)["type"] === "null";
+    if (!isNullBranch && !told.has(placeOf(error))) told.set(placeOf(error), error);
   }
-  return errors
-    .flatMap((error): ErrorObject[] => {
-      const values = literals.get(error.schemaPath);
-      if (error.keyword === "anyOf" && values !== undefined) {
-        return [{ ...error, keyword: "enum", params: { allowedValues: values } }];
-      }
-      const inUnion = [...literals.keys()].some((path) => error.schemaPath.startsWith(`${path}/`));
-      return inUnion ? [] : [error];
-    })
-    .slice(0, maximumErrors);
+  const found = [...told.values()];
+  // The union itself says nothing more than what is wrong inside it.
+  const telling = found.filter(({ keyword }) => keyword !== "anyOf");
+  return (telling.length > 0 ? telling : found).slice(0, maximumErrors);
 };
 
 const limitPath = /^\/spec\/resources\/(?<field>[A-Za-z]+)$/;

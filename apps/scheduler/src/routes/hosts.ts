@@ -84,6 +84,7 @@ export const addHostRoutes: AddRoutes = (app, { inventory, control }) => {
         tags,
         params: one,
         querystring: query({ dryRun: Type.Boolean({ description: "check, but change nothing" }) }),
+        consumes: ["application/merge-patch+json", "application/json"],
         body: patchBody,
         response: answers({ 200: { description: "the host", schema: ref("Host") } }),
       },

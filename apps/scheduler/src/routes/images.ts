@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { type Image, ImageName, fleetError } from "@bulkhead/contracts";
+import { type Image, ImageName, Image as ImageSchema, fleetError } from "@bulkhead/contracts";
 import { Type } from "typebox";
 import {
   type PageQuery,
@@ -22,7 +22,7 @@ const tags = ["images"];
 const one = byReference("image", "name, `name:tag` or digest; encode `/` as `%2F`");
 
 /** The image, and the others when the archive had several. */
-const importAnswer = Type.Intersect([ref("Image"), Type.Object({ others: Type.Optional(Type.Array(ref("Image"))) })]);
+const importAnswer = Type.Object({ ...ImageSchema.properties, others: Type.Optional(Type.Array(ref("Image"))) });
 
 export const addImageRoutes: AddRoutes = (app, { inventory, images, control, settings }) => {
   void app.register(async (scope) => {
@@ -35,8 +35,9 @@ export const addImageRoutes: AddRoutes = (app, { inventory, images, control, set
         schema: {
           operationId: "importImage",
           summary: "Import an OCI image layout or docker archive (tar, gzip or zstd); answers when all is verified",
-          description: `The body is the archive itself; media types: ${archiveTypes.join(", ")}.`,
           tags,
+          consumes: [...archiveTypes],
+          body: Type.Unknown({ description: "the archive itself" }),
           querystring: query({ name: ImageName }),
           response: answers({ 201: { description: "imported", schema: importAnswer } }),
         },

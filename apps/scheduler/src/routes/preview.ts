@@ -3,7 +3,6 @@ import { fleetError } from "@bulkhead/contracts";
 import { instanceName } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import { Type } from "typebox";
-import { ref } from "../http/answers.ts";
 import type { RouteContext } from "./route-context.ts";
 
 /** Answer of a dry run. */
@@ -27,7 +26,6 @@ export const planSchema = Type.Object(
       }),
       { description: "instances that would wait, and why each host cannot take them" },
     ),
-    problem: Type.Optional(ref("Problem")),
   },
   { description: "what would happen; nothing was written" },
 );

@@ -150,6 +150,7 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
         tags,
         params: one,
         querystring: query({ dryRun }),
+        consumes: ["application/merge-patch+json", "application/json"],
         body: ref("PatchWorkload"),
         response: answers({
           200: { description: "dry run: the specification it would have", schema: planSchema },
