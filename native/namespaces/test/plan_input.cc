@@ -31,7 +31,7 @@ struct Named {
   int number;
 };
 constexpr Named kNames[] = {
-#include "seccomp/syscalls_x86_64.inc"
+#include "seccomp/syscalls_x86_64.h"
 };
 
 }  // namespace

@@ -5,6 +5,8 @@
 namespace std {
 
 void __throw_out_of_range_fmt(const char*, ...) __attribute__((noreturn));
-void __throw_out_of_range_fmt(const char*, ...) { abort(); }
+void __throw_out_of_range_fmt(const char*, ...) {
+  abort();
+}
 
 }  // namespace std

@@ -12,10 +12,10 @@ struct Named {
 };
 
 constexpr Named kX86_64[] = {
-#include "seccomp/syscalls_x86_64.inc"
+#include "seccomp/syscalls_x86_64.h"
 };
 constexpr Named kI386[] = {
-#include "seccomp/syscalls_i386.inc"
+#include "seccomp/syscalls_i386.h"
 };
 
 constexpr bool sorted(const auto& table) {

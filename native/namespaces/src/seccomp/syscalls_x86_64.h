@@ -1,4 +1,6 @@
 // Names and numbers of x86-64 system calls, sorted by name (asm/unistd, Linux 6.18).
+// Included inside an array initializer; no header of its own.
+// clang-format off
 {"_sysctl", 156}, {"accept", 43}, {"accept4", 288}, {"access", 21}, {"acct", 163}, {"add_key", 248},
 {"adjtimex", 159}, {"afs_syscall", 183}, {"alarm", 37}, {"arch_prctl", 158}, {"bind", 49}, {"bpf", 321}, {"brk", 12},
 {"cachestat", 451}, {"capget", 125}, {"capset", 126}, {"chdir", 80}, {"chmod", 90}, {"chown", 92}, {"chroot", 161},

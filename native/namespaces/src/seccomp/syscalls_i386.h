@@ -1,4 +1,6 @@
 // Names and numbers of i386 system calls, sorted by name (asm/unistd, Linux 6.18).
+// Included inside an array initializer; no header of its own.
+// clang-format off
 {"_llseek", 140}, {"_newselect", 142}, {"_sysctl", 149}, {"accept4", 364}, {"access", 33}, {"acct", 51},
 {"add_key", 286}, {"adjtimex", 124}, {"afs_syscall", 137}, {"alarm", 27}, {"arch_prctl", 384}, {"bdflush", 134},
 {"bind", 361}, {"bpf", 357}, {"break", 17}, {"brk", 45}, {"cachestat", 451}, {"capget", 184}, {"capset", 185},
