@@ -44,7 +44,8 @@ describe("the service with the credential up gives it", () => {
     await vi.waitFor(async () => {
       expect(await text(service, "/metrics")).toContain("container_cpu_time_seconds_total{");
     }, deadline);
-    return text(service, "/metrics");
+    // Awaited here: the service ends with this scope.
+    return await text(service, "/metrics");
   };
 
   test("shows what an agent with a host's credential sends, hostile labels as text", async () => {

@@ -23,7 +23,8 @@ export const fastifyDefaults = (log: Logger): FastifyHttpOptions<Server> => ({
   keepAliveTimeout: 65_000,
   http: { headersTimeout: 15_000, maxHeaderSize: 16 * 1024 },
   forceCloseConnections: "idle",
-  return503OnClosing: true,
+  // Whoever still comes on an open connection is answered: what answers need is closed after the server.
+  return503OnClosing: false,
   requestIdHeader: false,
   genReqId: () => uuidV7(Date.now(), randomBytes(10)),
   routerOptions: { maxParamLength: 256 },
