@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { runLogged } from "./command.mjs";
 import { binary, logDirectory, pinnedEnvironment, root, stampFile } from "./paths.mjs";
@@ -45,9 +45,20 @@ export const isBuilt = (tests) => {
   return stamp.build === hash && (!tests || stamp.buildTests === hash) && missingOutputs().length === 0;
 };
 
+/** CMake refuses a build directory that was made for another path, which is what a checkout that was moved has. */
+const forgetMovedBuilds = () => {
+  for (const folder of workspacesWith("native:build")) {
+    const cache = join(root, folder, "build", "CMakeCache.txt");
+    if (!existsSync(cache)) continue;
+    const [, home] = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, "utf8")) ?? [];
+    if (home !== join(root, folder)) rmSync(join(root, folder, "build"), { recursive: true });
+  }
+};
+
 /** Builds through turbo, which itself skips what has not changed. */
 export const build = async (tests) => {
   const hash = hashFiles(root, inputs());
+  forgetMovedBuilds();
   await runLogged({
     what: "The native build and code generation",
     remedy: "read the output above; a missing header is a missing Debian package (infra/setup/debian-packages.mjs)",
