@@ -33,14 +33,12 @@ export const ReportBatch = Type.Object(
   {
     hostId: HostId,
     isolation: Isolation,
-    reports: Type.Array(InstanceReport, { minItems: 1, maxItems: 500 }),
-    oldestSeq: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        description:
-          "lowest number still in the journal; the scheduler folds without gaps, and this says that what came before will not come again",
-      }),
-    ),
+    reports: Type.Array(InstanceReport, {
+      minItems: 1,
+      maxItems: 500,
+      description:
+        "without gaps, beginning with the oldest that is not acknowledged: what is missing before it was acknowledged, so a later batch never overtakes a lost one",
+    }),
   },
   closed,
 );

@@ -21,7 +21,7 @@ export type { Adoption, UnknownRun } from "./control/adopt.ts";
 export type { ClusterIdentity, EraRequest } from "./control/cluster.ts";
 export type { Committed, DocumentVersion } from "./control/commit-plan.ts";
 export type { AgentName, DocumentHead, DocumentMemory, Fetched } from "./control/documents.ts";
-export type { Acknowledgement, FoldOptions, FoldResult } from "./control/fold.ts";
+export type { Acknowledgement, FoldResult } from "./control/fold.ts";
 export type { AgentNews, KnownAgent } from "./control/hosts.ts";
 export { controlStore } from "./control/index.ts";
 export type { ControlStore } from "./control/index.ts";

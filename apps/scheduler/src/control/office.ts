@@ -72,7 +72,6 @@ export class Office {
     });
     this.#folder = new ReportFolder({
       ports,
-      times,
       term,
       events: {
         folded: () => this.#published(),

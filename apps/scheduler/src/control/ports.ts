@@ -49,8 +49,6 @@ export interface ControlTimes {
   readonly heartbeatFlushMs: number;
   /** last_seen_at is written this often while nothing else changes */
   readonly lastSeenMs: number;
-  /** a missing report is waited for this long when the agent does not say what it still has */
-  readonly gapGraceMs: number;
   readonly retentionMs: number;
 }
 
@@ -65,7 +63,6 @@ export const defaultTimes: ControlTimes = {
   takeoverGraceMs: 10_000,
   heartbeatFlushMs: 20,
   lastSeenMs: 30_000,
-  gapGraceMs: 5_000,
   retentionMs: 60_000,
 };
 

@@ -1,7 +1,7 @@
 import type { Inbound } from "@bulkhead/bus";
 import { isFleetError, subjects, type ReportBatch } from "@bulkhead/contracts";
 import { NotLeading, type FoldResult } from "@bulkhead/inventory";
-import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
+import type { ControlPorts, Term } from "./ports.ts";
 
 /** What the folder's owner wants to hear. */
 export interface FolderEvents {
@@ -14,9 +14,6 @@ export interface FolderEvents {
   failed(error: unknown): void;
 }
 
-const keyOf = (agent: { readonly hostId: string; readonly isolation: string }): string =>
-  `${agent.hostId} ${agent.isolation}`;
-
 /** True for failures that are not the batch's fault: it comes again and is folded then. */
 const isPassing = (error: unknown): boolean =>
   error instanceof NotLeading || (isFleetError(error) && error.code === "DATABASE_UNAVAILABLE");
@@ -24,15 +21,11 @@ const isPassing = (error: unknown): boolean =>
 /** Folds what agents report into Postgres, batch by batch, and acknowledges what is in it. */
 export class ReportFolder {
   readonly #ports: ControlPorts;
-  readonly #times: ControlTimes;
   readonly #term: Term;
   readonly #events: FolderEvents;
-  /** missing report of an agent, and since when it is missing */
-  readonly #gaps = new Map<string, { readonly seq: number; readonly sinceMs: number }>();
 
-  constructor(parts: { ports: ControlPorts; times: ControlTimes; term: Term; events: FolderEvents }) {
+  constructor(parts: { ports: ControlPorts; term: Term; events: FolderEvents }) {
     this.#ports = parts.ports;
-    this.#times = parts.times;
     this.#term = parts.term;
     this.#events = parts.events;
   }
@@ -70,13 +63,12 @@ export class ReportFolder {
 
   async #fold(batches: readonly ReportBatch[]): Promise<void> {
     const { store, meters, log, onEvents } = this.#ports;
-    const result = await store.foldReports(batches, { term: this.#term.term, skipGaps: this.#overdue() });
+    const result = await store.foldReports(this.#term.term, batches);
     // The events first: someone may be waiting for just this state.
     onEvents?.();
     this.#events.folded();
     this.#acknowledge(result);
     meters?.reportsFolded(result.folded);
-    this.#noteGaps(batches, result);
     if (result.illegal > 0) log.warn({ reports: result.illegal }, "reports contradict the state of their instances");
     if (result.touched.length > 0) this.#events.touched(result.touched);
     if (result.freed) this.#events.freed();
@@ -85,21 +77,6 @@ export class ReportFolder {
   #acknowledge({ acknowledgements }: FoldResult): void {
     for (const { hostId, isolation, journal, upToSeq } of acknowledgements) {
       if (journal !== "") this.#ports.bus.publish(subjects.reportAck, { hostId, isolation }, { journal, upToSeq });
-    }
-  }
-
-  /** Agents whose missing report was waited for long enough: they repeat what they have every two seconds. */
-  #overdue(): Set<string> {
-    const beforeMs = this.#ports.nowMs() - this.#times.gapGraceMs;
-    return new Set([...this.#gaps].filter(([, gap]) => gap.sinceMs <= beforeMs).map(([key]) => key));
-  }
-
-  #noteGaps(batches: readonly ReportBatch[], { gaps }: FoldResult): void {
-    for (const batch of batches) {
-      const gap = gaps.find((found) => keyOf(found) === keyOf(batch));
-      const known = this.#gaps.get(keyOf(batch));
-      if (gap === undefined) this.#gaps.delete(keyOf(batch));
-      else if (known?.seq !== gap.seq) this.#gaps.set(keyOf(batch), { seq: gap.seq, sinceMs: this.#ports.nowMs() });
     }
   }
 }

@@ -20,18 +20,10 @@ export interface FoldResult {
   readonly folded: number;
   /** reports that contradict the row's state: told, acknowledged, not written */
   readonly illegal: number;
-  /** agents whose next report is missing, with its number */
-  readonly gaps: readonly { readonly hostId: string; readonly isolation: string; readonly seq: number }[];
   /** ids of workloads and instances whose operations may be finished now */
   readonly touched: readonly string[];
   /** something was freed: instances without a host may have one now */
   readonly freed: boolean;
-}
-
-export interface FoldOptions {
-  readonly term: number;
-  /** agents (`hostId isolation`) whose gaps have been waited for */
-  readonly skipGaps?: ReadonlySet<string>;
 }
 
 const agentKey = (agent: { hostId: string; isolation: string }): string => `${agent.hostId} ${agent.isolation}`;
@@ -42,17 +34,13 @@ interface AgentQueue extends Queue {
   readonly before: FoldedPosition;
 }
 
-const queuesOf = (
-  batches: readonly ReportBatch[],
-  positions: readonly statements.PositionRow[],
-  skipGaps: ReadonlySet<string>,
-): AgentQueue[] => {
+const queuesOf = (batches: readonly ReportBatch[], positions: readonly statements.PositionRow[]): AgentQueue[] => {
   const byAgent = Map.groupBy(batches, agentKey);
   // Reports of a host that never joined this control plane are nobody's: they stay with the agent.
   return positions.map(({ hostId, isolation, journal, foldedSeq }) => {
     const before = { journal, foldedSeq };
-    const key = agentKey({ hostId, isolation });
-    return { ...queueReports(byAgent.get(key) ?? [], before, skipGaps.has(key)), hostId, isolation, before };
+    const mine = byAgent.get(agentKey({ hostId, isolation })) ?? [];
+    return { ...queueReports(mine, before), hostId, isolation, before };
   });
 };
 
@@ -141,15 +129,15 @@ const endAssignments = async (sql: Sql, gone: Changes["gone"]): Promise<string[]
   return workloadIds;
 };
 
-const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], options: FoldOptions): Promise<FoldResult> => {
+const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number): Promise<FoldResult> => {
   const agents = [...new Map(batches.map((batch) => [agentKey(batch), batch])).values()];
   const ids = [...new Set(batches.flatMap((batch) => batch.reports.map((report) => report.instanceId)))];
   const [, locked, positions] = await Promise.all([
-    assertLeading(sql, options.term),
+    assertLeading(sql, term),
     sql.rows(statements.lockInstances, [ids]),
     sql.rows(statements.selectPositions, [agents.map((agent) => agent.hostId), agents.map((agent) => agent.isolation)]),
   ]);
-  const queues = queuesOf(batches, positions, options.skipGaps ?? new Set());
+  const queues = queuesOf(batches, positions);
   const known = new Map(locked.map((row) => [row.id, { ...row, startedAt: row.startedAt?.toISOString() ?? null }]));
   const changes = fold(queues, known);
   const changed = [...changes.changed].flatMap((id) => changes.rows.get(id) ?? []);
@@ -173,7 +161,6 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], options: Fold
     })),
     folded: queues.reduce((total, queue) => total + queue.reports.length, 0),
     illegal: changes.illegal,
-    gaps: queues.flatMap(({ hostId, isolation, gapAt }) => (gapAt === null ? [] : [{ hostId, isolation, seq: gapAt }])),
     touched: [
       ...new Set([
         ...changed.flatMap((row) => [row.id, row.workloadId]),
@@ -190,8 +177,5 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], options: Fold
  * changes nothing. Publishes waiting events as well. Rejects NotLeading, DATABASE_UNAVAILABLE: then nothing is written
  * and nothing may be acknowledged.
  */
-export const foldReports = (
-  database: Database,
-  batches: readonly ReportBatch[],
-  options: FoldOptions,
-): Promise<FoldResult> => database.transaction((sql) => foldOnce(sql, batches, options));
+export const foldReports = (database: Database, term: number, batches: readonly ReportBatch[]): Promise<FoldResult> =>
+  database.transaction((sql) => foldOnce(sql, batches, term));

@@ -6,7 +6,7 @@ import { commitPlan, type Commit, type DocumentVersion } from "./commit-plan.ts"
 import { fetchDocument, readHeads, type AgentName, type DocumentMemory } from "./documents.ts";
 import { moveEvents } from "./events.ts";
 import { readHosts, readHostVersions } from "./fleet.ts";
-import { foldReports, type FoldOptions } from "./fold.ts";
+import { foldReports } from "./fold.ts";
 import { joinHost, readAgents, recordAgents, type AgentNews } from "./hosts.ts";
 import {
   acquireLeadership,
@@ -54,7 +54,7 @@ export const controlStore = (database: Database) => {
     clearOutbox: (rows: readonly OutboxRow[]) => clearOutbox(database, rows),
     clearOutboxUpTo: (documents: readonly DocumentVersion[]) => clearOutboxUpTo(database, documents),
 
-    foldReports: (batches: readonly ReportBatch[], options: FoldOptions) => foldReports(database, batches, options),
+    foldReports: (term: number, batches: readonly ReportBatch[]) => foldReports(database, term, batches),
     publishEvents: (term: number) =>
       leading(async (sql) => {
         await assertLeading(sql, term);

@@ -9,45 +9,27 @@ export interface FoldedPosition {
 export interface Queue {
   readonly reports: readonly InstanceReport[];
   readonly position: FoldedPosition;
-  /** the first missing number, when later ones wait for it */
-  readonly gapAt: number | null;
 }
 
 /**
- * Which reports of one agent come next, in the order of its journal: repeated ones are left out, and nothing is taken
- * beyond a missing number, so that what is acknowledged was folded. `oldestSeq` of a batch says that earlier numbers
- * will not come: the journal gave them up because this control plane once acknowledged them, before it was restored.
+ * Which reports of one agent come next, in the order of its journal, each once. A batch begins with the oldest report
+ * that is not acknowledged, so a number that is missing before it is in Postgres, or was, before a restore: nothing is
+ * lost by going on. A new journal is taken up when it appears; batches come in the order in which they were sent.
  */
-export const queueReports = (
-  batches: readonly ReportBatch[],
-  folded: FoldedPosition,
-  /** accept gaps: they were waited for and the agent does not say what it still has */
-  skipGaps = false,
-): Queue => {
+export const queueReports = (batches: readonly ReportBatch[], folded: FoldedPosition): Queue => {
   let position = folded;
-  let gapAt: number | null = null;
   const reports: InstanceReport[] = [];
-  // A new journal is taken up when it appears after the old one; batches come in the order in which they were sent.
-  const journals = [...new Set(batches.flatMap((batch) => batch.reports.map((report) => report.journal)))];
-  for (const journal of journals) {
-    const mine = batches.filter((batch) => batch.reports.some((report) => report.journal === journal));
-    const oldest = Math.max(1, ...mine.map((batch) => batch.oldestSeq ?? 1));
-    const sorted = mine
-      .flatMap((batch) => batch.reports)
-      .filter((report) => report.journal === journal)
-      .toSorted((a, b) => a.seq - b.seq);
+  for (const [journal, found] of Map.groupBy(
+    batches.flatMap((batch) => batch.reports),
+    (report) => report.journal,
+  )) {
     let seq = journal === position.journal ? position.foldedSeq : 0;
-    for (const report of sorted) {
+    for (const report of found.toSorted((a, b) => a.seq - b.seq)) {
       if (report.seq <= seq) continue;
-      const next = Math.max(seq + 1, oldest);
-      if (report.seq > next && !skipGaps) {
-        gapAt ??= next;
-        break;
-      }
       seq = report.seq;
       reports.push(report);
     }
     position = { journal, foldedSeq: seq };
   }
-  return { reports, position, gapAt };
+  return { reports, position };
 };

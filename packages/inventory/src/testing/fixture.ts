@@ -71,11 +71,7 @@ export const report = (
 });
 
 /** A batch as the agent of a host sends it. */
-export const batch = (host: TestHost, reports: InstanceReport[], oldestSeq?: number): ReportBatch => ({
-  ...host,
-  reports,
-  ...(oldestSeq === undefined ? {} : { oldestSeq }),
-});
+export const batch = (host: TestHost, reports: InstanceReport[]): ReportBatch => ({ ...host, reports });
 
 /** An inventory on a database of its own, with the few steps that tests of the control side repeat. */
 export class TestFleet implements AsyncDisposable {
@@ -187,7 +183,7 @@ export class TestFleet implements AsyncDisposable {
   }
 
   fold(...batches: ReportBatch[]) {
-    return this.control.foldReports(batches, { term: this.term });
+    return this.control.foldReports(this.term, batches);
   }
 
   /** Rows of any query, for assertions. */

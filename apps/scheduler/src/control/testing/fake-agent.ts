@@ -124,10 +124,8 @@ export class FakeAgent implements AsyncDisposable {
   }
 
   send(): void {
-    const [first] = this.#reports;
-    if (!this.reporting || first === undefined) return;
-    const reports = this.#reports.slice(0, 500);
-    this.bus.publish(subjects.report, this.host, { ...this.host, reports, oldestSeq: first.seq });
+    if (!this.reporting || this.#reports.length === 0) return;
+    this.bus.publish(subjects.report, this.host, { ...this.host, reports: this.#reports.slice(0, 500) });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
