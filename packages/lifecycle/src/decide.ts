@@ -32,7 +32,7 @@ export interface InstanceMemory {
   readonly attempt: number;
   /** seen: known and never started; gone: ended by a tombstone and cleaned up */
   readonly phase: "seen" | "starting" | "running" | "ended" | "gone";
-  /** generation whose resources the run has, or would start with */
+  /** generation whose resources the run has, or would start with; a restored control plane may want an older one */
   readonly generation: number;
   /** newest restart request that was obeyed */
   readonly restartRequest: number;
@@ -112,10 +112,10 @@ const withoutRun = (view: InstanceView, assignment: Assignment, nowMs: number): 
   if (memory.phase === "running") return { bucket: "lost", assignment };
   if (memory.settled !== null) {
     if (stoppedByUser(memory)) return start;
-    return assignment.generation > memory.generation ? { bucket: "resize", assignment } : keep("settled");
+    return assignment.generation !== memory.generation ? { bucket: "resize", assignment } : keep("settled");
   }
   if (memory.retryAtMs !== null && memory.retryAtMs > nowMs) {
-    return assignment.generation > memory.generation
+    return assignment.generation !== memory.generation
       ? { bucket: "resize", assignment }
       : keep("backoff", memory.retryAtMs);
   }
@@ -128,7 +128,7 @@ const withRun = (view: InstanceView, assignment: Assignment, run: ActualRun, now
     return { bucket: "stop", run, graceMs: assignment.spec.stopGraceMs ?? defaultGraceMs };
   }
   if (memory !== null && assignment.restartRequest > memory.restartRequest) return { bucket: "restart", assignment };
-  if (memory === null || assignment.generation > memory.generation) {
+  if (memory === null || assignment.generation !== memory.generation) {
     const tried = memory?.resize?.generation === assignment.generation ? memory.resize.outcome : null;
     const waits = tried === "deferred" && memory?.retryAtMs !== null && (memory?.retryAtMs ?? 0) > nowMs;
     if (tried !== "infeasible" && !waits) return { bucket: "resize", assignment };

@@ -169,6 +169,11 @@ describe("towards what is wanted", () => {
     expect(decide(view({ assignment: newer, runs: [run()], memory: deferred }), nowMs + 1).bucket).toBe("resize");
   });
 
+  test("a restored control plane may go back to an older generation", () => {
+    const older = assignment({ generation: 1 });
+    expect(bucketOf({ assignment: older, runs: [run()], memory: memory({ generation: 3 }) })).toBe("resize");
+  });
+
   test("a deferred resize does not hold up a pause", () => {
     const deferred = memory({ resize: { generation: 2, outcome: "deferred" }, retryAtMs: nowMs + 1 });
     expect(

@@ -64,6 +64,35 @@ describe("a new agent on the same host", () => {
     expect(host.runtime.started).toEqual([]);
   });
 
+  test("tells an end that its predecessor saw and could not write down", async () => {
+    const host = new FakeHost();
+    await host.start();
+    host.control.assign(assignment({ spec: { restart: { policy: "never" } } }));
+    await host.clock.advance(100);
+    const { promise: never } = Promise.withResolvers<void>();
+    host.storage.before = async (name) => (name.startsWith("journal") ? never : undefined);
+    host.runtime.run(one).end({ exitCode: 6 });
+    await host.clock.advance(5_000);
+    host.kill();
+    host.storage.before = async () => undefined;
+    await host.start();
+    expect(host.control.newest(one)).toMatchObject({ state: "failed", exit: { exitCode: 6 } });
+  });
+
+  test("gives a number to one start only, though its predecessor died while it started", async () => {
+    const host = new FakeHost();
+    host.runtime.script.start = () => "hang";
+    await host.start();
+    host.control.assign(assignment());
+    await settle();
+    const first = host.runtime.started;
+    host.kill();
+    delete host.runtime.script.start;
+    await host.start();
+    expect([...first, ...host.runtime.started].map(({ key }) => key.attempt)).toEqual([0, 1]);
+    expect(host.control.newest(one)).toMatchObject({ state: "running", attempt: 1, restarts: 0 });
+  });
+
   test("obeys the document on its disk when nobody answers", async () => {
     const host = new FakeHost();
     await host.start();

@@ -265,6 +265,21 @@ describe("restarts", () => {
     expect(host.control.newest(one)).toMatchObject({ state: "failed", reason: "RuntimeFailed", detail: "a bug" });
   });
 
+  test("nothing starts while its epoch cannot be recorded; it is told, and starts when there is room", async () => {
+    const host = new FakeHost();
+    const agent = await host.start();
+    host.storage.full = true;
+    host.control.assign(assignment());
+    await host.clock.advance(100);
+    expect(host.runtime.started).toEqual([]);
+    expect(host.control.newest(one)).toMatchObject({ state: "backoff", reason: "DiskFull", attempt: 0 });
+    expect(agent.problems).toEqual(["state directory: ENOSPC: no space left on device, write"]);
+    host.storage.full = false;
+    await host.clock.advance(5_000);
+    expect(host.control.newest(one)).toMatchObject({ state: "running", attempt: 0 });
+    expect(agent.problems).toEqual([]);
+  });
+
   test("a kernel that refuses to pause is asked again, and shown", async () => {
     const host = new FakeHost();
     const agent = await host.start();
@@ -328,6 +343,37 @@ describe("whom it obeys", () => {
     expect(host.runtime.started).toHaveLength(3);
   });
 
+  test("a restored control plane's older numbers count from now on", async () => {
+    const { host } = await running();
+    const larger = { cpuMillis: 100, memoryBytes: 2 ** 28 };
+    host.control.assign(assignment({ restartRequest: 5, generation: 7, spec: { resources: larger } }));
+    await host.clock.advance(2_000);
+    expect(host.runtime.started).toHaveLength(2);
+    host.control.forget({ era: 2, version: 9 });
+    host.control.assign(assignment({ restartRequest: 2, generation: 3 }));
+    await host.clock.advance(2_000);
+    expect(host.runtime.started).toHaveLength(2);
+    expect(host.runtime.run(one).resources).toEqual(assignment().spec.resources);
+    expect(host.control.newest(one)).toMatchObject({ state: "running", generation: 3 });
+    host.control.update(one, { restartRequest: 3 });
+    await host.clock.advance(2_000);
+    expect(host.runtime.started).toHaveLength(3);
+  });
+
+  test("a host that was told less than everything asks for everything at once", async () => {
+    const { host } = await running();
+    host.control.end(one);
+    await settle();
+    host.control.fetches = [];
+    host.control.assign(assignment({ n: 2 }));
+    await settle();
+    expect(host.control.fetches).toEqual([{ clusterId, era: 1, version: 2 }, null]);
+    expect(host.control.heartbeats.at(-1)?.digest).not.toBe(host.control.digest);
+    await host.clock.advance(2_000);
+    expect(host.control.heartbeats.at(-1)?.digest).toBe(host.control.digest);
+    expect(host.control.fetches).toHaveLength(2);
+  });
+
   test("another cluster's orders are refused, and shown", async () => {
     const { host, agent } = await running();
     host.control.forget({ clusterId: otherClusterId, era: 7, version: 7 });
@@ -379,6 +425,22 @@ describe("whom it obeys", () => {
 });
 
 describe("what runs and what is true", () => {
+  test("an end that is in the books is not told twice while the kernel refuses to let go", async () => {
+    const host = new FakeHost();
+    const agent = await host.start();
+    host.control.assign(assignment({ spec: { restart: { policy: "never" } } }));
+    await settle();
+    const run = host.runtime.run(one);
+    run.failing.release = new Error("EBUSY");
+    run.end({ exitCode: 3 });
+    await host.clock.advance(minute);
+    expect(agent.problems).toEqual(["adopt of web-1 failed: EBUSY"]);
+    run.failing = {};
+    await host.clock.advance(minute);
+    expect(run.released).toBe(true);
+    expect(host.control.folded.filter(({ exit }) => exit !== null)).toHaveLength(1);
+  });
+
   test("a run that vanished is lost, and restarted by policy", async () => {
     const host = new FakeHost();
     await host.start();
@@ -442,7 +504,16 @@ describe("what runs and what is true", () => {
     });
   });
 
-  test("an agent that stops leaves everything running and no timer behind", async () => {
+  test("an agent that stops leaves no timer behind", async () => {
+    const host = new FakeHost();
+    const agent = await host.start();
+    host.control.assign(assignment(), assignment({ n: 2, spec: { command: ["exit7"] } }));
+    await host.clock.advance(50);
+    await agent.stop();
+    expect(host.clock.waiting).toBe(0);
+  });
+
+  test("an agent that stops leaves everything running, a patient stop included", async () => {
     const host = new FakeHost();
     const agent = await host.start();
     host.control.assign(assignment(), assignment({ n: 2, spec: { command: ["stubborn"] } }));

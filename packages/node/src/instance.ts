@@ -5,7 +5,7 @@ import type { HeldRun, InstanceRecord } from "./instanceRecord.ts";
 import { textOf } from "./log.ts";
 import type { Run } from "./runtime.ts";
 import type { StepTools } from "./stepTools.ts";
-import { adopt, lose, settle } from "./steps/ends.ts";
+import { adopt, forgetRequests, lose, settle } from "./steps/ends.ts";
 import { pause, resize, resume } from "./steps/changes.ts";
 import { start } from "./steps/start.ts";
 import { remove, restart, stop } from "./steps/stop.ts";
@@ -95,6 +95,7 @@ export class InstanceDriver {
       this.#timer?.cancel();
       const { ledger, lease, clock } = this.#tools;
       const { assignment, instanceId } = this.record;
+      await forgetRequests(this, this.#tools);
       const view = this.record.view(ledger.get(instanceId), assignment !== null && lease.holds(assignment));
       const step = decide(view, clock.now());
       this.#step = step;

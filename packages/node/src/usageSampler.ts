@@ -17,7 +17,8 @@ export const sampleOf = ({ record }: InstanceDriver, log: Log): UsageSample | nu
       workload: workloadOf(assignment),
       name: assignment.name,
       ...held.run.usage(),
-      contractHeld: record.contractHeld ?? true,
+      // What was not proved is not claimed.
+      contractHeld: record.contractHeld === true,
     };
   } catch (error) {
     log.debug({ instanceId: record.instanceId, err: error }, "usage not sampled");

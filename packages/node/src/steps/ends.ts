@@ -60,6 +60,17 @@ export const remember = async (tools: StepTools, driver: InstanceDriver, memory:
   await tools.ledger.put(driver.record.instanceId, memory).catch(() => undefined);
 };
 
+/**
+ * A control plane that was restored counts restart requests from an older number; what it asks from now on must not be
+ * taken for something done long ago.
+ */
+export const forgetRequests = async (driver: InstanceDriver, tools: StepTools): Promise<void> => {
+  const { assignment } = driver.record;
+  const memory = assignment === null ? null : memoryOf(driver.memory, assignment.epoch);
+  if (assignment === null || memory === null || memory.restartRequest <= assignment.restartRequest) return;
+  await remember(tools, driver, { ...memory, restartRequest: assignment.restartRequest });
+};
+
 /** Takes a living run that this agent did not start under its care and says that it runs. */
 export const adopt = async (driver: InstanceDriver, tools: StepTools, actual: ActualRun): Promise<void> => {
   const { record } = driver;

@@ -19,7 +19,7 @@ const nextAttempt = (known: InstanceMemory | null, assignment: Assignment): Inst
     attempt: memory.attempt + 1,
     generation: assignment.generation,
     resize:
-      assignment.generation > memory.generation
+      assignment.generation !== memory.generation
         ? { generation: assignment.generation, outcome: "applied" }
         : memory.resize,
     restartRequest: Math.max(assignment.restartRequest, memory.restartRequest),

@@ -66,6 +66,17 @@ const listen = async () => {
   };
 };
 
+/** Resolves when a figure above zero has not changed for many turns of the event loop. */
+const steady = async (figure: () => number): Promise<void> => {
+  let [before, turns] = [0, 0];
+  await until(() => {
+    const now = figure();
+    turns = now > 0 && now === before ? turns + 1 : 0;
+    before = now;
+    return turns > 5_000;
+  });
+};
+
 const streamId = "0198c0de-4444-7000-8000-000000000001";
 
 const running = async (url: string) => {
@@ -160,12 +171,7 @@ describe("exec", () => {
     const peer = await server.peer();
     peer.socket.pause();
     // Full: the agent's high water, and what the kernel's two socket buffers hold.
-    let [before, turns] = [0, 0];
-    await until(() => {
-      turns = produced > 0 && produced === before ? turns + 1 : 0;
-      before = produced;
-      return turns > 5_000;
-    });
+    await steady(() => produced);
     expect(produced).toBeGreaterThan(0);
     expect(produced).toBeLessThan(16 * 1024 * 1024);
     peer.socket.resume();
@@ -192,7 +198,7 @@ describe("exec", () => {
     const total = 32 * 1024 * 1024;
     for (let sent = 0; sent < total; sent += 65_536) peer.send(channels.stdin, Buffer.alloc(65_536));
     await until(() => release !== null);
-    await settle();
+    await steady(() => peer.socket.bufferedAmount);
     expect(taken).toBe(65_536);
     expect(peer.socket.bufferedAmount).toBeGreaterThan(total / 2);
     // Its end cannot be read behind all that input: the pings find it.

@@ -8,7 +8,7 @@ interface Due {
 
 /** Lets everything run that needs no timer: promises, and what they lead to. */
 export const settle = async (): Promise<void> => {
-  for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+  for (let turn = 0; turn < 5; turn += 1) await setImmediate();
 };
 
 /** Waits for a condition, letting promises run; rejects when it is not met within `deadlineMs` of real time. */

@@ -7,6 +7,8 @@ export class MemoryStorage implements Storage {
   readonly files = new Map<string, Uint8Array>();
   /** writes are refused, as by a full disk */
   full = false;
+  /** waited for before each append, as for a slow disk */
+  before: (name: string) => Promise<void> = async () => undefined;
   /** durable writes so far */
   writes = 0;
 
@@ -24,6 +26,7 @@ export class MemoryStorage implements Storage {
     if (this.full) throw full();
     return {
       append: async (bytes) => {
+        await this.before(name);
         if (this.full) throw full();
         this.writes += 1;
         this.files.set(name, Buffer.concat([this.files.get(name) ?? new Uint8Array(), bytes]));
