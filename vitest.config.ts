@@ -15,7 +15,11 @@ export default defineConfig({
       {
         test: {
           name: "system",
-          include: ["{apps,packages,native}/*/src/**/*.system.test.ts", "infra/setup/*.system.test.mjs", "test/**/*.test.ts"],
+          include: [
+            "{apps,packages,native}/*/src/**/*.system.test.ts",
+            "infra/setup/*.system.test.mjs",
+            "test/**/*.test.ts",
+          ],
           exclude: ["test/architecture/**", "test/bench/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 120_000,

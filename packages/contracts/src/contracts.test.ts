@@ -21,7 +21,6 @@ import {
   toProblem,
   uuidV7,
   type Assignment,
-  type StreamName,
 } from "./index.ts";
 
 const spec = { image: "redis", resources: { cpuMillis: 500, memoryBytes: 64 * 1024 * 1024 } };
@@ -76,9 +75,7 @@ describe("subjects", () => {
   test("a stream's filter covers the subjects that name it", () => {
     const token = (subject: string): string => subject.replaceAll(/\{\w+\}/g, "*");
     const buffered = Object.values(subjects).flatMap((subject) =>
-      "stream" in subject && subject.stream !== undefined
-        ? [{ pattern: subject.pattern, stream: subject.stream as StreamName }]
-        : [],
+      "stream" in subject && subject.stream !== undefined ? [{ pattern: subject.pattern, stream: subject.stream }] : [],
     );
     expect(buffered.length).toBeGreaterThan(0);
     for (const { pattern, stream } of buffered) expect(streams[stream].subjects).toContain(token(pattern));
