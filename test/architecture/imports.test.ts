@@ -63,7 +63,7 @@ describe("imports point one way", () => {
   test("packages import only lower layers", () => {
     const wrong = own.filter(({ file, from, to }) => {
       if (!file.startsWith("packages/") || isTest(file) || from === "testkit") return false;
-      const target = to.replace("@bulkhead/", "");
+      const target = to.replace("@bulkhead/", "").split("/")[0] ?? "";
       if (target.startsWith("native-")) return !(nativeOwner[target] ?? []).includes(from);
       const own = layers[from];
       const other = layers[target];
