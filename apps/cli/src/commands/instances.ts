@@ -36,10 +36,9 @@ export const explain = (instance: Instance): string => {
   if (instance.state === "pending" && instance.rejections.length > 0) {
     return instance.rejections.map(({ hostName, reason }) => `${hostName}: ${reason}`).join("; ");
   }
-  const { reason, detail, exit } = instance;
-  const code = exit === null ? "" : exit.signal === null ? ` (exit code ${exit.exitCode})` : ` (signal ${exit.signal})`;
+  const { reason, detail } = instance;
   if (reason === null) return "";
-  return `${reason}${code}${detail === null ? "" : `: ${detail}`}`;
+  return detail === null ? reason : `${reason}: ${detail}`;
 };
 
 const columns = (now: number) => [
