@@ -5,14 +5,12 @@ import {
   buckets,
   decide,
   reconcile,
-  viewsOf,
-  type Actual,
   type ActualRun,
-  type Desired,
   type InstanceMemory,
   type InstanceView,
   type Step,
 } from "./index.ts";
+import { viewsOf, type Actual, type Desired } from "./testing/views.ts";
 
 const ids = ["a", "b", "c", "d"].map((end) => `0198c0de-0000-7000-8000-00000000000${end}` as InstanceId);
 const epoch: fc.Arbitrary<Epoch> = fc.record({
@@ -95,7 +93,7 @@ const actual: fc.Arbitrary<Actual> = fc
 test("every instance that either side knows is in exactly one bucket", () => {
   fc.assert(
     fc.property(desired, actual, fc.integer({ min: 0, max: 20 }), (wanted, found, nowMs) => {
-      const result = reconcile(wanted, found, nowMs);
+      const result = reconcile(viewsOf(wanted, found), nowMs);
       const placed = buckets.flatMap((bucket) => [...result[bucket].keys()]);
       expect(placed.toSorted()).toEqual(
         viewsOf(wanted, found)
@@ -150,7 +148,7 @@ test("nothing of an instance starts while a run of it is there, nor with an epoc
 test("an empty document ends nothing", () => {
   fc.assert(
     fc.property(actual, fc.integer({ min: 0, max: 20 }), (found, nowMs) => {
-      const result = reconcile({ assignments: [], tombstones: [] }, found, nowMs);
+      const result = reconcile(viewsOf({ assignments: [], tombstones: [] }, found), nowMs);
       expect(result.unknown.size).toBe(found.runs.size);
     }),
   );

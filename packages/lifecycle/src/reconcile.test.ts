@@ -204,22 +204,15 @@ describe("the books", () => {
   });
 
   test("reconcile sorts a host", () => {
-    const ids = ["1", "2", "3"].map((end) => `0198c0de-0000-7000-8000-00000000000${end}` as InstanceId);
-    const [started, ended, strange] = ids as [InstanceId, InstanceId, InstanceId];
+    const [started, ended, strange] = ["1", "2", "3"].map(
+      (end) => `0198c0de-0000-7000-8000-00000000000${end}` as InstanceId,
+    ) as [InstanceId, InstanceId, InstanceId];
     const result = reconcile(
-      {
-        assignments: [assignment({ instanceId: started })],
-        tombstones: [{ instanceId: ended, epoch: at(1), graceMs: 0 }],
-      },
-      {
-        runs: new Map([
-          [ended, [run()]],
-          [strange, [run()]],
-        ]),
-        memory: new Map(),
-        answered: () => false,
-        leaseHeld: () => true,
-      },
+      [
+        view({ instanceId: started, assignment: assignment({ instanceId: started }) }),
+        view({ instanceId: ended, runs: [run()], tombstones: [tombstone(at(1))] }),
+        view({ instanceId: strange, runs: [run()] }),
+      ],
       nowMs,
     );
     expect([...result.start.keys()]).toEqual([started]);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { instanceStates, isFleetError } from "@bulkhead/contracts";
 import { describe, expect, test } from "vitest";
-import { assertMove, canMove, drawMoves, holdsProcesses, moves } from "./index.ts";
+import { assertMove, canMove, drawMoves, moves } from "./index.ts";
 
 const catchFrom = (action: () => void): unknown => {
   try {
@@ -48,14 +48,5 @@ describe("states", () => {
     const error = catchFrom(() => assertMove(from, to));
     expect(isFleetError(error) && error.code).toBe("STATE_CONFLICT");
     expect(String(error)).toContain(`from ${from} to ${to}`);
-  });
-
-  test("only states with a shim hold processes", () => {
-    expect(instanceStates.filter((state) => holdsProcesses(state))).toEqual([
-      "starting",
-      "running",
-      "paused",
-      "stopping",
-    ]);
   });
 });

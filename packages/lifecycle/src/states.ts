@@ -118,28 +118,6 @@ export const assertMove = (from: InstanceState, to: InstanceState): void => {
   );
 };
 
-/** True while an instance in this state may hold processes on a host. */
-export const holdsProcesses = (state: InstanceState): boolean => {
-  switch (state) {
-    case "starting":
-    case "running":
-    case "paused":
-    case "stopping":
-      return true;
-    case "pending":
-    case "assigned":
-    case "backoff":
-    case "stopped":
-    case "failed":
-    case "lost":
-      return false;
-    default: {
-      const never: never = state;
-      return never;
-    }
-  }
-};
-
 /** The table as Markdown, one row per move; README.md holds exactly this. */
 export const drawMoves = (): string =>
   [

@@ -13,6 +13,7 @@ describe("a new agent on the same host", () => {
     host.kill();
     await host.start();
     expect(host.runtime.started).toEqual([]);
+    expect(host.log.lines.at(-2)).toMatchObject({ message: "agent takes over", fields: { instances: { adopt: 1 } } });
     expect(host.control.newest(one)).toMatchObject({ state: "running", attempt: 0, contractHeld: true });
     host.control.update(one, { desired: "stopped" });
     await host.clock.advance(10);

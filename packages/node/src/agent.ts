@@ -68,6 +68,7 @@ export class Agent {
   readonly #timers = new Map<string, Timer>();
   #facts: HostFacts;
   #answeredAtNs = 0n;
+  #begun = false;
   #stopped = false;
 
   private constructor(
@@ -104,7 +105,8 @@ export class Agent {
       store: parts.store,
       clock,
       log,
-      accepted: (touched) => this.#instances.want(touched),
+      // The first document is handed out when it is known which is the newest to be had.
+      accepted: (touched) => (this.#begun ? this.#instances.want(touched) : undefined),
     });
     this.#commands = new Commands({ instances: this.#instances, runtime, clock, log });
   }
@@ -129,7 +131,6 @@ export class Agent {
     agent.#listen();
     await agent.#firstDocument();
     agent.#begin();
-    log.info({ runs: runs.length, position: store.position, reports: journal.pending }, "agent started");
     return agent;
   }
 
@@ -187,11 +188,15 @@ export class Agent {
     const deadline = this.#options.clock.after(firstFetchMs, resolve);
     await Promise.race([this.#sync.refresh(), late]);
     deadline.cancel();
-    this.#instances.want(this.#store.instanceIds);
   }
 
   #begin(): void {
+    this.#begun = true;
     this.#reporter.start();
+    this.#instances.want(this.#store.instanceIds);
+    const { position } = this.#store;
+    const fields = { position, reports: this.#journal.pending, instances: this.#instances.summary };
+    this.#options.log.info(fields, "agent takes over");
     this.#instances.wakeAll(() => true);
     this.#heartbeat();
     this.#every("heartbeat", heartbeatMs, () => {

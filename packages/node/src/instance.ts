@@ -1,5 +1,5 @@
 import { compareEpochs, type Assignment, type Tombstone } from "@bulkhead/contracts";
-import { decide, type InstanceMemory, type Step } from "@bulkhead/lifecycle";
+import { decide, type InstanceMemory, type InstanceView, type Step } from "@bulkhead/lifecycle";
 import type { Timer } from "./clock.ts";
 import type { HeldRun, InstanceRecord } from "./instanceRecord.ts";
 import { textOf } from "./log.ts";
@@ -55,6 +55,12 @@ export class InstanceDriver {
     return this.#tools.ledger.get(this.record.instanceId);
   }
 
+  /** All that decides what happens next. */
+  view(): InstanceView {
+    const { assignment } = this.record;
+    return this.record.view(this.memory, assignment !== null && this.#tools.lease.holds(assignment));
+  }
+
   want(assignment: Assignment | null, tombstones: readonly Tombstone[]): void {
     this.record.want(assignment, tombstones);
     this.#interrupt();
@@ -93,11 +99,8 @@ export class InstanceDriver {
     for (let steps = 0; steps < stepsAtOnce && !this.#tools.stopped(); steps += 1) {
       this.#again = false;
       this.#timer?.cancel();
-      const { ledger, lease, clock } = this.#tools;
-      const { assignment, instanceId } = this.record;
       await forgetRequests(this, this.#tools);
-      const view = this.record.view(ledger.get(instanceId), assignment !== null && lease.holds(assignment));
-      const step = decide(view, clock.now());
+      const step = decide(this.view(), this.#tools.clock.now());
       this.#step = step;
       if (step.bucket === "keep" || step.bucket === "unknown") {
         this.#rest(step);

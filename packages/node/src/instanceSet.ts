@@ -1,4 +1,5 @@
 import type { Heartbeat, InstanceId } from "@bulkhead/contracts";
+import { buckets, reconcile, type Bucket } from "@bulkhead/lifecycle";
 import { checkContract } from "./contractCheck.ts";
 import type { DesiredStore } from "./desiredStore.ts";
 import { InstanceDriver } from "./instance.ts";
@@ -50,6 +51,16 @@ export class InstanceSet {
 
   get problems(): string[] {
     return [...this.all].flatMap(({ problem }) => (problem === null ? [] : [problem]));
+  }
+
+  /** How many instances are in which bucket now; empty ones are left out. */
+  get summary(): Partial<Record<Bucket, number>> {
+    const sorted = reconcile(
+      [...this.all].map((driver) => driver.view()),
+      this.#tools.clock.now(),
+    );
+    const filled = buckets.flatMap((bucket) => (sorted[bucket].size === 0 ? [] : [[bucket, sorted[bucket].size]]));
+    return Object.fromEntries(filled) as Partial<Record<Bucket, number>>;
   }
 
   get(instanceId: InstanceId): InstanceDriver | undefined {
