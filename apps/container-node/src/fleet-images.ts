@@ -11,6 +11,8 @@ export class FleetImages implements ImageSource {
   readonly #membership: Promise<Pick<Membership, "credential" | "renew">>;
   readonly #keepMs: number;
   readonly #log: Log;
+  /** images known to be on this host; a start asks for one each time */
+  readonly #ready = new Map<Digest, EnsuredImage>();
 
   constructor(options: {
     layers: LayerStore;
@@ -29,6 +31,14 @@ export class FleetImages implements ImageSource {
   }
 
   async ensure(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> {
+    const known = this.#ready.get(assignment.imageDigest);
+    if (known !== undefined) return known;
+    const image = await this.#fetch(assignment, signal);
+    this.#ready.set(assignment.imageDigest, image);
+    return image;
+  }
+
+  async #fetch(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> {
     const membership = await this.#membership;
     const attempt = (): Promise<EnsuredImage> =>
       this.#layers.ensureImage(
@@ -50,10 +60,17 @@ export class FleetImages implements ImageSource {
     }
   }
 
-  /** Removes what no instance of this host uses. Never rejects. */
+  /**
+   * Removes what no instance of this host uses. An image given out since the last time stays until the next: whoever
+   * got it may not have begun to use it. Never rejects.
+   */
   async collect(inUse: ReadonlySet<Digest>): Promise<void> {
+    const lately = [...this.#ready.keys()];
+    for (const digest of lately) if (!inUse.has(digest)) this.#ready.delete(digest);
     try {
-      const collected = await this.#layers.collectGarbage(inUse, { olderThanMs: this.#keepMs });
+      const collected = await this.#layers.collectGarbage(new Set([...inUse, ...lately]), {
+        olderThanMs: this.#keepMs,
+      });
       this.#log.debug({ ...collected }, "unused images removed");
     } catch (err) {
       this.#log.warn({ err }, "unused images not removed");

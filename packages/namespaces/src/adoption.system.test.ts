@@ -116,6 +116,7 @@ test("after the machine restarted a run has ended with HostRebooted", async () =
   const assignment = shell("exec sleep 1000");
   const run = await rig.start(assignment);
   await run.stop(0);
+  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
   const record = JSON.parse(await readFile(recordOf(assignment), "utf8")) as object;
   await writeFile(recordOf(assignment), JSON.stringify({ ...record, bootId: "another" }));
   await rm(join(rig.paths.runInstances, assignment.instanceId), { recursive: true });
@@ -130,10 +131,19 @@ test("a start that was cut off before the entrypoint ran is undone, whatever it 
   const directory = join(rig.paths.runInstances, assignment.instanceId, "1.1.0");
   await rm(join(directory, "status"));
   expect(await (await rig.reopen()).list()).toEqual([]);
-  expect(existsSync(`/proc/${init}`)).toBe(false);
+  await expect.poll(() => existsSync(`/proc/${init}`), { timeout: 5_000 }).toBe(false);
   expect(existsSync(directory)).toBe(false);
   expect(existsSync(recordOf(assignment))).toBe(false);
   expect(rig.warnings.map(({ message }) => message)).toContain("an unfinished start was undone");
+});
+
+test("an agent that died before a run's record was on disk does not lose the run", async () => {
+  const assignment = shell("exec sleep 1000");
+  const run = await rig.start(assignment);
+  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
+  await rm(recordOf(assignment));
+  expect((await (await rig.reopen()).list()).map(({ key }) => key)).toEqual([run.key]);
+  expect(existsSync(recordOf(assignment))).toBe(true);
 });
 
 test("a damaged record is left out and a stray directory swept", async () => {

@@ -1,9 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
-import { readdir, rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { readBootId, type HostPaths } from "@bulkhead/host";
 import { isAlive, killAll, readExit, readStatus, removeCgroup } from "@bulkhead/native-namespaces";
-import type { RunKey } from "@bulkhead/node";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { runPaths, type RunPaths } from "./instance-paths.ts";
 import { stopMarker, type RunState } from "./run.ts";
@@ -31,8 +30,13 @@ const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
   await removeCgroup({ paths: cgroup });
-  await rm(paths.runDir, { recursive: true, force: true });
+  await forget(paths);
+};
+
+const forget = async (paths: RunPaths): Promise<void> => {
   await rm(paths.record, { force: true });
+  await rm(paths.runDir, { recursive: true, force: true });
+  await rmdir(dirname(paths.runDir)).catch(() => undefined);
 };
 
 const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
@@ -40,7 +44,7 @@ const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
   if (status === null) return null;
   const { spec } = record.assignment;
   const stopWanted = existsSync(join(paths.runDir, stopMarker));
-  const base = { record, paths, startedAtUnixMs: status.startedAtUnixMs, stopWanted };
+  const base = { record, paths, startedAtUnixMs: status.startedAtUnixMs, stopWanted, recorded: Promise.resolve() };
   const exit = readExit(paths.runDir);
   if (exit !== null) {
     const context = {
@@ -56,7 +60,9 @@ const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
   return {
     ...base,
     paused: false,
-    fate: { ended: endedWithoutRecord("Vanished", { startedAt, seenAtUnixMs: Date.now() }) },
+    fate: {
+      ended: endedWithoutRecord(stopWanted ? "StoppedByUser" : "Vanished", { startedAt, seenAtUnixMs: Date.now() }),
+    },
   };
 };
 
@@ -68,6 +74,7 @@ const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
     startedAtUnixMs: at,
     paused: false,
     stopWanted: false,
+    recorded: Promise.resolve(),
     fate: {
       ended: endedWithoutRecord("HostRebooted", { startedAt: new Date(at).toISOString(), seenAtUnixMs: at }),
     },
@@ -81,24 +88,11 @@ const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
 export const adopt = async (host: HostPaths, found: FoundRecord): Promise<RunState | null> => {
   const paths = runPaths(host, found.key);
   if (found.record === null) {
-    await rm(paths.record, { force: true });
+    await forget(paths);
     return null;
   }
   if (found.record.bootId !== readBootId()) return rebooted(found.record, paths);
   const state = stateOf(found.record, paths);
   if (state === null) await undoStart(paths, found.record.cgroup);
   return state;
-};
-
-/** Removes per-boot directories that no record names: their run was released, or never recorded. */
-export const sweepRunDirectories = async (host: HostPaths, known: readonly RunKey[]): Promise<void> => {
-  const kept = new Set(known.map((key) => runPaths(host, key).runDir));
-  for (const instance of await readdir(host.runInstances)) {
-    const directory = join(host.runInstances, instance);
-    for (const name of await readdir(directory)) {
-      const path = join(directory, name);
-      if (!kept.has(path)) await rm(path, { recursive: true, force: true });
-    }
-    await rmdir(directory).catch(() => undefined);
-  }
 };

@@ -40,9 +40,18 @@ export const endedFrom = (record: ExitRecord, context: EndContext): Ended => ({
   detail: detailOf(record, context),
 });
 
-/** How a run ended whose shim left no record: with the machine's restart, or because somebody killed the shim. */
+const recordless = {
+  HostRebooted: "the host restarted; the exit code is not known",
+  Vanished: "its shim left no record (killed from outside, or no space); the exit code is not known",
+  StoppedByUser: "stopped as asked; its shim left no record, so the exit code is not known",
+} as const;
+
+/**
+ * How a run ended whose shim left no record: with the machine's restart, or because somebody killed the shim or it found
+ * no space. A stop that was asked for stays a stop.
+ */
 export const endedWithoutRecord = (
-  reason: "HostRebooted" | "Vanished",
+  reason: keyof typeof recordless,
   times: { startedAt: string; seenAtUnixMs: number },
 ): Ended => ({
   exit: {
@@ -53,8 +62,5 @@ export const endedWithoutRecord = (
     finishedAt: isoOf(times.seenAtUnixMs),
   },
   reason,
-  detail:
-    reason === "HostRebooted"
-      ? "the host restarted; the exit code is not known"
-      : "its shim was killed from outside; what was left of it was ended, the exit code is not known",
+  detail: recordless[reason],
 });

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ProvidedFile } from "./oci-spec.ts";
 
@@ -9,15 +9,16 @@ const hostsOf = (hostname: string): string =>
 const resolvConf = "# no name server: this instance has a loopback network only\n";
 
 /**
- * Writes /etc/hostname, /etc/hosts and /etc/resolv.conf of one run into its per-boot directory. They are shown inside
- * read-only: the files are the host's, and an instance must not fill the host's disk through them.
+ * Writes /etc/hostname, /etc/hosts and /etc/resolv.conf of one run into its per-boot directory (a tmpfs: no write waits
+ * for a disk). They are shown inside read-only: the files are the host's, and an instance must not fill it through them.
  */
-export const writeInstanceFiles = async (runDir: string, hostname: string): Promise<ProvidedFile[]> => {
-  const files = [
+export const writeInstanceFiles = (runDir: string, hostname: string): ProvidedFile[] =>
+  [
     { name: "hostname", text: `${hostname}\n` },
     { name: "hosts", text: hostsOf(hostname) },
     { name: "resolv.conf", text: resolvConf },
-  ];
-  await Promise.all(files.map(({ name, text }) => writeFile(join(runDir, name), text, { mode: 0o644 })));
-  return files.map(({ name }) => ({ source: join(runDir, name), destination: `/etc/${name}` }));
-};
+  ].map(({ name, text }) => {
+    const source = join(runDir, name);
+    writeFileSync(source, text, { mode: 0o644 });
+    return { source, destination: `/etc/${name}` };
+  });

@@ -15,7 +15,10 @@ export interface InstancePaths {
 /** Where one run lives: its record on disk, and what dies with the boot. */
 export interface RunPaths {
   readonly name: string;
+  /** record on disk: after a restart of the machine it says that the run existed */
   readonly record: string;
+  /** record in the per-boot directory: there before the run begins, so that whatever began is found */
+  readonly liveRecord: string;
   readonly log: string;
   readonly runDir: string;
 }
@@ -37,11 +40,13 @@ export const instancePaths = (host: HostPaths, instanceId: InstanceId): Instance
 export const runPaths = (host: HostPaths, key: RunKey): RunPaths => {
   const { logs, runs } = instancePaths(host, key.instanceId);
   const name = runName(key);
+  const runDir = join(host.runInstances, key.instanceId, name);
   return {
     name,
+    liveRecord: join(runDir, "record.json"),
     record: join(runs, `${name}.json`),
     log: join(logs, `${name}.log`),
-    runDir: join(host.runInstances, key.instanceId, name),
+    runDir,
   };
 };
 

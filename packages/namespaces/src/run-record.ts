@@ -1,11 +1,12 @@
-import { open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { renameSync, writeFileSync } from "node:fs";
+import { open, readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { Assignment, type InstanceId } from "@bulkhead/contracts";
 import type { HostPaths, UidRange } from "@bulkhead/host";
 import type { RunKey } from "@bulkhead/node";
 import { Compile } from "typebox/compile";
 import type { ProcessPlan } from "./image-process.ts";
-import { instancePaths, parseRunName, runPaths } from "./instance-paths.ts";
+import { instancePaths, parseRunName, runPaths, type RunPaths } from "./instance-paths.ts";
 
 /** What an agent that starts later must know of a run that it did not start. */
 export interface RunRecord {
@@ -40,37 +41,30 @@ export const keyOf = (record: RunRecord): RunKey => ({
   attempt: record.attempt,
 });
 
-/**
- * Writes a record whole: another agent never sees half of one. Not synced on the path of a start: a power cut ends the
- * run as well, and `sync` afterwards is enough to know after a restart that it existed.
- */
-export const writeRecord = async (path: string, record: RunRecord, options: { sync: boolean }): Promise<void> => {
+/** Writes a record to disk whole, and then makes it durable; another agent never sees half of one. */
+export const writeRecord = async (path: string, record: RunRecord): Promise<void> => {
   const draft = `${path}.new`;
   const file = await open(draft, "w", 0o600);
   try {
     await file.writeFile(JSON.stringify(record));
-    if (options.sync) await file.datasync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-};
-
-/** Makes a written record durable; one that was removed meanwhile needs nothing. */
-export const syncRecord = async (path: string): Promise<void> => {
-  const file = await open(path, "r").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
-    throw error;
-  });
-  if (file === null) return;
-  try {
+    await rename(draft, path);
     await file.datasync();
   } finally {
     await file.close();
   }
 };
 
-/** One record found on disk: whole, or damaged and then without content. */
+/**
+ * Writes the record of the per-boot directory. It lies on a tmpfs, where a write waits for no disk, and every start
+ * waits for it: so it is done at once.
+ */
+export const writeLiveRecord = (paths: RunPaths, record: RunRecord): void => {
+  const draft = `${paths.liveRecord}.new`;
+  writeFileSync(draft, JSON.stringify(record), { mode: 0o600 });
+  renameSync(draft, paths.liveRecord);
+};
+
+/** One run found on this host: its record, or null when it is damaged or missing. */
 export interface FoundRecord {
   readonly key: RunKey;
   readonly record: RunRecord | null;
@@ -81,30 +75,41 @@ const readRecord = async (path: string): Promise<RunRecord | null> => {
     const value: unknown = JSON.parse(await readFile(path, "utf8"));
     return isRecord(value) ? value : null;
   } catch (error) {
-    if (error instanceof SyntaxError) return null;
+    if (error instanceof SyntaxError || (error instanceof Error && "code" in error && error.code === "ENOENT")) {
+      return null;
+    }
     throw error;
   }
 };
 
-/** Every run recorded on this host's disk, and ids of instance directories without any run. */
+const keysBelow = async (directory: string, instanceId: InstanceId, suffix: string): Promise<RunKey[]> => {
+  const names = await readdir(directory).catch(() => []);
+  return names.flatMap((name) => {
+    const parsed = name.endsWith(suffix) ? parseRunName(name.slice(0, name.length - suffix.length)) : null;
+    return parsed === null ? [] : [{ instanceId, ...parsed }];
+  });
+};
+
+/** Every run this host knows of: those of this boot by their per-boot directory, others by their record on disk. */
 export const findRecords = async (host: HostPaths): Promise<{ runs: FoundRecord[]; instances: InstanceId[] }> => {
-  const instances = (await readdir(host.instances)) as InstanceId[];
-  const runs = await Promise.all(
-    instances.map(async (instanceId) => {
-      const directory = instancePaths(host, instanceId).runs;
-      const names = await readdir(directory).catch(() => []);
-      const found: FoundRecord[] = [];
-      for (const name of names) {
-        const parsed = parseRunName(name.replace(/\.json$/, ""));
-        if (parsed === null) {
-          await rm(join(directory, name), { force: true });
-          continue;
-        }
-        const key = { instanceId, ...parsed };
-        found.push({ key, record: await readRecord(runPaths(host, key).record) });
-      }
-      return found;
-    }),
-  );
-  return { runs: runs.flat(), instances };
+  const [live, instances] = (await Promise.all([readdir(host.runInstances), readdir(host.instances)])) as [
+    InstanceId[],
+    InstanceId[],
+  ];
+  const runs = new Map<string, FoundRecord>();
+  const note = async (key: RunKey, path: (paths: RunPaths) => string): Promise<void> => {
+    const paths = runPaths(host, key);
+    if (!runs.has(paths.runDir)) runs.set(paths.runDir, { key, record: await readRecord(path(paths)) });
+  };
+  for (const instanceId of live) {
+    for (const key of await keysBelow(join(host.runInstances, instanceId), instanceId, "")) {
+      await note(key, ({ liveRecord }) => liveRecord);
+    }
+  }
+  for (const instanceId of instances) {
+    for (const key of await keysBelow(instancePaths(host, instanceId).runs, instanceId, ".json")) {
+      await note(key, ({ record }) => record);
+    }
+  }
+  return { runs: [...runs.values()], instances };
 };

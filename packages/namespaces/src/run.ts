@@ -35,7 +35,7 @@ export interface RunHost {
   capacity(): ResizeInput["capacity"];
   /** CPUs the run may use now */
   cpusOf(run: ContainerRun): readonly number[];
-  saveRecord(path: string, record: RunRecord): Promise<void>;
+  saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   release(run: ContainerRun): Promise<void>;
   /** called once, when a living run has ended */
   ended(run: ContainerRun): void;
@@ -47,6 +47,8 @@ export interface RunState {
   readonly startedAtUnixMs: number;
   readonly paused: boolean;
   readonly stopWanted: boolean;
+  /** settles when its record is on disk; never rejects */
+  readonly recorded: Promise<void>;
   /** its processes, or how it ended already */
   readonly fate: { readonly shim: ProcessRef; readonly init: ProcessRef } | { readonly ended: Ended };
 }
@@ -60,6 +62,7 @@ export class ContainerRun implements Run {
   readonly cgroup: CgroupPlacement;
   readonly #host: RunHost;
   readonly #init: ProcessRef | null;
+  readonly #recorded: Promise<void>;
   #record: RunRecord;
   #paused: boolean;
   #stopWanted: boolean;
@@ -72,6 +75,7 @@ export class ContainerRun implements Run {
     this.paths = state.paths;
     this.cgroup = { paths: state.record.cgroup };
     this.#host = host;
+    this.#recorded = state.recorded;
     this.#record = state.record;
     this.#paused = state.paused;
     this.#stopWanted = state.stopWanted;
@@ -125,7 +129,8 @@ export class ContainerRun implements Run {
       // A damaged exit record tells as little as none.
     }
     this.#kill();
-    return endedWithoutRecord("Vanished", { startedAt: this.startedAt, seenAtUnixMs: Date.now() });
+    const reason = this.#stopWanted ? "StoppedByUser" : "Vanished";
+    return endedWithoutRecord(reason, { startedAt: this.startedAt, seenAtUnixMs: Date.now() });
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -196,7 +201,8 @@ export class ContainerRun implements Run {
     if (outcome.outcome === "applied") {
       const spec = { ...this.assignment.spec, resources: wanted };
       this.#record = { ...this.#record, assignment: { ...this.assignment, spec } };
-      await this.#host.saveRecord(this.paths.record, this.#record);
+      await this.#recorded;
+      await this.#host.saveRecord(this.paths, this.#record);
     }
     return outcome;
   }
@@ -229,6 +235,7 @@ export class ContainerRun implements Run {
 
   async release(): Promise<void> {
     if (!this.#over) throw fleetError("STATE_CONFLICT", "only an ended run can be released");
+    await this.#recorded;
     await this.#host.release(this);
   }
 

@@ -19,16 +19,16 @@ import {
 } from "@bulkhead/host";
 import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
 import type { LogLine, LogRequest, Run, Runtime, StartRequest } from "@bulkhead/node";
-import { adopt, sweepRunDirectories } from "./adoption.ts";
+import { adopt } from "./adoption.ts";
 import { CpuSharing } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
-import { imageOfScratch, instancePaths, runName } from "./instance-paths.ts";
+import { imageOfScratch, instancePaths, runName, type RunPaths } from "./instance-paths.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
-import { findRecords, writeRecord } from "./run-record.ts";
+import { findRecords, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./scratch.ts";
 import { imageFailure } from "./start-failure.ts";
 import { Starter } from "./starter.ts";
@@ -131,8 +131,9 @@ export class ContainerRuntime implements Runtime, RunHost {
     return this.#cpus.cpusOf(cpuName(run));
   }
 
-  async saveRecord(path: string, record: ContainerRun["record"]): Promise<void> {
-    await writeRecord(path, record, { sync: true });
+  async saveRecord(paths: RunPaths, record: ContainerRun["record"]): Promise<void> {
+    writeLiveRecord(paths, record);
+    await writeRecord(paths.record, record);
   }
 
   ended(run: ContainerRun): void {
@@ -174,13 +175,10 @@ export class ContainerRuntime implements Runtime, RunHost {
       }
       const run = new ContainerRun(this, state);
       this.#runs.set(cpuName(run), run);
+      if (!existsSync(run.paths.record)) await writeRecord(run.paths.record, run.record);
       if (!run.over) this.#cpus.adopt(this.#starter.cpuUserOf(run.record));
     }
     await this.#cpus.settle();
-    await sweepRunDirectories(
-      this.#options.paths,
-      [...this.#runs.values()].map(({ key }) => key),
-    );
     await this.#freeAbandonedRanges(instances);
     return [...this.#runs.values()];
   }

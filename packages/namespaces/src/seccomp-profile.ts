@@ -26,11 +26,25 @@ const onArgument = (name: string, argument: NonNullable<Rule["args"]>[number], a
   ...action,
 });
 
+/** Profiles by capabilities: most instances share one, and it has hundreds of names. */
+const made = new Map<string, OciSeccomp>();
+const madeMax = 64;
+
 /**
  * The default profile for a set of capabilities, in the OCI runtime-spec's form: everything is refused but the listed
  * calls, and each capability adds the calls it is for. For one call the first rule that fits decides.
  */
 export const defaultSeccomp = (capabilities: readonly string[]): OciSeccomp => {
+  const key = capabilities.join();
+  const known = made.get(key);
+  if (known !== undefined) return known;
+  if (made.size >= madeMax) made.clear();
+  const profile = build(capabilities);
+  made.set(key, profile);
+  return profile;
+};
+
+const build = (capabilities: readonly string[]): OciSeccomp => {
   const added = capabilities.flatMap((name) => syscallsOfCapability[name]?.names ?? []);
   const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added]);
   const rules: Rule[] = [

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { mkdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
@@ -22,7 +22,7 @@ import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } fro
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
-import { keyOf, syncRecord, writeRecord, type RunRecord } from "./run-record.ts";
+import { keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Trash } from "./scratch.ts";
 import { imageFailure, startFailure } from "./start-failure.ts";
@@ -82,8 +82,11 @@ export class Starter {
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
     await using undo = new AsyncDisposableStack();
+    const allocating = this.#options.uidRanges.allocate(key.instanceId);
+    // Awaited below; until then its failure must not count as nobody's.
+    allocating.catch(() => undefined);
     const scratch = await this.#openDirectories(assignment, paths, undo);
-    const uidRange = await this.#options.uidRanges.allocate(key.instanceId);
+    const uidRange = await allocating;
 
     const name = `${key.instanceId}.${paths.name}`;
     const record: RunRecord = {
@@ -97,11 +100,9 @@ export class Starter {
     };
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(this.cpuUserOf(record));
-    undo.defer(() => rm(paths.record, { force: true }));
-    const [files] = await Promise.all([
-      writeInstanceFiles(paths.runDir, assignment.name),
-      writeRecord(paths.record, record, { sync: false }),
-    ]);
+    mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
+    const files = writeInstanceFiles(paths.runDir, assignment.name);
+    writeLiveRecord(paths, record);
 
     const built = buildSpec({
       hostname: assignment.name,
@@ -152,21 +153,21 @@ export class Starter {
       throw new StartFailure("RuntimeFailed", "the start was abandoned", signal.reason);
     }
     undo.move();
-    void this.#afterwards(record, paths);
     return new ContainerRun(this.#options.host, {
       record,
       paths,
       startedAtUnixMs: started.startedAtUnixMs,
       paused: false,
       stopWanted: false,
+      recorded: this.#afterwards(record, paths),
       fate: started,
     });
   }
 
-  /** What need not delay the start: the record made durable, logs of old runs removed. */
+  /** What need not delay the start: the record on disk, logs of old runs removed. Never rejects. */
   async #afterwards(record: RunRecord, paths: RunPaths): Promise<void> {
     try {
-      await syncRecord(paths.record);
+      await writeRecord(paths.record, record);
       const logs = await listRunLogs(dirname(paths.log));
       for (const { path } of logs.slice(0, Math.max(0, logs.length - keptRunLogs))) {
         for (const file of generationsOf(path)) await rm(file, { force: true });
@@ -187,9 +188,7 @@ export class Starter {
       await rmdir(dirname(paths.runDir)).catch(() => undefined);
     });
     await Promise.all(
-      [scratch, instance.logs, instance.runs, paths.runDir].map((path) =>
-        mkdir(path, { recursive: true, mode: 0o700 }),
-      ),
+      [scratch, instance.logs, instance.runs].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
     );
     return scratch;
   }

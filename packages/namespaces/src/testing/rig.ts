@@ -39,6 +39,7 @@ export class Rig implements AsyncDisposable {
   readonly #blobs: BlobStore;
   readonly #layers: LayerStore;
   readonly #image: EnsuredImage | null;
+  readonly #ensured = new Map<Digest, EnsuredImage>();
   readonly #allowed: string;
   readonly #before: HostSnapshot;
   readonly warnings: { fields: object; message: string }[] = [];
@@ -64,10 +65,10 @@ export class Rig implements AsyncDisposable {
 
   /**
    * `allowed`: the mount allow-list, `$ROOT` standing for the rig's own directory. `image`: what every instance runs,
-   * unpacked by another rig that outlives this one.
+   * unpacked by another rig that outlives this one. `parent`: where its directories lie, on a file system of the test's.
    */
-  static async open(options: { allowed?: string; image?: EnsuredImage } = {}): Promise<Rig> {
-    const root = await mkdtemp("/tmp/bulkhead-rig-");
+  static async open(options: { allowed?: string; image?: EnsuredImage; parent?: string } = {}): Promise<Rig> {
+    const root = await mkdtemp(join(options.parent ?? "/tmp", "bulkhead-rig-"));
     const paths = hostPaths(join(root, "state"), join(root, "run"), newId() as HostId);
     const rig = new Rig({
       root,
@@ -78,7 +79,12 @@ export class Rig implements AsyncDisposable {
       allowed: (options.allowed ?? "").replaceAll("$ROOT", root),
       before: await snapshotHost(Rig.#scope(root, paths)),
     });
-    await rig.reopen();
+    try {
+      await rig.reopen();
+    } catch (error) {
+      await rm(root, { recursive: true, force: true });
+      throw error;
+    }
     return rig;
   }
 
@@ -113,12 +119,15 @@ export class Rig implements AsyncDisposable {
 
   /** Layers and configuration of an imported image, unpacked. */
   async ensured(digest: Digest, signal: AbortSignal = new AbortController().signal): Promise<EnsuredImage> {
-    if (this.#image !== null) return this.#image;
-    return this.#layers.ensureImage(
+    const known = this.#image ?? this.#ensured.get(digest);
+    if (known !== undefined) return known;
+    const image = await this.#layers.ensureImage(
       digest,
       { fetch: async (blob) => (await this.#blobs.open(blob)).stream },
       { signal },
     );
+    this.#ensured.set(digest, image);
+    return image;
   }
 
   /** Imports an image archive and answers its digest. */
