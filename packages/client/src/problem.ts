@@ -20,7 +20,7 @@ const codeOfStatus = (status: number): ErrorCode => {
 };
 
 /** The error a problem document tells of; the document itself is its `cause`. A code newer than ours is INTERNAL. */
-export const errorOfProblem = (problem: Problem): FleetError => {
+const errorOfProblem = (problem: Problem): FleetError => {
   const known = problem.code in errors;
   const fields: ErrorFields = {
     ...(problem.errors === undefined ? {} : { errors: problem.errors }),

@@ -8,7 +8,7 @@ import { Type } from "typebox";
 const mainStateDir = "/var/lib/bulkhead";
 
 /** What `up` and `down` read; everything has a place of its own per state directory, so fleets can live side by side. */
-export const UpConfig = Type.Object({
+const UpConfig = Type.Object({
   stateDir: setting("BULKHEAD_STATE_DIR", Type.String({ default: mainStateDir, pattern: "^/" })),
   runDir: setting("BULKHEAD_RUN_DIR", Type.String({ default: "/run/bulkhead", pattern: "^/" })),
   apiPort: setting("BULKHEAD_API_PORT", Type.Integer({ default: 7480, minimum: 1, maximum: 65_535 })),
