@@ -33,9 +33,9 @@ export const SchedulerConfig = Type.Object({
   streamsMax: setting("BULKHEAD_STREAMS_MAX", Type.Integer({ default: 256, minimum: 1, maximum: 10_000 })),
   requestsPerSecond: setting(
     "BULKHEAD_REQUESTS_PER_SECOND",
-    Type.Integer({ default: 500, minimum: 1, maximum: 1_000_000 }),
+    Type.Integer({ default: 2_000, minimum: 1, maximum: 1_000_000 }),
   ),
-  requestsBurst: setting("BULKHEAD_REQUESTS_BURST", Type.Integer({ default: 1_000, minimum: 1, maximum: 1_000_000 })),
+  requestsBurst: setting("BULKHEAD_REQUESTS_BURST", Type.Integer({ default: 4_000, minimum: 1, maximum: 1_000_000 })),
   loopDelayMaxMs: setting("BULKHEAD_LOOP_DELAY_MAX_MS", Type.Integer({ default: 1_000, minimum: 10, maximum: 60_000 })),
 });
 export type SchedulerConfig = Static<typeof SchedulerConfig>;

@@ -108,7 +108,7 @@ await runService("scheduler", async (scope) => {
   // Closed before the control loop stops: no request may arrive that it would have to carry out.
   control.start();
   scope.defer("control loop", () => control.stop());
-  await app.listen({ host: config.host, port: config.port });
+  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => "accepting connections" });
   scope.defer("http", () => app.close());
   log.info({ url: advertiseUrl }, "API listening");
 });

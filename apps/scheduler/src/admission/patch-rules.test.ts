@@ -1,6 +1,6 @@
 import type { PatchWorkload, Workload, WorkloadSpec } from "@bulkhead/contracts";
 import { isFleetError } from "@bulkhead/contracts";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { withDefaults } from "./defaults.ts";
 import { mergePatch, revise } from "./patch-rules.ts";

@@ -12,7 +12,7 @@ interface Upgrade {
 const upgrades = new WeakMap<IncomingMessage, Upgrade>();
 
 /** Sub-protocol of exec streams; a browser names it beside its token, since it cannot set headers. */
-export const streamProtocol = "bulkhead.stream.v1";
+const streamProtocol = "bulkhead.stream.v1";
 
 const server = new WebSocketServer({
   noServer: true,
@@ -38,12 +38,9 @@ export const addUpgrades = (app: FastifyInstance): void => {
   });
 };
 
-/** True when the request asks for a WebSocket. */
-export const wantsUpgrade = (request: FastifyRequest): boolean => upgrades.has(request.raw);
-
 /** Throws REQUEST_INVALID unless the request asks for a WebSocket. */
 export const assertUpgrade = (request: FastifyRequest): void => {
-  if (!wantsUpgrade(request)) {
+  if (!upgrades.has(request.raw)) {
     throw fleetError("REQUEST_INVALID", "This is a WebSocket: connect with `Upgrade: websocket`.");
   }
 };

@@ -69,11 +69,12 @@ const texts = compiler("array");
 const maximumErrors = 50;
 
 type Parameters = Readonly<Record<string, unknown>>;
+type Members = Readonly<Record<string, string | undefined>>;
 
 /** Where an error points, down to the member that is missing or unknown. */
 const placeOf = ({ instancePath, params }: ErrorObject): string => {
-  const { missingProperty, additionalProperty, propertyName } = params as Parameters;
-  return `${instancePath}/${String(missingProperty ?? additionalProperty ?? propertyName ?? "")}`;
+  const { missingProperty, additionalProperty, propertyName } = params as Members;
+  return `${instancePath}/${missingProperty ?? additionalProperty ?? propertyName ?? ""}`;
 };
 
 /** A union of literals as one error that lists them, in place of one for each and one for the union. */

@@ -27,7 +27,7 @@ const importAnswer = Type.Object({ ...ImageSchema.properties, others: Type.Optio
 export const addImageRoutes: AddRoutes = (app, { inventory, images, control, settings }) => {
   void app.register(async (scope) => {
     addArchiveBodies(scope);
-    scope.post<{ Body: Readable | undefined; Querystring: { name?: string } }>(
+    scope.post<{ Body: Readable | null | undefined; Querystring: { name?: string } }>(
       "/v1/images",
       {
         config: { access: "write", streamed: true },
@@ -45,7 +45,7 @@ export const addImageRoutes: AddRoutes = (app, { inventory, images, control, set
       async (request, reply) => {
         const change = changeOf(request);
         const archive = request.body;
-        if (archive === undefined || typeof archive.pipe !== "function") {
+        if (typeof archive?.pipe !== "function") {
           throw fleetError("MEDIA_TYPE_UNSUPPORTED", `Send an archive as one of ${archiveTypes.join(", ")}.`);
         }
         const body = meteredBody(settings.imageMaxBytes);

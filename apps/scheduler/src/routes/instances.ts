@@ -28,7 +28,7 @@ const tags = ["instances"];
 const one = byReference("instance", "id or name");
 
 /** Longest wait of one request, in milliseconds; clients wait again. */
-export const waitMaxMs = 300_000;
+const waitMaxMs = 300_000;
 const waitDefaultMs = 30_000;
 
 /** Query of every wait. */

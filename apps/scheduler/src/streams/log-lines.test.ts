@@ -18,7 +18,7 @@ describe("records", () => {
     expect(parseLogRecord(channels.stdout, Buffer.from(`${at} F `))?.bytes).toHaveLength(0);
   });
 
-  test.each(["", "x", `${at}`, `${at} X text`, `${at} Ftext`, "1 F text", `${"9".repeat(60)} F text`])(
+  test.each(["", "x", at, `${at} X text`, `${at} Ftext`, "1 F text", `${"9".repeat(60)} F text`])(
     "%j is none",
     (text) => {
       expect(parseLogRecord(channels.stdout, Buffer.from(text))).toBeUndefined();

@@ -1,7 +1,7 @@
 import { WebSocket } from "ws";
 
 /** Bytes a slow end may have waiting before the other end is not read any more. */
-export const highWaterBytes = 256 * 1024;
+const highWaterBytes = 256 * 1024;
 /** Reading goes on when no more than this is left. */
 const lowWaterBytes = 64 * 1024;
 

@@ -16,9 +16,9 @@ export interface StoredAnswer {
 }
 
 /** Answers are kept this long (the API conventions), in milliseconds. */
-export const keptMs = 24 * 60 * 60 * 1000;
+const keptMs = 24 * 60 * 60 * 1000;
 /** A claim without an answer is taken over after this long: its process died. No POST of ours may take longer, in ms. */
-export const claimMs = 60_000;
+const claimMs = 60_000;
 
 const claimKey = statement<{ claimed: boolean }>(
   "api_idempotency_claim",

@@ -20,7 +20,7 @@ export const isUuid = (text: string): boolean => uuid.test(text);
 const nothing = "00000000-0000-0000-0000-000000000000";
 
 /** Opaque to clients: the sort key of the last item they saw. */
-export const encodeCursor = (key: string): string => Buffer.from(key, "utf8").toString("base64url");
+const encodeCursor = (key: string): string => Buffer.from(key, "utf8").toString("base64url");
 
 const decode = (cursor: string): string => Buffer.from(cursor, "base64url").toString("utf8");
 

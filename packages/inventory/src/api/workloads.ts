@@ -29,7 +29,18 @@ const insertWorkload = statement<{ placed: number }>(
    SELECT count(*)::int AS placed FROM added`,
 );
 
-const isImageGone = (placed: number): boolean => placed === 0;
+/** Rejects NAME_TAKEN, IMAGE_UNAVAILABLE. */
+const insert = async (sql: Sql, change: Change, wanted: NewWorkload & { readonly id: string }): Promise<void> => {
+  const { id, name, spec, imageDigest } = wanted;
+  const [row] = await sql
+    .rows(insertWorkload, [id, change.project, name, JSON.stringify(spec), imageDigest])
+    .catch((error: unknown) => {
+      if (!isUniqueViolation(error)) throw error;
+      throw fleetError("NAME_TAKEN", `Project ${change.project} already has a workload ${name}.`, { cause: error });
+    });
+  if (row?.placed === 1) return;
+  throw fleetError("IMAGE_UNAVAILABLE", `Project ${change.project} no longer has the image ${spec.image}.`);
+};
 
 /**
  * Declares a workload with its instances, all pending. Rejects NAME_TAKEN, and IMAGE_UNAVAILABLE when the image was
@@ -37,19 +48,11 @@ const isImageGone = (placed: number): boolean => placed === 0;
  */
 export const createWorkload = async (sql: Sql, change: Change, wanted: NewWorkload): Promise<Operation> => {
   const id = newId();
-  const { name, spec, imageDigest } = wanted;
-  try {
-    const [row] = await sql.rows(insertWorkload, [id, change.project, name, JSON.stringify(spec), imageDigest]);
-    if (isImageGone(row?.placed ?? 0)) {
-      throw fleetError("IMAGE_UNAVAILABLE", `Project ${change.project} no longer has the image ${spec.image}.`);
-    }
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error;
-    throw fleetError("NAME_TAKEN", `Project ${change.project} already has a workload ${name}.`, { cause: error });
-  }
+  const { name, spec } = wanted;
   const count = spec.replicas ?? 1;
-  const workload = { id, name, spec, imageDigest, generation: 1 };
-  const [operation] = await Promise.all([
+  // Sent together, answered in their order: when the first fails, the others fail with it and say less.
+  const inserted = insert(sql, change, { ...wanted, id });
+  const followed = Promise.all([
     startOperation(sql, change, {
       kind: "workload.create",
       target: { type: "workload", id },
@@ -57,9 +60,12 @@ export const createWorkload = async (sql: Sql, change: Change, wanted: NewWorklo
       expect: { generation: 1 },
     }),
     appendEvents(sql, change, [{ type: "workload.created", workloadId: id, data: { name, generation: 1 } }]),
-    addReplicas(sql, change, workload, count),
+    addReplicas(sql, change, { ...wanted, id, generation: 1 }, count),
     audit(sql, change, { verb: "workload.create", target: id, data: { name, spec } }),
   ]);
+  followed.catch(() => undefined);
+  await inserted;
+  const [operation] = await followed;
   return operation;
 };
 
