@@ -1,7 +1,6 @@
-import { PrismaPg } from "@prisma/adapter-pg";
 import { Pool, types, type PoolClient } from "pg";
 import { databaseFailure, isRetryable } from "./failure.ts";
-import { PrismaClient } from "./generated/client.ts";
+import { openPrisma, type Prisma } from "./prisma.ts";
 
 /** Constant text with a name, so that each connection parses and plans it once. */
 export interface Statement<Row> {
@@ -59,42 +58,10 @@ const sqlOn = (client: Pick<PoolClient, "query">): Sql => ({
   },
 });
 
-const clientOf = (pool: Pool) =>
-  new PrismaClient({
-    adapter: new PrismaPg(pool, { statementNameGenerator: statementNames() }),
-    errorFormat: "minimal",
-  }).$extends({
-    query: {
-      async $allOperations({ args, query }) {
-        try {
-          return await query(args);
-        } catch (error) {
-          throw databaseFailure(error);
-        }
-      },
-    },
-  });
-
-/** Prisma leaves its statements unnamed, hence planned again each time; equal text gets an equal name here. */
-const statementNames = () => {
-  const names = new Map<string, string>();
-  return ({ sql }: { sql: string }): string => {
-    let name = names.get(sql);
-    if (name === undefined) {
-      name = `prisma_${names.size}`;
-      names.set(sql, name);
-    }
-    return name;
-  };
-};
-
-/** PrismaClient whose failures are mapped like those of `Sql`. */
-export type Prisma = ReturnType<typeof clientOf>;
-
 /** The one handle on Postgres. Lost connections reject DATABASE_UNAVAILABLE and heal with the next call. */
 export class Database implements Sql, AsyncDisposable {
   readonly pool: Pool;
-  readonly prisma: Prisma;
+  #prisma: Promise<Prisma> | undefined;
 
   constructor({ databaseUrl, poolMax, log }: DatabaseOptions) {
     this.pool = new Pool({
@@ -108,7 +75,6 @@ export class Database implements Sql, AsyncDisposable {
       pipeline: true,
     });
     this.pool.on("error", (error) => log?.warn({ err: error }, "idle database connection lost"));
-    this.prisma = clientOf(this.pool);
   }
 
   async rows<Row>(wanted: Statement<Row>, values: readonly unknown[] = []): Promise<Row[]> {
@@ -141,8 +107,14 @@ export class Database implements Sql, AsyncDisposable {
     }
   }
 
+  /** Prisma's client on the same connections, loaded when it is first asked for. */
+  prisma(): Promise<Prisma> {
+    this.#prisma ??= openPrisma(this.pool);
+    return this.#prisma;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.prisma.$disconnect();
+    await (await this.#prisma)?.$disconnect();
     await this.pool.end();
   }
 

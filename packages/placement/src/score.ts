@@ -11,7 +11,7 @@ export interface Scarcity {
  * Strength of the stranding penalty and sharpness of its weights. On 410,000 VM arrivals of a public trace the pair
  * 4 and 8 rejected fewer core-hours than plain best fit in every saturated case.
  */
-export const strandingPenalty = 4;
+const strandingPenalty = 4;
 const scarcityExponent = 8;
 
 /** Scarcity from the fleet's load; without capacity both count as equally scarce. */

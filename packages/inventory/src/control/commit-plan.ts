@@ -40,11 +40,11 @@ interface CommitRow {
 const commitStatement = statement<CommitRow>(
   "control_commit_plan",
   `WITH fence AS MATERIALIZED (${fence}),
-   wanted AS MATERIALIZED (
-     SELECT * FROM unnest($3::uuid[], $4::int[], $5::uuid[], $6::int[], $7::jsonb[], $8::int[], $9::int8[], $10::text[])
+   picked AS MATERIALIZED (
+     SELECT i.id, w.host_id, w.n, w.document, w.cpu_millis, w.memory_bytes, w.cpu_ids
+     FROM unnest($3::uuid[], $4::int[], $5::uuid[], $6::int[], $7::jsonb[], $8::int[], $9::int8[], $10::text[])
        AS w(instance_id, version, host_id, n, document, cpu_millis, memory_bytes, cpu_ids)
-   ), picked AS MATERIALIZED (
-     SELECT i.id, w.host_id FROM instance i JOIN wanted w ON w.instance_id = i.id
+     JOIN instance i ON i.id = w.instance_id
      WHERE i.version = w.version AND i.state = 'pending' AND NOT i.removing AND EXISTS (SELECT FROM fence)
      ORDER BY i.id FOR UPDATE OF i
    ), hosts AS (
@@ -53,13 +53,15 @@ const commitStatement = statement<CommitRow>(
      WHERE h.id = v.id AND h.version = v.version AND h.id IN (SELECT host_id FROM picked)
      RETURNING h.id, h.version
    ), placed AS (
+     -- Hands on what the later parts need: joining the arrays again would cost their square.
      UPDATE instance i
-     SET state = 'assigned', host_id = w.host_id, era = $2, epoch_n = w.n, attempt = 0, restarts = 0,
+     SET state = 'assigned', host_id = p.host_id, era = $2, epoch_n = p.n, attempt = 0, restarts = 0,
          seen_generation = 0, reason = NULL, detail = NULL, exit = NULL, rejections = '[]', started_at = NULL,
          contract_held = NULL, version = i.version + 1
-     FROM picked p JOIN hosts h ON h.id = p.host_id JOIN wanted w ON w.instance_id = p.id
+     FROM picked p JOIN hosts h ON h.id = p.host_id
      WHERE i.id = p.id
-     RETURNING i.id, i.host_id, i.isolation, i.project, i.workload_id, i.name, i.traceparent
+     RETURNING i.id, i.host_id, i.isolation, i.project, i.workload_id, i.name, i.traceparent,
+       p.n, p.document, p.cpu_millis, p.memory_bytes, p.cpu_ids
    ), agents AS (
      UPDATE host_agent a SET doc_version = a.doc_version + 1
      FROM (SELECT DISTINCT host_id, isolation FROM placed) t
@@ -68,17 +70,16 @@ const commitStatement = statement<CommitRow>(
    ), written AS (
      INSERT INTO assignment
        (instance_id, era, n, host_id, isolation, document, doc_version, cpu_millis, memory_bytes, cpu_ids)
-     SELECT p.id, $2, w.n, p.host_id, p.isolation, w.document, a.doc_version, w.cpu_millis, w.memory_bytes, w.cpu_ids::int[]
-     FROM placed p JOIN wanted w ON w.instance_id = p.id
-       JOIN agents a ON a.host_id = p.host_id AND a.isolation = p.isolation
+     SELECT p.id, $2, p.n, p.host_id, p.isolation, p.document, a.doc_version, p.cpu_millis, p.memory_bytes, p.cpu_ids::int[]
+     FROM placed p JOIN agents a ON a.host_id = p.host_id AND a.isolation = p.isolation
    ), relayed AS (
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
    ), told AS (
      INSERT INTO event_inbox (type, project, workload_id, instance_id, host_id, data, trace_id)
-     SELECT 'instance.placed', p.project, p.workload_id, p.id, p.host_id,
-       jsonb_build_object('name', p.name, 'epoch', jsonb_build_object('era', $2::int, 'n', w.n)),
-       split_part(p.traceparent, '-', 2)
-     FROM placed p JOIN wanted w ON w.instance_id = p.id
+     SELECT 'instance.placed', project, workload_id, id, host_id,
+       jsonb_build_object('name', name, 'epoch', jsonb_build_object('era', $2::int, 'n', n)),
+       split_part(traceparent, '-', 2)
+     FROM placed
    )
    SELECT EXISTS (SELECT FROM fence) AS leading,
      coalesce((SELECT array_agg(id::text) FROM placed), '{}') AS placed,

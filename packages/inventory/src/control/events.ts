@@ -17,7 +17,7 @@ const moveRows = statement(
 );
 
 /** Events moved in one transaction at most; the rest comes with the next. */
-export const eventsPerMove = 10_000;
+const eventsPerMove = 10_000;
 
 /**
  * Publishes events: gives them their public numbers in a transaction that has checked leadership. Nothing else writes
