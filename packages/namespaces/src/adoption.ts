@@ -9,7 +9,7 @@ import { stopMarker, type RunState } from "./run.ts";
 import type { FoundRecord, RunRecord } from "./run-record.ts";
 
 /** True when an instance's cgroup is frozen, by v1's freezer or by cgroup2. */
-export const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
+const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
   const says = (controller: string, file: string, word: string): boolean => {
     const directory = cgroup[controller];
     if (directory === undefined) return false;

@@ -39,7 +39,7 @@ const blockIoOf = (io: NonNullable<Resources["io"]>, disk: BlockDevice): NonNull
 });
 
 /** Memory limits; the limit holds for RAM and swap together where the kernel can count both. */
-export const memoryOf = (resources: Resources, enforcement: Enforcement): NonNullable<OciResources["memory"]> => ({
+const memoryOf = (resources: Resources, enforcement: Enforcement): NonNullable<OciResources["memory"]> => ({
   limit: resources.memoryBytes,
   ...(enforcement.swap ? { swap: resources.memoryBytes } : {}),
   ...(resources.memoryReservationBytes === undefined ? {} : { reservation: resources.memoryReservationBytes }),

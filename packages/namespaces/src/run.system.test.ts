@@ -5,6 +5,7 @@ import type { Digest } from "@bulkhead/contracts";
 import { readStatus } from "@bulkhead/native-namespaces";
 import { openLeasePage, systemClock } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
+import type { ContainerRun } from "./run.ts";
 import { Rig } from "./testing/rig.ts";
 
 let rig: Rig;
@@ -111,6 +112,17 @@ describe("the end of a run", () => {
     const run = await rig.start(shell("exec sleep 1000"));
     await expect(run.release()).rejects.toMatchObject({ code: "STATE_CONFLICT" });
     await expect(rig.runtime.remove(run.key.instanceId)).rejects.toThrow(/not released/);
+  });
+
+  test("a second run of an instance is refused while one is held, and does the first no harm", async () => {
+    const assignment = shell("exec sleep 1000");
+    const both = await Promise.allSettled([rig.start(assignment), rig.start(assignment, 1)]);
+    expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    await expect(rig.start(assignment)).rejects.toMatchObject({ reason: "RuntimeFailed" });
+    const [run] = (await rig.runtime.list()) as [ContainerRun];
+    expect(run.checkContract()).toEqual({ held: true, violations: [] });
+    await run.stop(0);
+    expect((await run.ended).reason).toBe("StoppedByUser");
   });
 
   test("an instance that loses its lease ends itself", async () => {

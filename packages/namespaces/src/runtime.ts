@@ -18,7 +18,7 @@ import {
   type MountAllowList,
 } from "@bulkhead/host";
 import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
-import type { LogLine, LogRequest, Run, Runtime, StartRequest } from "@bulkhead/node";
+import { StartFailure, type LogLine, type LogRequest, type Run, type Runtime, type StartRequest } from "@bulkhead/node";
 import { adopt } from "./adoption.ts";
 import { CpuSharing } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
@@ -77,6 +77,8 @@ export class ContainerRuntime implements Runtime, RunHost {
   readonly #starter: Starter;
   readonly #trash: Trash;
   readonly #runs = new Map<string, ContainerRun>();
+  /** two runs of one instance would share its writable layer */
+  readonly #starting = new Set<InstanceId>();
 
   private constructor(options: ContainerRuntimeOptions, parts: Parts) {
     this.#options = options;
@@ -159,9 +161,19 @@ export class ContainerRuntime implements Runtime, RunHost {
   }
 
   async start(request: StartRequest, signal: AbortSignal): Promise<Run> {
-    const run = await this.#starter.start(request, signal);
-    this.#runs.set(cpuName(run), run);
-    return run;
+    const { instanceId } = request.key;
+    const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
+    if (held !== undefined || this.#starting.has(instanceId)) {
+      throw new StartFailure("RuntimeFailed", "an earlier run of this instance was not released yet");
+    }
+    this.#starting.add(instanceId);
+    try {
+      const run = await this.#starter.start(request, signal);
+      this.#runs.set(cpuName(run), run);
+      return run;
+    } finally {
+      this.#starting.delete(instanceId);
+    }
   }
 
   async list(): Promise<Run[]> {
