@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Digest, type ImageConfig, fleetError, isFleetError } from "@bulkhead/contracts";
 import { type ByteSource, Staging } from "../blobs/staging.ts";
@@ -33,6 +34,17 @@ export interface EnsuredImage {
   readonly volumes: readonly string[];
 }
 
+/**
+ * How long an image that was made ready is taken to be so, in milliseconds: a start then waits for no file. Its layers'
+ * time of last use is renewed after that, so collecting what is older than minutes never meets it.
+ */
+const warmMs = 20_000;
+
+interface WarmImage {
+  readonly image: EnsuredImage;
+  readonly untilMs: number;
+}
+
 /** Layers fetched and unpacked at once: enough to hide latency, few enough to leave the disk to the instances. */
 const concurrentLayers = 3;
 
@@ -61,6 +73,7 @@ export class LayerStore {
   readonly #slots = new Slots(concurrentLayers);
   /** what running `ensureImage` calls rely on: manifests, configurations, diff ids */
   readonly #pins = new Map<Digest, number>();
+  readonly #warm = new Map<Digest, WarmImage>();
 
   private constructor(parts: {
     staging: Staging;
@@ -106,9 +119,17 @@ export class LayerStore {
     fetcher: BlobFetcher,
     options: { signal?: AbortSignal } = {},
   ): Promise<EnsuredImage> {
+    const warm = this.#warm.get(manifestDigest);
+    // Whoever else uses this directory may have removed a layer by hand.
+    if (warm !== undefined && performance.now() < warm.untilMs && warm.image.layers.every(existsSync))
+      return warm.image;
     const signal = options.signal ?? new AbortController().signal;
     try {
-      return await this.#images.run(manifestDigest, signal, (shared) => this.#ensure(manifestDigest, fetcher, shared));
+      const image = await this.#images.run(manifestDigest, signal, (shared) =>
+        this.#ensure(manifestDigest, fetcher, shared),
+      );
+      this.#warm.set(manifestDigest, { image, untilMs: performance.now() + warmMs });
+      return image;
     } catch (cause) {
       if (isFleetError(cause) || !isFull(cause)) throw cause;
       throw fleetError("RUNTIME_FAILED", "the disk of the image store is full; free space on this host", { cause });
@@ -216,6 +237,7 @@ export class LayerStore {
    * RUNTIME_FAILED, with nothing removed, when an image in use cannot be read.
    */
   collectGarbage(inUse: ReadonlySet<Digest>, options: { olderThanMs: number }): Promise<Collected> {
+    this.#warm.clear();
     return collect(
       {
         records: this.#records,
