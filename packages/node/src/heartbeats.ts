@@ -1,7 +1,7 @@
 import type { Heartbeat, HostFacts, HostId, Isolation } from "@bulkhead/contracts";
 import type { Clock } from "./clock.ts";
-import type { DesiredStore } from "./desiredStore.ts";
-import type { InstanceSet } from "./instanceSet.ts";
+import type { DesiredStore } from "./desired-store.ts";
+import type { InstanceSet } from "./instance-set.ts";
 import type { Ledger } from "./ledger.ts";
 
 /** Largest number of unknown instances named in one heartbeat (contracts/agent.ts). */

@@ -1,10 +1,10 @@
 import { compareEpochs, type Assignment, type Tombstone } from "@bulkhead/contracts";
 import { decide, type InstanceMemory, type InstanceView, type Step } from "@bulkhead/lifecycle";
 import type { Timer } from "./clock.ts";
-import type { HeldRun, InstanceRecord } from "./instanceRecord.ts";
+import type { HeldRun, InstanceRecord } from "./instance-record.ts";
 import { textOf } from "./log.ts";
 import type { Run } from "./runtime.ts";
-import type { StepTools } from "./stepTools.ts";
+import type { StepTools } from "./step-tools.ts";
 import { adopt, forgetRequests, lose, settle } from "./steps/ends.ts";
 import { pause, resize, resume } from "./steps/changes.ts";
 import { start } from "./steps/start.ts";

@@ -2,7 +2,7 @@ import type { InstanceReport, ReportAck } from "@bulkhead/contracts";
 import type { Clock } from "./clock.ts";
 import { Flusher } from "./flusher.ts";
 import { encodeRecord } from "./records.ts";
-import { RecordFile } from "./recordFile.ts";
+import { RecordFile } from "./record-file.ts";
 import type { Storage } from "./storage.ts";
 
 /** A report before the journal numbers it. */

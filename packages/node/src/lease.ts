@@ -1,6 +1,6 @@
 import type { Assignment, LeaseGrant } from "@bulkhead/contracts";
 import type { Clock } from "./clock.ts";
-import type { LeasePage } from "./leasePage.ts";
+import type { LeasePage } from "./lease-page.ts";
 
 /** Heartbeats whose answers still count: one a minute late is no news. */
 const remembered = 30;

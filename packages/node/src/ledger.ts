@@ -2,7 +2,7 @@ import { compareEpochs, fleetError, type Epoch, type InstanceId } from "@bulkhea
 import type { InstanceMemory } from "@bulkhead/lifecycle";
 import type { Clock } from "./clock.ts";
 import { Flusher } from "./flusher.ts";
-import { RecordFile } from "./recordFile.ts";
+import { RecordFile } from "./record-file.ts";
 import type { Storage } from "./storage.ts";
 
 interface Entry {

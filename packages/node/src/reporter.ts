@@ -1,6 +1,6 @@
 import type { HostId, InstanceReport, Isolation, ReportAck } from "@bulkhead/contracts";
 import type { Clock, Timer } from "./clock.ts";
-import type { ControlPlane } from "./controlPlane.ts";
+import type { ControlPlane } from "./control-plane.ts";
 import type { Journal, ReportDraft } from "./journal.ts";
 
 /** Unacknowledged reports are published again after this, in milliseconds. */

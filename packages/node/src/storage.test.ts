@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openLeasePage } from "./leasePage.ts";
+import { openLeasePage } from "./lease-page.ts";
 import { directoryStorage } from "./storage.ts";
 
 const temporary = async () => {

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Assignment, ResizeStatus } from "@bulkhead/contracts";
 import type { InstanceMemory } from "@bulkhead/lifecycle";
-import { checkContract } from "../contractCheck.ts";
+import { checkContract } from "../contract-check.ts";
 import type { InstanceDriver } from "../instance.ts";
-import type { HeldRun } from "../instanceRecord.ts";
+import type { HeldRun } from "../instance-record.ts";
 import { textOf } from "../log.ts";
 import type { ResizeOutcome } from "../runtime.ts";
-import type { StepTools } from "../stepTools.ts";
+import type { StepTools } from "../step-tools.ts";
 import { remember } from "./ends.ts";
 import { blankMemory, memoryOf, memoryOfRun } from "./memory.ts";
 

@@ -1,8 +1,8 @@
 import { compareEpochs, type Assignment, type ExitStatus, type InstanceReason } from "@bulkhead/contracts";
 import { afterEnd, type ActualRun, type InstanceMemory } from "@bulkhead/lifecycle";
 import type { InstanceDriver } from "../instance.ts";
-import type { StepTools } from "../stepTools.ts";
-import { checkContract } from "../contractCheck.ts";
+import type { StepTools } from "../step-tools.ts";
+import { checkContract } from "../contract-check.ts";
 import { blankMemory, memoryOf, memoryOfRun } from "./memory.ts";
 
 export interface End {

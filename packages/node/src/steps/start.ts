@@ -1,11 +1,11 @@
 import type { Assignment } from "@bulkhead/contracts";
 import type { InstanceMemory } from "@bulkhead/lifecycle";
-import { checkContract } from "../contractCheck.ts";
+import { checkContract } from "../contract-check.ts";
 import type { InstanceDriver } from "../instance.ts";
 import { textOf } from "../log.ts";
 import { StartFailure, type Run } from "../runtime.ts";
 import { inSpan, traceparentOf } from "../spans.ts";
-import type { StepTools } from "../stepTools.ts";
+import type { StepTools } from "../step-tools.ts";
 import { conclude, remember } from "./ends.ts";
 import { blankMemory, memoryOf } from "./memory.ts";
 

@@ -1,9 +1,9 @@
 import { compareEpochs, type Assignment } from "@bulkhead/contracts";
 import type { InstanceMemory, Step } from "@bulkhead/lifecycle";
 import type { InstanceDriver } from "../instance.ts";
-import type { HeldRun } from "../instanceRecord.ts";
+import type { HeldRun } from "../instance-record.ts";
 import { inSpan } from "../spans.ts";
-import type { StepTools } from "../stepTools.ts";
+import type { StepTools } from "../step-tools.ts";
 import { conclude, remember } from "./ends.ts";
 import { blankMemory, memoryOf, memoryOfRun } from "./memory.ts";
 

@@ -1,11 +1,11 @@
 import { fleetError, type InstanceId, type OpenExec, type OpenLogs, type SignalInstance } from "@bulkhead/contracts";
 import type { Clock } from "../clock.ts";
-import type { InstanceSet } from "../instanceSet.ts";
+import type { InstanceSet } from "../instance-set.ts";
 import type { Log } from "../log.ts";
 import type { Run, Runtime } from "../runtime.ts";
-import { serveExec } from "./execStream.ts";
-import { serveLogs } from "./logStream.ts";
-import { StreamSocket } from "./streamSocket.ts";
+import { serveExec } from "./exec-stream.ts";
+import { serveLogs } from "./log-stream.ts";
+import { StreamSocket } from "./stream-socket.ts";
 
 /** Streams one agent serves at a time; each may hold a few hundred KiB. */
 const streamLimit = 256;

@@ -7,7 +7,7 @@ import { assignment, FakeHost, instanceId, settle, until } from "@bulkhead/testk
 import { describe, expect, test } from "vitest";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
 import type { ExecSession } from "../runtime.ts";
-import { framesOf } from "./logStream.ts";
+import { framesOf } from "./log-stream.ts";
 
 const one = instanceId(1);
 

@@ -15,7 +15,7 @@ import {
   otherClusterId,
 } from "@bulkhead/testkit/runtime";
 import { describe, expect, test } from "vitest";
-import { DesiredStore } from "./desiredStore.ts";
+import { DesiredStore } from "./desired-store.ts";
 
 const name = "desired.container.json";
 const open = (storage = new MemoryStorage(), clock = new FakeClock()) =>

@@ -1,9 +1,9 @@
 import { Agent, type AgentOptions, type Log } from "@bulkhead/node";
 import { clusterId, hostId } from "./builders.ts";
-import { FakeClock, settle } from "./fakeClock.ts";
-import { FakeControlPlane } from "./fakeControlPlane.ts";
-import { FakeRuntime } from "./fakeRuntime.ts";
-import { MemoryLeasePage, MemoryStorage } from "./memoryStorage.ts";
+import { FakeClock, settle } from "./fake-clock.ts";
+import { FakeControlPlane } from "./fake-control-plane.ts";
+import { FakeRuntime } from "./fake-runtime.ts";
+import { MemoryLeasePage, MemoryStorage } from "./memory-storage.ts";
 import { Mortal } from "./mortal.ts";
 
 /** What was logged, for tests that ask. */

@@ -1,5 +1,5 @@
 import type { InstanceDriver } from "./instance.ts";
-import type { StepTools } from "./stepTools.ts";
+import type { StepTools } from "./step-tools.ts";
 
 /** Compares what was promised with what the kernel enforces, and reports when the answer changed. */
 export const checkContract = (driver: InstanceDriver, tools: StepTools): void => {

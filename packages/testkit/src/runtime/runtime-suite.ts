@@ -2,7 +2,7 @@ import type { Assignment, Digest, Resources, WorkloadSpec } from "@bulkhead/cont
 import { StartFailure, type ExecSession, type Run, type Runtime } from "@bulkhead/node";
 import { describe, expect, test } from "vitest";
 import { assignment, instanceId } from "./builders.ts";
-import { begin, clear, collect, eventually, failureOf, read, text, untroubled } from "./suiteTools.ts";
+import { begin, clear, collect, eventually, failureOf, read, text, untroubled } from "./suite-tools.ts";
 
 /**
  * What the suite starts. `sleep` runs until told otherwise; `stubborn` ignores its stop signal; `cat` ends with 0 by

@@ -2,7 +2,7 @@ import { channels, StreamControl, toProblem, type OpenExec, type StreamExit } fr
 import { Compile } from "typebox/compile";
 import type { Clock, Timer } from "../clock.ts";
 import type { ExecSession, Run } from "../runtime.ts";
-import type { StreamSocket } from "./streamSocket.ts";
+import type { StreamSocket } from "./stream-socket.ts";
 
 /**
  * How long output may stay silent after the command ended before the stream ends too, in milliseconds: a background

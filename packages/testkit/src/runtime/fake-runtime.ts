@@ -12,7 +12,7 @@ import {
   type StartRequest,
 } from "@bulkhead/node";
 import { hostFacts } from "./builders.ts";
-import { FakeRun } from "./fakeRun.ts";
+import { FakeRun } from "./fake-run.ts";
 
 /** What a test makes the fake do; everything is optional. "hang" waits until the start is given up. */
 export interface FakeScript {

@@ -1,7 +1,7 @@
 import type { DesiredChanged, InstanceId } from "@bulkhead/contracts";
 import type { Clock, Timer } from "./clock.ts";
-import type { ControlPlane } from "./controlPlane.ts";
-import type { DesiredStore } from "./desiredStore.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import type { DesiredStore } from "./desired-store.ts";
 import type { Log } from "./log.ts";
 
 /** First and longest wait after a fetch that failed, in milliseconds. */

@@ -1,11 +1,11 @@
 import type { Heartbeat, InstanceId } from "@bulkhead/contracts";
 import { buckets, reconcile, type Bucket } from "@bulkhead/lifecycle";
-import { checkContract } from "./contractCheck.ts";
-import type { DesiredStore } from "./desiredStore.ts";
+import { checkContract } from "./contract-check.ts";
+import type { DesiredStore } from "./desired-store.ts";
 import { InstanceDriver } from "./instance.ts";
-import { InstanceRecord } from "./instanceRecord.ts";
+import { InstanceRecord } from "./instance-record.ts";
 import type { Run } from "./runtime.ts";
-import type { StepTools } from "./stepTools.ts";
+import type { StepTools } from "./step-tools.ts";
 
 /** All instances this agent knows, each with its driver. */
 export class InstanceSet {

@@ -1,6 +1,6 @@
-import { FakeRuntime } from "./fakeRuntime.ts";
+import { FakeRuntime } from "./fake-runtime.ts";
 import { spec } from "./builders.ts";
-import { runtimeSuite } from "./runtimeSuite.ts";
+import { runtimeSuite } from "./runtime-suite.ts";
 
 runtimeSuite(
   "fake",

@@ -1,6 +1,6 @@
 import { channels, maximumFrameBytes, toProblem, type OpenLogs } from "@bulkhead/contracts";
 import type { LogLine, Runtime } from "../runtime.ts";
-import type { StreamSocket } from "./streamSocket.ts";
+import type { StreamSocket } from "./stream-socket.ts";
 
 /** Time, mark and two spaces before the text: RFC 3339 with nanoseconds is 30 bytes long. */
 const headBytes = 64;
