@@ -117,6 +117,7 @@ describe("delete", () => {
     const refused = await fleet.call("DELETE", "/v1/images/used");
     expect([refused.status, refused.body.code]).toEqual([409, "IMAGE_IN_USE"]);
     expect(refused.body.detail).toContain("user");
+    expect((await fleet.call("DELETE", "/v1/images/used?dryRun=true")).body.code).toBe("IMAGE_IN_USE");
     await fleet.call("DELETE", "/v1/workloads/user");
     await fleet.call("GET", `/v1/operations/${body.id}/wait?timeoutMs=0`);
     await fleet.query("DELETE FROM workload WHERE name = 'user'");

@@ -71,6 +71,21 @@ describe("actions", () => {
     expect(agent.signals.map(({ signal }) => signal)).toEqual([15, 9]);
   });
 
+  test("a dry run meets the refusals of the real thing and changes nothing", async () => {
+    const before = await job();
+    const rehearsed = await fleet.call<Instance>("POST", "/v1/instances/job-0/stop?dryRun=true");
+    expect([rehearsed.status, rehearsed.body.id]).toEqual([200, before.id]);
+    expect(await refused("resume?dryRun=true")).toEqual([200, undefined]);
+    expect(await refused("start?dryRun=true")).toEqual([200, undefined]);
+    expect((await fleet.call("POST", "/v1/instances/job-0/kill?dryRun=true")).status).toBe(200);
+    const stale = await fleet.call("POST", "/v1/instances/job-0/stop?dryRun=true", {
+      headers: { "if-match": '"99999"' },
+    });
+    expect(stale.body.code).toBe("VERSION_MISMATCH");
+    expect(await job()).toEqual(before);
+    expect(agent.signals).toHaveLength(2);
+  });
+
   test("If-Match guards them", async () => {
     const { version } = await job();
     const { status, body } = await fleet.call("POST", "/v1/instances/job-0/stop", {

@@ -198,6 +198,10 @@ describe("refusals write nothing", () => {
     expect([status, body.code]).toEqual([422, "LIMIT_INFEASIBLE"]);
     expect(body.nearestFeasible?.["memoryBytes"]).toBe(left - host.allocated.memoryBytes + 64 * 2 ** 20);
     expect(body.hosts?.[0]?.hostName).toBe("one");
+    const rehearsed = await fleet.call("PATCH", "/v1/workloads/growing?dryRun=true", {
+      body: { spec: { resources: { memoryBytes: wanted } } },
+    });
+    expect(rehearsed.body.code).toBe("LIMIT_INFEASIBLE");
     expect(await counts()).toEqual(before);
     const now = await fleet.call<Instance>("GET", "/v1/instances/growing-0");
     expect([now.body.generation, now.body.resources.memoryBytes]).toEqual([1, 64 * 2 ** 20]);

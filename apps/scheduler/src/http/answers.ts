@@ -59,6 +59,9 @@ export const answers = (by: Readonly<Record<number, { description: string; schem
   "5xx": problem,
 });
 
+/** Query of every route that changes something. */
+export const dryRun = Type.Boolean({ description: "check and decide, but change nothing" });
+
 /** Path parameter that takes an id or a name. */
 export const byReference = (name: string, description: string): TSchema =>
   Type.Object({ [name]: Type.String({ minLength: 1, maxLength: 255, description }) });

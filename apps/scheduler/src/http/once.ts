@@ -28,6 +28,22 @@ export const sendAnswer = (reply: FastifyReply, answer: StoredAnswer, replayed =
 };
 
 /**
+ * Does a change and takes it back: a dry run meets exactly the refusals that the change would. Numbers drawn from
+ * sequences are not given back, which nobody sees.
+ */
+export const rehearse = async (inventory: ApiInventory, work: (tx: ApiWrites) => Promise<unknown>): Promise<void> => {
+  const takenBack = new Error("rehearsed");
+  try {
+    await inventory.write(async (tx) => {
+      await work(tx);
+      throw takenBack;
+    });
+  } catch (error) {
+    if (error !== takenBack) throw error;
+  }
+};
+
+/**
  * Does a change and answers, both at most once per Idempotency-Key: key, change and answer are one transaction, so that
  * a crash loses all or nothing and a concurrent duplicate waits for the first. `kept` is what repetitions see instead.
  */

@@ -4,6 +4,7 @@ import {
   type PageQuery,
   answers,
   byReference,
+  dryRun,
   pageQuery,
   pageRequest,
   pageSchema,
@@ -11,6 +12,7 @@ import {
   ref,
 } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
+import { rehearse } from "../http/once.ts";
 import { identityOf } from "../http/request-context.ts";
 import type { AddRoutes } from "./route-context.ts";
 
@@ -83,7 +85,7 @@ export const addHostRoutes: AddRoutes = (app, { inventory, control }) => {
         summary: "Cordon a host or change its labels by merge patch",
         tags,
         params: one,
-        querystring: query({ dryRun: Type.Boolean({ description: "check, but change nothing" }) }),
+        querystring: query({ dryRun }),
         consumes: ["application/merge-patch+json", "application/json"],
         body: patchBody,
         response: answers({ 200: { description: "the host", schema: ref("Host") } }),
@@ -92,9 +94,12 @@ export const addHostRoutes: AddRoutes = (app, { inventory, control }) => {
     async (request, reply) => {
       const { host } = request.params;
       const ifVersion = ifMatch(request);
-      if (request.query.dryRun === true) return reply.send(await inventory.read.host(host));
       const { tokenId } = identityOf(request);
       const update = { host, ...request.body, ...(ifVersion === undefined ? {} : { ifVersion }) };
+      if (request.query.dryRun === true) {
+        await rehearse(inventory, (tx) => tx.patchHost({ tokenId }, update));
+        return reply.send(await inventory.read.host(host));
+      }
       const changed = await inventory.write((tx) => tx.patchHost({ tokenId }, update));
       control.wake();
       return reply.header("etag", entityTag(changed.version)).send(changed);

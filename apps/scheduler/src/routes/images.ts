@@ -5,6 +5,7 @@ import {
   type PageQuery,
   answers,
   byReference,
+  dryRun,
   pageQuery,
   pageRequest,
   pageSchema,
@@ -12,7 +13,7 @@ import {
   ref,
 } from "../http/answers.ts";
 import { addArchiveBodies, archiveTypes } from "../http/bodies.ts";
-import { answerOnce } from "../http/once.ts";
+import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
 import { importNames } from "../images/import-name.ts";
 import { meteredBody } from "../images/metered.ts";
@@ -123,14 +124,14 @@ export const addImageRoutes: AddRoutes = (app, { inventory, images, control, set
         summary: "Forget an image that no workload uses; unused blobs are freed within two hours",
         tags,
         params: one,
-        querystring: query({ dryRun: Type.Boolean({ description: "check that it exists, but change nothing" }) }),
+        querystring: query({ dryRun }),
         response: answers({ 204: { description: "gone" } }),
       },
     },
     async (request, reply) => {
       const change = changeOf(request);
       const { image } = request.params;
-      if (request.query.dryRun === true) await inventory.read.image(change.project, image);
+      if (request.query.dryRun === true) await rehearse(inventory, (tx) => tx.deleteImage(change, image));
       else await inventory.write((tx) => tx.deleteImage(change, image));
       return reply.code(204).send();
     },

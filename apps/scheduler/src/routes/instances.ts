@@ -13,6 +13,7 @@ import {
   accepted,
   answers,
   byReference,
+  dryRun,
   pageQuery,
   pageRequest,
   pageSchema,
@@ -20,7 +21,7 @@ import {
   ref,
 } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
-import { answerOnce } from "../http/once.ts";
+import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
 import { type AddRoutes, clientGone } from "./route-context.ts";
 
@@ -151,7 +152,11 @@ export const addInstanceRoutes: AddRoutes = (app, { inventory, control, feed }) 
   );
 
   for (const action of Object.keys(descriptions) as InstanceAction[]) {
-    app.post<{ Params: { instance: string }; Body: { graceMs?: number } | undefined }>(
+    app.post<{
+      Params: { instance: string };
+      Body: { graceMs?: number } | undefined;
+      Querystring: { dryRun?: boolean };
+    }>(
       `/v1/instances/:instance/${action}`,
       {
         config: { access: "write" },
@@ -160,6 +165,7 @@ export const addInstanceRoutes: AddRoutes = (app, { inventory, control, feed }) 
           summary: descriptions[action],
           tags,
           params: one,
+          querystring: query({ dryRun }),
           body: Type.Union([
             Type.Object(
               action === "stop"
@@ -173,23 +179,28 @@ export const addInstanceRoutes: AddRoutes = (app, { inventory, control, feed }) 
             ),
             Type.Null(),
           ]),
-          response: answers({ 202: { description: "accepted", schema: ref("Operation") } }),
+          response: answers({
+            200: { description: "dry run: the instance as it is", schema: ref("Instance") },
+            202: { description: "accepted", schema: ref("Operation") },
+          }),
         },
       },
       async (request, reply) => {
         const change = changeOf(request);
         const ifVersion = ifMatch(request);
         const graceMs = request.body?.graceMs;
-        await answerOnce({ request, reply, inventory }, async (tx) =>
-          accepted(
-            await tx.orderInstance(change, {
-              instance: instanceReference(request),
-              action,
-              ...(ifVersion === undefined ? {} : { ifVersion }),
-              ...(graceMs === undefined ? {} : { graceMs }),
-            }),
-          ),
-        );
+        const instance = instanceReference(request);
+        const order = {
+          instance,
+          action,
+          ...(ifVersion === undefined ? {} : { ifVersion }),
+          ...(graceMs === undefined ? {} : { graceMs }),
+        };
+        if (request.query.dryRun === true) {
+          await rehearse(inventory, (tx) => tx.orderInstance(change, order));
+          return reply.send(await inventory.read.instance(instance));
+        }
+        await answerOnce({ request, reply, inventory }, async (tx) => accepted(await tx.orderInstance(change, order)));
         control.wake();
         return reply;
       },

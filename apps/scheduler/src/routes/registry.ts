@@ -56,7 +56,7 @@ export const addRegistryRoutes: AddRoutes = (app, context) => {
       operationId: "registryVersion",
       summary: "The OCI distribution API is here",
       tags,
-      response: answers({ 200: { description: "it is" } }),
+      response: answers({ 200: { description: "it is", schema: Type.Object({}) } }),
     },
     handler: async (_request, reply) =>
       reply.header("docker-distribution-api-version", "registry/2.0").type("application/json").send({}),

@@ -17,6 +17,7 @@ import {
   accepted,
   answers,
   byReference,
+  dryRun,
   pageQuery,
   pageRequest,
   pageSchema,
@@ -24,13 +25,12 @@ import {
   ref,
 } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
-import { answerOnce } from "../http/once.ts";
+import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
 import { planSchema, previewCreate, previewReplicas } from "./preview.ts";
 import type { AddRoutes, RouteContext } from "./route-context.ts";
 
 const tags = ["workloads"];
-const dryRun = Type.Boolean({ description: "check and place, but change nothing" });
 const one = byReference("workload", "id or name");
 
 /** Throws LIMIT_INFEASIBLE only on what the database says now. */
@@ -173,18 +173,17 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
           ? []
           : sizeFaults(after, largest);
       });
+      const update = {
+        workload,
+        ...(ifGeneration === undefined ? {} : { ifGeneration }),
+        revise: (present: Workload) => revised(present),
+      };
       if (request.query.dryRun === true) {
-        if (ifGeneration !== undefined && ifGeneration !== before.generation) {
-          throw fleetError("VERSION_MISMATCH", `Workload ${before.name} is at generation ${before.generation}.`);
-        }
+        await rehearse(inventory, (tx) => tx.patchWorkload(change, update));
         return reply.send(await previewReplicas(context, before, revised(before)));
       }
       await answerOnce({ request, reply, inventory }, async (tx) => {
-        const made = await tx.patchWorkload(change, {
-          workload,
-          ...(ifGeneration === undefined ? {} : { ifGeneration }),
-          revise: (present) => revised(present),
-        });
+        const made = await tx.patchWorkload(change, update);
         return accepted(made.operation, { etag: entityTag(made.workload.generation) });
       });
       control.wake();
@@ -219,16 +218,19 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
       const change = changeOf(request);
       const workload = referenceOf(request);
       const ifGeneration = ifMatch(request);
-      if (request.query.dryRun === true) return reply.send(await inventory.read.workload(workload));
       const { graceMs } = request.query;
-      await answerOnce({ request, reply, inventory }, async (tx) => {
-        const operation = await tx.deleteWorkload(change, {
-          workload,
-          ...(ifGeneration === undefined ? {} : { ifGeneration }),
-          ...(graceMs === undefined ? {} : { graceMs }),
-        });
-        return accepted(operation);
-      });
+      const deletion = {
+        workload,
+        ...(ifGeneration === undefined ? {} : { ifGeneration }),
+        ...(graceMs === undefined ? {} : { graceMs }),
+      };
+      if (request.query.dryRun === true) {
+        await rehearse(inventory, (tx) => tx.deleteWorkload(change, deletion));
+        return reply.send(await inventory.read.workload(workload));
+      }
+      await answerOnce({ request, reply, inventory }, async (tx) =>
+        accepted(await tx.deleteWorkload(change, deletion)),
+      );
       control.wake();
       return reply;
     },

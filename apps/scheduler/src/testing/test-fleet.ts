@@ -17,6 +17,7 @@ import { type TestNats, type TestPostgres, startNats, startPostgres } from "@bul
 import { randomBytes } from "node:crypto";
 import { busCommands } from "../agent-commands.ts";
 import { type SchedulerApp, buildApp } from "../app.ts";
+import { checkAnswers } from "./answer-check.ts";
 import { hashToken } from "../auth/token-cache.ts";
 import { ControlLoop } from "../control/index.ts";
 import { openImageStore } from "../images/image-store.ts";
@@ -49,6 +50,7 @@ export class TestFleet implements AsyncDisposable {
   readonly scheduler: SchedulerApp;
   readonly url: string;
   readonly #directory: string;
+  readonly #violations: readonly string[];
   readonly #agents: FakeAgent[] = [];
 
   private constructor(parts: {
@@ -61,6 +63,7 @@ export class TestFleet implements AsyncDisposable {
     scheduler: SchedulerApp;
     url: string;
     directory: string;
+    violations: readonly string[];
   }) {
     this.postgres = parts.postgres;
     this.nats = parts.nats;
@@ -71,6 +74,7 @@ export class TestFleet implements AsyncDisposable {
     this.scheduler = parts.scheduler;
     this.url = parts.url;
     this.#directory = parts.directory;
+    this.#violations = parts.violations;
   }
 
   static async start(options: { imageMaxBytes?: number; streamsMax?: number } = {}): Promise<TestFleet> {
@@ -122,9 +126,21 @@ export class TestFleet implements AsyncDisposable {
       { ...settings, streamsUrl: url.replace("http", "ws") },
     );
     onEvents = () => scheduler.feed.wake();
+    const violations = checkAnswers(scheduler.app);
     await scheduler.app.listen({ host: "127.0.0.1", port });
     control.start();
-    return new TestFleet({ postgres, nats, inventory, bus, control, images, scheduler, url, directory });
+    return new TestFleet({
+      postgres,
+      nats,
+      inventory,
+      bus,
+      control,
+      images,
+      scheduler,
+      url,
+      directory,
+      violations,
+    });
   }
 
   async call<Body = Problem>(method: string, path: string, options: CallOptions = {}): Promise<TestAnswer<Body>> {
@@ -195,6 +211,7 @@ export class TestFleet implements AsyncDisposable {
     await this.inventory[Symbol.asyncDispose]();
     await Promise.all([this.postgres[Symbol.asyncDispose](), this.nats[Symbol.asyncDispose]()]);
     await rm(this.#directory, { recursive: true, force: true });
+    if (this.#violations.length > 0) throw new Error(`answers broke their schemas: ${this.#violations.join("; ")}`);
   }
 }
 
