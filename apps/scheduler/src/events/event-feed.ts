@@ -39,6 +39,11 @@ export class EventFeed {
     this.#log = log;
   }
 
+  /** Watchers and waits that listen now. */
+  get size(): number {
+    return this.#listeners.size;
+  }
+
   /** True when the service stops. */
   get closed(): boolean {
     return this.#closed;

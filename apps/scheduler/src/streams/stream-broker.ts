@@ -10,6 +10,7 @@ const hash = (token: string): Buffer => createHash("sha256").update(token).diges
 interface Pending {
   readonly tokenHash: Buffer;
   readonly arrived: (socket: WebSocket) => void;
+  readonly giveUp: (why: string) => void;
 }
 
 /** A stream that an agent has been or will be asked to open. */
@@ -68,11 +69,14 @@ export class StreamBroker {
       if (!over) this.#reserved -= 1;
       over = true;
     };
-    const timer = setTimeout(() => {
+    const giveUp = (why: string) => {
       free();
-      reject(fleetError("HOST_UNREACHABLE", `The host's agent did not open the stream within ${tokenMs} ms.`));
-    }, tokenMs);
+      reject(fleetError("HOST_UNREACHABLE", why));
+    };
+    const timer = setTimeout(() => giveUp(`The host's agent did not open the stream within ${tokenMs} ms.`), tokenMs);
     const arrived = (socket: WebSocket) => {
+      // Given up between the token's check and the end of the handshake.
+      if (over) return socket.terminate();
       clearTimeout(timer);
       this.#sockets.add(socket);
       socket.once("close", () => {
@@ -81,15 +85,14 @@ export class StreamBroker {
       });
       resolve(socket);
     };
-    this.#pending.set(streamId, { tokenHash: hash(token), arrived });
+    this.#pending.set(streamId, { tokenHash: hash(token), arrived, giveUp });
     return {
       streamId,
       url: `${url}/internal/streams/${streamId}`,
       token,
       agent: promise,
       abandon: () => {
-        if (this.#pending.has(streamId)) free();
-        reject(fleetError("HOST_UNREACHABLE", "The stream was given up."));
+        this.#pending.get(streamId)?.giveUp("The stream was given up.");
         promise.then((socket) => socket.terminate()).catch(() => undefined);
       },
     };
@@ -111,6 +114,7 @@ export class StreamBroker {
   /** Ends all streams; the processes at their other ends see their client go. */
   close(): void {
     this.#closed = true;
+    for (const { giveUp } of [...this.#pending.values()]) giveUp("The service is stopping.");
     for (const socket of this.#sockets) socket.terminate();
   }
 }
