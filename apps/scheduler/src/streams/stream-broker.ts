@@ -114,7 +114,7 @@ export class StreamBroker {
   /** Ends all streams; the processes at their other ends see their client go. */
   close(): void {
     this.#closed = true;
-    for (const { giveUp } of [...this.#pending.values()]) giveUp("The service is stopping.");
+    for (const { giveUp } of this.#pending.values()) giveUp("The service is stopping.");
     for (const socket of this.#sockets) socket.terminate();
   }
 }
