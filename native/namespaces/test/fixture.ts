@@ -53,8 +53,8 @@ const APPLETS = [
   "test",
 ];
 
-export const MAP = [{ containerID: 0, hostID: 0x10000000, size: 65536 }];
-export const CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"];
+const MAP = [{ containerID: 0, hostID: 0x10000000, size: 65536 }];
+const CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"];
 
 /** Directories, cgroups and processes of one test; everything is gone when it is disposed. */
 export class Area implements AsyncDisposable {
