@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ServerProcess } from "@bulkhead/bus";
@@ -43,7 +43,8 @@ const setUp = (name: string) => {
   const said: string[] = [];
   const record = join(directory, `${name}.json`);
   const supervisor = new Supervisor({ record, say: (text) => said.push(text) });
-  const recorded = (): { name: string; pid: number }[] => JSON.parse(readFileSync(record, "utf8")) as never;
+  const recorded = (): { name: string; pid: number }[] =>
+    existsSync(record) ? (JSON.parse(readFileSync(record, "utf8")) as never) : [];
   return { said, supervisor, recorded };
 };
 
@@ -81,6 +82,8 @@ test("the first start's failure is the caller's, and nothing is kept running", a
   await supervisor.stop();
   expect(recorded()).toEqual([]);
   expect(child.starts).toBe(1);
+  const nowhere = new Supervisor({ record: join(directory, "absent", "processes.json"), say: () => undefined });
+  await expect(nowhere.stop()).resolves.toBeUndefined();
 });
 
 test("stopping is in reverse order and starts nothing again", async () => {

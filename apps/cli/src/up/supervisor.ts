@@ -75,6 +75,8 @@ export class Supervisor {
     // What is not ready yet need not become so.
     await this.#starting?.stop();
     await this.#adding;
+    // What failed before anything ran has no place to remember it in.
+    if (this.#running.length === 0) return;
     for (const { server } of this.#running.toReversed()) await server.stop();
     this.#running.length = 0;
     await this.#remember();
