@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from "node:fs";
-import { mkdir, rm, rmdir } from "node:fs/promises";
+import { rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
 import { readBootId, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
@@ -85,7 +85,7 @@ export class Starter {
     const allocating = this.#options.uidRanges.allocate(key.instanceId);
     // Awaited below; until then its failure must not count as nobody's.
     allocating.catch(() => undefined);
-    const scratch = await this.#openDirectories(assignment, paths, undo);
+    const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = await allocating;
 
     const name = `${key.instanceId}.${paths.name}`;
@@ -178,7 +178,7 @@ export class Starter {
   }
 
   /** A new instance's directories are undone with its first start; an old one's belong to it. Answers its scratch. */
-  async #openDirectories(assignment: Assignment, paths: RunPaths, undo: AsyncDisposableStack): Promise<string> {
+  #openDirectories(assignment: Assignment, paths: RunPaths, undo: AsyncDisposableStack): string {
     const { instanceId, imageDigest } = assignment;
     const instance = instancePaths(this.#options.paths, instanceId);
     const scratch = scratchOf(this.#options.paths, instanceId, imageDigest);
@@ -187,9 +187,8 @@ export class Starter {
       await rm(paths.runDir, { recursive: true, force: true });
       await rmdir(dirname(paths.runDir)).catch(() => undefined);
     });
-    await Promise.all(
-      [scratch, instance.logs, instance.runs].map((path) => mkdir(path, { recursive: true, mode: 0o700 })),
-    );
+    // At once: each is some 30 µs in the page cache, and a turn through the thread pool costs several times that.
+    for (const path of [scratch, instance.logs, instance.runs]) mkdirSync(path, { recursive: true, mode: 0o700 });
     return scratch;
   }
 
