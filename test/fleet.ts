@@ -17,8 +17,14 @@ export type ServiceName = (typeof serviceNames)[number];
 
 export interface CommandResult {
   readonly code: number;
+  /** both streams, as they came */
   readonly output: string;
+  readonly stdout: string;
+  readonly stderr: string;
 }
+
+/** Prepares the place of a fleet before its first `up`; what it answers is disposed of after the fleet. */
+export type Prepare = (stateDirectory: string) => Disposable;
 
 /** How long a whole fleet may take to come up on a busy machine, in milliseconds. */
 const startMs = 60_000;
@@ -58,6 +64,7 @@ export class Fleet extends FleetApi implements AsyncDisposable {
   readonly stateDirectory: string;
   readonly metricsUrl: string;
   readonly #environment: Record<string, string>;
+  readonly #prepared = new DisposableStack();
   #up: ChildProcess | undefined;
   #output = "";
 
@@ -69,12 +76,13 @@ export class Fleet extends FleetApi implements AsyncDisposable {
     this.#environment = place.environment;
   }
 
-  static async start(extra: Record<string, string> = {}): Promise<Fleet> {
+  static async start(extra: Record<string, string> = {}, prepare?: Prepare): Promise<Fleet> {
     const directory = mkdtempSync("/tmp/bulkhead-test-");
     chmodSync(directory, 0o711);
     const place = await fleetEnvironment(join(directory, "state"));
     const fleet = new Fleet(directory, { ...place, environment: { ...place.environment, ...extra } });
     try {
+      if (prepare !== undefined) fleet.#prepared.use(prepare(fleet.stateDirectory));
       await fleet.startUp();
     } catch (error) {
       await fleet[Symbol.asyncDispose]();
@@ -160,16 +168,22 @@ export class Fleet extends FleetApi implements AsyncDisposable {
     return this.#run(args);
   }
 
+  /** The same with more in its environment. */
+  async cliWith(extra: Record<string, string>, ...args: readonly string[]): Promise<CommandResult> {
+    return this.#run(args, extra);
+  }
+
   async #run(args: readonly string[], extra: Record<string, string> = {}): Promise<CommandResult> {
     const child = this.#spawn(args, extra);
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        output += chunk.toString("utf8");
+    const result = { output: "", stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name]?.setEncoding("utf8").on("data", (text: string) => {
+        result.output += text;
+        result[name] += text;
       });
     }
     const [code] = (await once(child, "close")) as [number | null];
-    return { code: code ?? 1, output };
+    return { code: code ?? 1, ...result };
   }
 
   async servicePids(): Promise<Record<ServiceName, number>> {
@@ -237,14 +251,18 @@ export class Fleet extends FleetApi implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // What was prepared goes even when the fleet cannot be removed.
+    using prepared = this.#prepared;
     await this.stopUp();
     await removeFleet({
       cli: (...args) => this.cli(...args),
       kernel: this.kernel,
       runDirectory: this.#environment["BULKHEAD_RUN_DIR"] ?? "",
     });
+    prepared.dispose();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-export const startFleet = (extra: Record<string, string> = {}): Promise<Fleet> => Fleet.start(extra);
+export const startFleet = (extra: Record<string, string> = {}, prepare?: Prepare): Promise<Fleet> =>
+  Fleet.start(extra, prepare);
