@@ -74,7 +74,8 @@ test("the installed tree is compared with the lockfile", () => {
       "": {},
       "packages/a": {},
       "node_modules/x": { version: "1.0.0" },
-      "node_modules/other-platform": { version: "1.0.0", optional: true },
+      "node_modules/other-platform": { version: "1.0.0", optional: true, os: ["darwin"], cpu: ["x64"] },
+      "node_modules/other-libc": { version: "1.0.0", optional: true, os: ["linux"], cpu: ["x64"], libc: ["musl"] },
       "node_modules/@bulkhead/a": { link: true, resolved: "packages/a" },
     },
   };
@@ -87,6 +88,9 @@ test("the installed tree is compared with the lockfile", () => {
   expect(notInstalled(locked, installed)).toEqual([]);
   expect(notInstalled(locked, undefined)).toEqual(["node_modules"]);
   expect(notInstalled(locked, { packages: {} })).toEqual(["node_modules/x", "node_modules/@bulkhead/a"]);
+  const native = { version: "1.0.0", optional: true, os: ["linux"], cpu: ["x64"], libc: ["glibc"] };
+  const withNative = { packages: { ...locked.packages, "node_modules/native": native } };
+  expect(notInstalled(withNative, installed)).toEqual(["node_modules/native"]);
   const older = { packages: { ...installed.packages, "node_modules/x": { version: "0.9.0" } } };
   expect(notInstalled(locked, older)).toEqual(["node_modules/x"]);
 });

@@ -9,10 +9,14 @@ const supportedNpm = { from: 9, to: 11 };
 
 const readJson = (path) => (existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined);
 
+/** True for native parts of a package built for this platform; npm calls them optional, but the package needs them. */
+const fitsPlatform = ({ os = [], cpu = [], libc = ["glibc"] }) =>
+  os.includes("linux") && cpu.includes("x64") && libc.includes("glibc");
+
 /**
- * What of the lockfile is not installed as locked, by npm's own record of the installed tree. Packages that npm leaves
- * out on this platform are optional and absent.
- * @param {{ packages: Record<string, { version?: string, link?: boolean, optional?: boolean, resolved?: string }> }} locked
+ * What of the lockfile is not installed as locked, by npm's own record of the installed tree. Optional
+ * packages for other platforms are rightly absent.
+ * @param {{ packages: Record<string, { version?: string, link?: boolean, optional?: boolean, resolved?: string, os?: string[], cpu?: string[], libc?: string[] }> }} locked
  * @param {{ packages: Record<string, { version?: string, link?: boolean, resolved?: string }> } | undefined} installed
  * @returns {string[]}
  */
@@ -22,7 +26,7 @@ export const notInstalled = (locked, installed) => {
     .filter(([path]) => path.startsWith("node_modules/") || path.includes("/node_modules/"))
     .filter(([path, entry]) => {
       const present = installed.packages[path];
-      if (present === undefined) return entry.optional !== true;
+      if (present === undefined) return entry.optional !== true || fitsPlatform(entry);
       return entry.link === true ? present.resolved !== entry.resolved : present.version !== entry.version;
     })
     .map(([path]) => path);
@@ -68,7 +72,18 @@ export const installModules = async () => {
     show: "start",
     command,
     // Install scripts of 300 packages are not needed: what they would do is done by `hydrate` and by the services.
+    env: {
+      NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} --require "${join(root, "infra/setup/for-pinned-node.cjs")}"`,
+    },
     args: [...prefix, "ci", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund"],
   });
+  const left = missingModules();
+  if (left.length > 0) {
+    throw new SetupError({
+      what: "npm packages",
+      why: `npm ended well but did not install ${left.join(", ")}`,
+      remedy: "the registry may not have these builds; try another registry (`npm config set registry …`)",
+    });
+  }
   return `npm ${output.trim()}`;
 };
