@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fleetEnvironment } from "../fleet.ts";
@@ -14,6 +14,8 @@ import { printFigures, printTable } from "./report.ts";
 const goalMs = 180_000;
 const root = resolve(import.meta.dirname, "../..");
 const directory = mkdtempSync("/tmp/bulkhead-first-up-");
+// The services' users pass through it.
+chmodSync(directory, 0o711);
 const clone = join(directory, "clone");
 
 const began = performance.now();
