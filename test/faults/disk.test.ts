@@ -12,7 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { busyboxImage } from "@bulkhead/testkit/images";
+import { busyboxImage, redisImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startFleet, type Fleet } from "../fleet.ts";
 
@@ -83,6 +83,15 @@ describe("a full disk under a host's state", () => {
       exitCode: 0,
       stdout: "still here\n",
     });
+  });
+
+  test("an image that does not fit: the disk is named, not the image", async () => {
+    await fleet.importImage("redis", await redisImage());
+    await fleet.create("roomy", { image: "redis", resources, restart });
+    const failed = await fleet.waitFor("roomy-0", "failed");
+    expect(failed).toMatchObject({ reason: "DiskFull" });
+    await fleet.remove("roomy");
+    expect(fleet.tracesOf(failed.id)).toEqual([]);
   });
 
   test("one that may be retried waits and says why, and runs by itself when there is room", async () => {
