@@ -29,7 +29,11 @@ export const runLogged = async ({ what, remedy, log, command, args, env = {}, cw
   file.write(`$ ${command} ${args.join(" ")}\n`);
   let output = "";
   const ended = await new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, NO_COLOR: "1", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8");
       stream.on("data", (text) => {

@@ -1,7 +1,7 @@
 // Loaded into npm: it leaves out optional packages (compilers, linters: all native parts) whose `engines` the Node that
 // runs npm does not meet, and has no option to say that another Node will run them. Debian's Node 18 installs for ours.
-const { readFileSync } = require("node:fs");
-const { join } = require("node:path");
+const fs = require("node:fs");
+const path = require("node:path");
 
-const pinned = readFileSync(join(__dirname, "../../.node-version"), "utf8").trim();
+const pinned = fs.readFileSync(path.join(__dirname, "../../.node-version"), "utf8").trim();
 Object.defineProperty(process, "version", { value: `v${pinned}` });
