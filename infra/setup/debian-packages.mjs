@@ -20,6 +20,9 @@ export const debianPackages = {
     skopeo: "writes archives that image import is tested with",
     umoci: "a second opinion on OCI layouts",
     "busybox-static": "the smallest real user space for container tests",
+    "libcap2-bin": "setcap and getcap: file capabilities in layers",
+    iproute2: "ip: looks at links from outside",
+    e2fsprogs: "mkfs.ext4: a small disk to fill",
     prometheus: "promtool, which parses our metrics as Prometheus does",
   },
   check: {

@@ -1,5 +1,4 @@
 import { readdir, readFile, rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
 import { createClient } from "@bulkhead/client";
 import { isFleetError } from "@bulkhead/contracts/errors";
 import { PostgresServer } from "@bulkhead/service/postgres";
@@ -7,6 +6,7 @@ import { removeLocalContext } from "./admin-token.ts";
 import type { Invocation } from "../command.ts";
 import { imageCache } from "../image-cache.ts";
 import { endInstances } from "./host-remains.ts";
+import { removeTree } from "./remove-tree.ts";
 import { unlinkCommand } from "./link.ts";
 import { isMainFleet, type UpSettings } from "./settings.ts";
 import type { Steps } from "./steps.ts";
@@ -42,19 +42,6 @@ const removeIfEmpty = async (path: string): Promise<void> => {
   if ((await readdir(path).catch(() => ["?"])).length === 0) await rmdir(path);
 };
 
-/** Removes a directory and what is in it; of a mount point, which is whoever mounted it's to remove, only the content. */
-const removeDirectory = async (path: string): Promise<void> => {
-  const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
-  if (names === null) return;
-  for (const name of names) await rm(join(path, name), { recursive: true, force: true });
-  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EBUSY") throw error;
-  });
-};
-
 /** Ends what still runs on this fleet's hosts and removes everything `up` made, the system users included. */
 export const purge = async (invocation: Invocation, settings: UpSettings, steps: Steps): Promise<void> => {
   const { layout, config, apiUrl } = settings;
@@ -68,7 +55,7 @@ export const purge = async (invocation: Invocation, settings: UpSettings, steps:
     await new PostgresServer({ dataDir: layout.postgresData, socketDir: layout.postgresSocket })[Symbol.asyncDispose]();
     await rm(layout.runUp, { recursive: true, force: true });
     await removeIfEmpty(layout.run);
-    await removeDirectory(layout.state);
+    await removeTree(layout.state);
   });
   removeLocalContext(invocation.environment, config.contextName, apiUrl);
   if (isMainFleet(layout)) {
