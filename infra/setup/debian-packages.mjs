@@ -23,6 +23,11 @@ export const debianPackages = {
     "libcap2-bin": "setcap and getcap: file capabilities in layers",
     iproute2: "ip: looks at links from outside",
     e2fsprogs: "mkfs.ext4: a small disk to fill",
+    curl: "runs what --print-request prints",
+    iproute2: "brings loopback up where an image is tried without our runtime",
+    "libcap2-bin": "setcap, for archives whose files have capabilities",
+    attr: "setfattr, for archives whose files have extended attributes",
+    e2fsprogs: "mkfs.ext4, for a disk that can be full",
     prometheus: "promtool, which parses our metrics as Prometheus does",
   },
   check: {
