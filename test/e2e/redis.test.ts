@@ -140,6 +140,13 @@ describe("a real redis from Debian's packages", () => {
       return now.state === "running" && now.startedAt !== before.startedAt;
     }, "it runs anew");
     expect((await fleet.instance("cache-0")).id).toBe(before.id);
+    // A first process that has not installed its handlers yet is deaf to signals (pid_namespaces(7)).
+    const answers = (): Promise<boolean> =>
+      askRedis(join(shared, "redis.sock"), "PING").then(
+        (reply) => reply === "+PONG\r\n",
+        () => false,
+      );
+    await fleet.until(answers, "redis answers again");
   });
 
   test("stops within its grace, by its own shut-down", async () => {
