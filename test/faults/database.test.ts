@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -19,14 +19,23 @@ describe("a database that is not the one the hosts knew", () => {
     resources,
     mounts: [{ hostPath: shared, path: "/shared", readOnly: false }],
   });
-  const starts = (name: string): number => readFileSync(join(shared, `${name}.starts`), "utf8").split("\n").length - 1;
+  const starts = (name: string): number => {
+    const file = join(shared, `${name}.starts`);
+    return existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
+  };
+
+  /** Runs it, and waits until its program wrote that it began: `running` is said when the program is executed. */
+  const runSleeper = async (name: string): Promise<void> => {
+    await fleet.run(name, sleeper(name));
+    await fleet.until(() => starts(name) > 0, `${name} wrote that it began`);
+  };
 
   beforeAll(async () => {
     fleet = await startFleet();
     shared = mkdtempSync(join(fleet.sharedDirectory, "database-"));
     backup = mkdtempSync("/tmp/bulkhead-test-backup-");
     await fleet.importImage("busybox", await busyboxImage());
-    await fleet.run("first", sleeper("first"));
+    await runSleeper("first");
   });
   afterAll(async () => {
     rmSync(backup, { recursive: true, force: true });
@@ -49,7 +58,7 @@ describe("a database that is not the one the hosts knew", () => {
     await fleet.stopUp();
     execFileSync("cp", ["-a", postgres(), join(backup, "postgres")]);
     await fleet.startUp();
-    await fleet.run("second", sleeper("second"));
+    await runSleeper("second");
     const pids = [await fleet.pidOf("first-0"), await fleet.pidOf("second-0")];
     await fleet.stopUp();
     await fleet.replaceDatabase(join(backup, "postgres"));
@@ -65,7 +74,7 @@ describe("a database that is not the one the hosts knew", () => {
   });
 
   test("after the restore the fleet goes on: new work starts, and nothing old was started twice", async () => {
-    await fleet.run("third", sleeper("third"));
+    await runSleeper("third");
     expect([starts("first"), starts("second"), starts("third")]).toEqual([1, 1, 1]);
     await fleet.remove("third");
   });

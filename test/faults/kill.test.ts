@@ -45,6 +45,8 @@ describe("kill -9 of each service, one at a time", () => {
       await fleet.kill(service);
       await Promise.all(created);
       await Promise.all(names.map((name) => fleet.waitFor(`${name}-0`, "running", 60_000)));
+      // `running` is said when the program is executed; its first line of output comes a moment after.
+      await fleet.until(() => names.every((name) => starts(name) > 0), "every program wrote that it began");
       expect(names.map((name) => [name, starts(name)])).toEqual(names.map((name) => [name, 1]));
       expect(await Promise.all(["old-a-0", "old-b-0", "old-c-0"].map((name) => fleet.pidOf(name)))).toEqual(before);
       expect(["old-a", "old-b", "old-c"].map(starts)).toEqual([1, 1, 1]);
