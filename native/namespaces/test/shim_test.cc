@@ -189,7 +189,9 @@ TEST(aReusedPidIsAnotherProcess) {
 TEST(recordsAreReplacedWhole) {
   const Directory directory;
   Result<Fd> fd = sys::openAt(AT_FDCWD, directory.path().c_str(), O_RDONLY | O_DIRECTORY);
-  EXPECT(init::writeExit(fd.value().get(), {-1, 9, true, false, 5, 6, 7}).ok());
+  init::ExitFile exit;
+  EXPECT(exit.reserve(fd.value().get()).ok());
+  EXPECT(exit.write(fd.value().get(), {-1, 9, true, false, 5, 6, 7}).ok());
   EXPECT_TEXT(directory.read("exit"),
               "{\"exitCode\":null,\"signal\":9,\"oomKilled\":true,\"leaseExpired\":false,\"startedAtUnixMs\":5,"
               "\"finishedAtUnixMs\":6,\"droppedLogLines\":7}\n");

@@ -52,9 +52,15 @@ Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& 
     made = sys::makeDirectoryAt(parent, name, 0755);
   }
   if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, directory.path.view());
-  Fd child = TRY(sys::openAt(parent, name, kDirectory));
-  if ((directory.flags & plan::kCgroupCpuset) != 0) TRY(copyCpuset(parent, child.get()));
-  if ((directory.flags & plan::kCgroupUnified) != 0 && !leaf) enableControllers(child.get());
+  Result<Fd> child = sys::openAt(parent, name, kDirectory);
+  Status ready = child.ok() ? Status(Done{}) : Status(child.error());
+  if (ready.ok() && (directory.flags & plan::kCgroupCpuset) != 0) ready = copyCpuset(parent, child.value().get());
+  if (!ready.ok()) {
+    // A leaf is not on the list of what is undone yet.
+    if (leaf) (void)sys::removeAt(parent, name, AT_REMOVEDIR).ok();
+    return ready.error();
+  }
+  if ((directory.flags & plan::kCgroupUnified) != 0 && !leaf) enableControllers(child.value().get());
   return child;
 }
 

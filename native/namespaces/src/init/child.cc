@@ -15,6 +15,7 @@
 #include <iterator>
 
 #include "init/report.h"
+#include "sys/retry.h"
 
 namespace bulkhead::init {
 namespace {
@@ -81,6 +82,8 @@ Status becomeRoot() {
   if (syscall(SYS_setresgid, 0, 0, 0) < 0) return failure("setresgid", errno);
   if (syscall(SYS_setresuid, 0, 0, 0) < 0) return failure("setresuid", errno);
   if (syscall(SYS_setgroups, 0, nullptr) < 0) return failure("setgroups", errno);
+  // Forgotten with the ids: what the host's fs.suid_dumpable says would hold, and may let the inside look in.
+  TRY(sys::processControl("prctl PR_SET_DUMPABLE", PR_SET_DUMPABLE, 0));
   return sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL);
 }
 
@@ -95,7 +98,7 @@ Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& ident
     copies[index] = TRY(sys::duplicate(wanted[index], 10));
   }
   for (int index = 0; index < 3; ++index) {
-    if (dup2(copies[index].get(), index) < 0) return failure("dup2", errno);
+    TRY(sys::check("dup2", [&] { return dup2(copies[index].get(), index); }));
     // Programs reopen /dev/stdout by path, so a pipe belongs to the user who runs them; /dev/null stays root's.
     struct stat status;
     if (fstat(index, &status) == 0 && S_ISFIFO(status.st_mode)) {
@@ -113,7 +116,7 @@ void runChild(const ChildContext& context) {
   context.steps.enterChild();
   Identity identity;
   Status prepared = prepare(context, &identity);
-  if (prepared.ok()) prepared = becomeProcess(context.container.process, identity, context.steps);
+  if (prepared.ok()) prepared = becomeProcess({context.container.process, identity, context.steps, context.socket});
   Error error;
   if (prepared.ok()) {
     Status begun = context.steps.begin("exec");

@@ -49,8 +49,18 @@ Status becomeRoot();
 /** Puts the three descriptors in place; below 0 means `devNull`. Pipes are given to the user who will run. */
 Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& identity);
 
-/** Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. */
-Status becomeProcess(const plan::Process& process, const Identity& identity, Steps& steps);
+struct Becoming {
+  const plan::Process& process;
+  const Identity& identity;
+  Steps& steps;
+  /** Socket whose other end only the shim holds. */
+  int shim;
+};
+/**
+ * Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. The program
+ * will die with its shim unless it changes its ids or says otherwise by prctl: nobody else would learn how it ended.
+ */
+Status becomeProcess(const Becoming& becoming);
 /** execve with a search of PATH; returns only the reason it failed. */
 Error launch(const plan::Process& process, const Identity& identity);
 

@@ -55,7 +55,7 @@ Status becomeExec(const ExecContext& context, Identity* identity) {
     TRY(context.steps.begin("stdio"));
     TRY(connectStdio({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, Fd(), *identity));
   }
-  return becomeProcess(process, *identity, context.steps);
+  return becomeProcess({process, *identity, context.steps, context.socket});
 }
 
 Status join(const ExecContext& context) {

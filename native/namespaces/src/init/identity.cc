@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include <cstring>
 
 #include "init/child.h"
+#include "sys/retry.h"
 
 namespace bulkhead::init {
 namespace {
@@ -131,9 +133,22 @@ Status installSeccomp(const plan::Seccomp& seccomp) {
   return Done{};
 }
 
+/** The kernel forgets both whenever ids change: death with the shim, and that nobody inside may look into us. */
+Status guardAgain(int shim) {
+  TRY(sys::processControl("prctl PR_SET_DUMPABLE", PR_SET_DUMPABLE, 0));
+  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  // A shim that died before that sends no signal any more; its closed socket says so.
+  struct pollfd slot = {shim, 0, 0};
+  if (sys::retry([&] { return poll(&slot, 1, 0); }) > 0) return failure("poll", ECONNRESET, "shim");
+  return Done{};
+}
+
 }  // namespace
 
-Status becomeProcess(const plan::Process& process, const Identity& identity, Steps& steps) {
+Status becomeProcess(const Becoming& becoming) {
+  const plan::Process& process = becoming.process;
+  const Identity& identity = becoming.identity;
+  Steps& steps = becoming.steps;
   TRY(steps.begin("working directory"));
   TRY(enterWorkingDirectory(process.workingDirectory));
   TRY(steps.begin("session"));
@@ -149,8 +164,7 @@ Status becomeProcess(const plan::Process& process, const Identity& identity, Ste
   TRY(sys::processControl("prctl PR_SET_KEEPCAPS", PR_SET_KEEPCAPS, 1));
   TRY(steps.begin("user"));
   TRY(setIds(identity));
-  // The kernel forgets this signal whenever credentials change.
-  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  TRY(guardAgain(becoming.shim));
   const bool noNewPrivileges = (process.flags & plan::kProcessNoNewPrivileges) != 0;
   TRY(steps.begin("seccomp"));
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
@@ -159,12 +173,10 @@ Status becomeProcess(const plan::Process& process, const Identity& identity, Ste
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
     TRY(sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC));
-    TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, 0));
     TRY(installSeccomp(process.seccomp));
     return Done{};
   }
-  TRY(sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC));
-  return sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, 0);
+  return sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
 }  // namespace bulkhead::init

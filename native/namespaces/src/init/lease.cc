@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "sys/retry.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
@@ -47,7 +48,7 @@ bool Lease::expired() {
 Result<uint64_t> Lease::deadlineNs() const {
   // pread, not a mapping: a page that is cut short must be an error here, not a SIGBUS.
   Page page;
-  const ssize_t count = pread(page_.get(), &page, sizeof page, 0);
+  const long count = sys::retry([&] { return pread(page_.get(), &page, sizeof page, 0); });
   if (count < 0) return failure("pread", errno);
   if (count != sizeof page || page.magic != kLeaseMagic) return failure("pread", ENOMSG);
   if (page.renewedAtBoottimeNs > UINT64_MAX - leaseNs_) return failure("pread", ERANGE);

@@ -1,12 +1,24 @@
 #include "init/record.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <ctime>
 
 #include "sys/file.h"
+#include "sys/retry.h"
 
 namespace bulkhead::init {
+namespace {
+
+constexpr const char* kReserved = ".exit.new";
+// More than the longest record.
+constexpr size_t kExitBytes = 320;
+
+}  // namespace
 
 uint64_t unixMs() {
   struct timespec now;
@@ -24,19 +36,38 @@ Status writeStatus(int runDirectory, const StatusRecord& record) {
   return sys::replaceFile(runDirectory, "status", {text, static_cast<size_t>(size)});
 }
 
-Status writeExit(int runDirectory, const ExitRecord& record) {
+Status ExitFile::reserve(int runDirectory) {
+  file_ = TRY(sys::openAt(runDirectory, kReserved, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640));
+  // Zeros, not fallocate: on file systems without it the C library would write them too, and some only promise space.
+  const char zeros[kExitBytes] = {};
+  Status written = sys::writeAll(file_.get(), zeros, sizeof zeros);
+  if (!written.ok()) discard(runDirectory);
+  return written;
+}
+
+void ExitFile::discard(int runDirectory) {
+  if (!file_.valid()) return;
+  file_.reset();
+  (void)sys::removeAt(runDirectory, kReserved, 0).ok();
+}
+
+Status ExitFile::write(int runDirectory, const ExitRecord& record) {
   char code[16] = "null";
   char signal[16] = "null";
   if (record.code >= 0) snprintf(code, sizeof code, "%d", record.code);
   if (record.signal > 0) snprintf(signal, sizeof signal, "%d", record.signal);
-  char text[320];
+  char text[kExitBytes];
   const int size =
       snprintf(text, sizeof text,
                "{\"exitCode\":%s,\"signal\":%s,\"oomKilled\":%s,\"leaseExpired\":%s,\"startedAtUnixMs\":%" PRIu64
                ",\"finishedAtUnixMs\":%" PRIu64 ",\"droppedLogLines\":%" PRIu64 "}\n",
                code, signal, record.oomKilled ? "true" : "false", record.leaseExpired ? "true" : "false",
                record.startedAtUnixMs, record.finishedAtUnixMs, record.droppedLogLines);
-  return sys::replaceFile(runDirectory, "exit", {text, static_cast<size_t>(size)});
+  if (lseek(file_.get(), 0, SEEK_SET) < 0) return failure("lseek", errno, kReserved);
+  TRY(sys::writeAll(file_.get(), text, static_cast<size_t>(size)));
+  TRY(sys::check(
+      "ftruncate", [&] { return ftruncate(file_.get(), size); }, kReserved));
+  return sys::renameAt(runDirectory, kReserved, "exit");
 }
 
 }  // namespace bulkhead::init

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "sys/fd.h"
 #include "sys/procfs.h"
 #include "sys/result.h"
 
@@ -29,6 +30,20 @@ struct ExitRecord {
 };
 
 Status writeStatus(int runDirectory, const StatusRecord& record);
-Status writeExit(int runDirectory, const ExitRecord& record);
+/**
+ * The place of the exit record, with its space taken when the container starts: a disk that is full or a table of open
+ * files that is exhausted by its end must not cost the record.
+ */
+class ExitFile {
+ public:
+  Status reserve(int runDirectory);
+  /** Fills the reserved space and gives the file its name. */
+  Status write(int runDirectory, const ExitRecord& record);
+  /** Takes the reservation back. */
+  void discard(int runDirectory);
+
+ private:
+  Fd file_;
+};
 
 }  // namespace bulkhead::init

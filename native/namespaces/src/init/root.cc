@@ -8,6 +8,8 @@
 
 #include <cerrno>
 
+#include "sys/retry.h"
+
 namespace bulkhead::init {
 namespace {
 
@@ -75,7 +77,8 @@ Result<Fd> mountOverlay(const plan::Container& container, int userNamespace, Own
   if (unknown) mount = mountAttached(root, userNamespace);
   if (!mount.ok()) return mount.error();
   struct statfs status;
-  if (fstatfs(mount.value().get(), &status) < 0) return failure("fstatfs", errno, root.upper.view());
+  TRY(sys::check(
+      "fstatfs", [&] { return fstatfs(mount.value().get(), &status); }, root.upper.view()));
   // Overlay turns itself read-only when it cannot use its work directory, and says so only in the kernel's log.
   if ((status.f_flags & ST_RDONLY) != 0) return failure("fsmount", EROFS, root.upper.view());
   return mount;

@@ -14,6 +14,7 @@
 #include "init/child.h"
 #include "init/root.h"
 #include "sys/file.h"
+#include "sys/retry.h"
 
 namespace bulkhead::init {
 namespace {
@@ -30,6 +31,7 @@ Start::~Start() {
     (void)sys::reap(watched_->process.get(), true).ok();
   }
   if (statusWritten_) (void)sys::removeAt(watched_->runDirectory.get(), "status", 0).ok();
+  watched_->exitFile.discard(watched_->runDirectory.get());
 }
 
 Status Start::openFiles() {
@@ -205,12 +207,14 @@ Status Start::run() {
     watched_->killSwitch = TRY(sys::openAt(cgroups_.unified(), "cgroup.kill", O_WRONLY));
   }
   TRY(cloneChild());
+  TRY(steps_.begin("watch"));
+  TRY(prepareWatch(watched_));
   Status handed = admitChild();
   if (handed.ok()) handed = handMounts();
   if (!handed.ok()) {
     // A broken socket or a vanished process is the echo of a failure that the child may have described.
     struct pollfd slot = {socket_.get(), POLLIN, 0};
-    if (poll(&slot, 1, 0) > 0) TRY(awaitExec());
+    if (sys::retry([&] { return poll(&slot, 1, 0); }) > 0) TRY(awaitExec());
     return handed;
   }
   TRY(awaitExec());

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "init/privileges.h"
+#include "sys/retry.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
@@ -21,11 +22,12 @@ enum Source : uint32_t { kProcess, kOutput, kError, kLease };
 char outputBuffer[kMaxPieceBytes];
 char errorBuffer[kMaxPieceBytes];
 
-void add(int epoll, int fd, Source source) {
+Status add(int epoll, int fd, Source source) {
   struct epoll_event event = {};
   event.events = EPOLLIN;
   event.data.u32 = source;
-  if (fd >= 0) epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  if (fd < 0) return Done{};
+  return sys::check("epoll_ctl", [&] { return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event); });
 }
 
 /** What is left in a pipe once its writers are dead; bounded, for another process may hold the write end. */
@@ -47,7 +49,7 @@ void pumpOrClose(LogStream* stream, Fd* pipe, LogFile* log) {
 
 uint64_t readCounter(int file, std::string_view key) {
   char text[1024];
-  const ssize_t size = pread(file, text, sizeof text - 1, 0);
+  const long size = sys::retry([&] { return pread(file, text, sizeof text - 1, 0); });
   if (size <= 0) return 0;
   text[size] = '\0';
   for (const char* line = text; line != nullptr; line = strchr(line, '\n')) {
@@ -59,19 +61,24 @@ uint64_t readCounter(int file, std::string_view key) {
   return 0;
 }
 
+Status prepareWatch(Watched* watched) {
+  watched->sources = TRY(sys::opened("epoll_create1", [&] { return epoll_create1(EPOLL_CLOEXEC); }));
+  const int epoll = watched->sources.get();
+  TRY(add(epoll, watched->process.get(), kProcess));
+  TRY(add(epoll, watched->output.get(), kOutput));
+  TRY(add(epoll, watched->error.get(), kError));
+  TRY(add(epoll, watched->lease.timer(), kLease));
+  return watched->exitFile.reserve(watched->runDirectory.get());
+}
+
 void watch(Watched* watched) {
   trimStack();
-  const Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  add(epoll.get(), watched->process.get(), kProcess);
-  add(epoll.get(), watched->output.get(), kOutput);
-  add(epoll.get(), watched->error.get(), kError);
-  add(epoll.get(), watched->lease.timer(), kLease);
   LogStream output("stdout", outputBuffer);
   LogStream error("stderr", errorBuffer);
   bool leaseExpired = false;
   for (bool running = true; running;) {
     struct epoll_event events[4];
-    const int count = epoll_wait(epoll.get(), events, 4, -1);
+    const int count = epoll_wait(watched->sources.get(), events, 4, -1);
     for (int index = 0; index < count; ++index) {
       switch (static_cast<Source>(events[index].data.u32)) {
         case kOutput:
@@ -83,7 +90,7 @@ void watch(Watched* watched) {
         case kLease:
           if (!leaseExpired && watched->lease.expired()) {
             leaseExpired = true;
-            epoll_ctl(epoll.get(), EPOLL_CTL_DEL, watched->lease.timer(), nullptr);
+            epoll_ctl(watched->sources.get(), EPOLL_CTL_DEL, watched->lease.timer(), nullptr);
             (void)sys::signalPid(watched->process.get(), SIGKILL).ok();
           }
           break;
@@ -113,7 +120,7 @@ void watch(Watched* watched) {
   record.startedAtUnixMs = watched->startedAtUnixMs;
   record.finishedAtUnixMs = finishedAtUnixMs;
   record.droppedLogLines = watched->log.droppedLines();
-  (void)writeExit(watched->runDirectory.get(), record).ok();
+  (void)watched->exitFile.write(watched->runDirectory.get(), record).ok();
 }
 
 }  // namespace bulkhead::init

@@ -13,15 +13,20 @@ struct Watched {
   Fd output;   // read ends; invalid without a log
   Fd error;
   Fd runDirectory;
+  /** Waits for all of the others. */
+  Fd sources;
   /** v1 memory.oom_control or v2 memory.events; may be invalid. */
   Fd oomCounter;
   /** cgroup.kill of the unified directory, for containers that share a pid namespace; may be invalid. */
   Fd killSwitch;
   LogFile log;
   Lease lease;
+  ExitFile exitFile;
   uint64_t startedAtUnixMs = 0;
 };
 
+/** Everything of watching that can fail; once `process` is there, and before the container may run. */
+Status prepareWatch(Watched* watched);
 /** Runs until the process has ended and its record is written. Uses no memory beyond its own page or two. */
 void watch(Watched* watched);
 

@@ -16,9 +16,8 @@
 namespace bulkhead::sys {
 
 Result<Fd> openAt(int at, const char* path, int flags, mode_t mode) {
-  const long fd = retry([&] { return openat(at, path, flags | O_CLOEXEC, mode); });
-  if (fd < 0) return failure("openat", errno, path);
-  return Fd(static_cast<int>(fd));
+  return opened(
+      "openat", [&] { return openat(at, path, flags | O_CLOEXEC, mode); }, path);
 }
 
 Result<Fd> openAt2(int at, const char* path, int flags, uint64_t resolve, mode_t mode) {
@@ -36,31 +35,38 @@ Result<Fd> openAt2(int at, const char* path, int flags, uint64_t resolve, mode_t
 }
 
 Status makeDirectoryAt(int at, const char* path, mode_t mode) {
-  return check("mkdirat", mkdirat(at, path, mode), path);
+  return check(
+      "mkdirat", [&] { return mkdirat(at, path, mode); }, path);
 }
 
 Status makeNodeAt(int at, const char* path, mode_t mode, dev_t device) {
-  return check("mknodat", mknodat(at, path, mode, device), path);
+  return check(
+      "mknodat", [&] { return mknodat(at, path, mode, device); }, path);
 }
 
 Status symlinkAt(const char* target, int at, const char* path) {
-  return check("symlinkat", symlinkat(target, at, path), path);
+  return check(
+      "symlinkat", [&] { return symlinkat(target, at, path); }, path);
 }
 
 Status removeAt(int at, const char* path, int flags) {
-  return check("unlinkat", unlinkat(at, path, flags), path);
+  return check(
+      "unlinkat", [&] { return unlinkat(at, path, flags); }, path);
 }
 
 Status renameAt(int at, const char* from, const char* to) {
-  return check("renameat", renameat(at, from, at, to), from);
+  return check(
+      "renameat", [&] { return renameat(at, from, at, to); }, from);
 }
 
 Status changeOwner(int fd, const char* path, uid_t uid, gid_t gid, int flags) {
-  return check("fchownat", fchownat(fd, path, uid, gid, flags), path);
+  return check(
+      "fchownat", [&] { return fchownat(fd, path, uid, gid, flags); }, path);
 }
 
 Status changeMode(int at, const char* path, mode_t mode) {
-  return check("fchmodat", fchmodat(at, path, mode, 0), path);
+  return check(
+      "fchmodat", [&] { return fchmodat(at, path, mode, 0); }, path);
 }
 
 Result<struct stat> statusOf(int fd) {
@@ -69,13 +75,14 @@ Result<struct stat> statusOf(int fd) {
 
 Result<struct stat> statusAt(int at, const char* path, int flags) {
   struct stat status;
-  if (fstatat(at, path, &status, flags) < 0) return failure("fstatat", errno, path);
+  TRY(check(
+      "fstatat", [&] { return fstatat(at, path, &status, flags); }, path));
   return status;
 }
 
 Result<long> filesystemType(int fd) {
   struct statfs status;
-  if (retry([&] { return fstatfs(fd, &status); }) < 0) return failure("fstatfs", errno);
+  TRY(check("fstatfs", [&] { return fstatfs(fd, &status); }));
   return static_cast<long>(status.f_type);
 }
 
@@ -97,26 +104,23 @@ Result<size_t> readSome(int fd, void* data, size_t size) {
 }
 
 Result<Fd> memoryFile(const char* name, unsigned flags) {
-  const int fd = memfd_create(name, flags | MFD_CLOEXEC);
-  if (fd < 0) return failure("memfd_create", errno, name);
-  return Fd(fd);
+  return opened(
+      "memfd_create", [&] { return memfd_create(name, flags | MFD_CLOEXEC); }, name);
 }
 
 Result<Fd> duplicate(int fd, int atLeast) {
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, atLeast);
-  if (copy < 0) return failure("fcntl F_DUPFD_CLOEXEC", errno);
-  return Fd(copy);
+  return opened("fcntl F_DUPFD_CLOEXEC", [&] { return fcntl(fd, F_DUPFD_CLOEXEC, atLeast); });
 }
 
 Result<Pair> socketPair(int type) {
   int fds[2];
-  if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0) return failure("socketpair", errno);
+  TRY(check("socketpair", [&] { return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds); }));
   return Pair{Fd(fds[0]), Fd(fds[1])};
 }
 
 Result<Pair> pipePair() {
   int fds[2];
-  if (pipe2(fds, O_CLOEXEC) < 0) return failure("pipe2", errno);
+  TRY(check("pipe2", [&] { return pipe2(fds, O_CLOEXEC); }));
   return Pair{Fd(fds[0]), Fd(fds[1])};
 }
 
@@ -136,7 +140,7 @@ Status sendMessage(int socket, const void* data, size_t size, const int* fds, si
     header->cmsg_len = CMSG_LEN(sizeof(int) * fdCount);
     memcpy(CMSG_DATA(header), fds, sizeof(int) * fdCount);
   }
-  return check("sendmsg", retry([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }));
+  return check("sendmsg", [&] { return sendmsg(socket, &message, MSG_NOSIGNAL); });
 }
 
 Result<Received> receiveMessage(int socket, void* data, size_t size, int* fds, size_t fdCapacity) {

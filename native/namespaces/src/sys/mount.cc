@@ -11,9 +11,8 @@
 namespace bulkhead::sys {
 
 Result<Fd> openFilesystem(const char* type) {
-  const long fd = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
-  if (fd < 0) return failure("fsopen", errno, type);
-  Fd context(static_cast<int>(fd));
+  Fd context = TRY(opened(
+      "fsopen", [&] { return syscall(SYS_fsopen, type, FSOPEN_CLOEXEC); }, type));
   // What mount tables show in front of the path; "none" without it.
   (void)syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, "source", type, 0);
   return context;
@@ -21,7 +20,9 @@ Result<Fd> openFilesystem(const char* type) {
 
 namespace {
 Status configure(int context, unsigned command, const char* key, const void* value, int aux) {
-  return check("fsconfig", syscall(SYS_fsconfig, context, command, key, value, aux), key == nullptr ? "create" : key);
+  return check(
+      "fsconfig", [&] { return syscall(SYS_fsconfig, context, command, key, value, aux); },
+      key == nullptr ? "create" : key);
 }
 }  // namespace
 
@@ -54,20 +55,18 @@ Error explain(int context, Error error, std::string_view what) {
 }
 
 Result<Fd> createMount(int context, unsigned attributes) {
-  const long fd = syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
-  if (fd < 0) return failure("fsmount", errno);
-  return Fd(static_cast<int>(fd));
+  return opened("fsmount", [&] { return syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes); });
 }
 
 Result<Fd> openTree(int at, const char* path, unsigned flags) {
-  const long fd = syscall(SYS_open_tree, at, path, flags | OPEN_TREE_CLOEXEC);
-  if (fd < 0) return failure("open_tree", errno, path);
-  return Fd(static_cast<int>(fd));
+  return opened(
+      "open_tree", [&] { return syscall(SYS_open_tree, at, path, flags | OPEN_TREE_CLOEXEC); }, path);
 }
 
 Status moveMount(int mount, int target) {
-  return check("move_mount",
-               syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+  return check("move_mount", [&] {
+    return syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  });
 }
 
 Status setMountAttributes(int at, const char* path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation,
@@ -77,11 +76,13 @@ Status setMountAttributes(int at, const char* path, unsigned flags, uint64_t set
   attributes.attr_clr = clear;
   attributes.propagation = propagation;
   if (userNamespace >= 0) attributes.userns_fd = static_cast<uint64_t>(userNamespace);
-  return check("mount_setattr", syscall(SYS_mount_setattr, at, path, flags, &attributes, sizeof attributes), path);
+  return check(
+      "mount_setattr", [&] { return syscall(SYS_mount_setattr, at, path, flags, &attributes, sizeof attributes); },
+      path);
 }
 
 Status pivotRootHere() {
-  return check("pivot_root", syscall(SYS_pivot_root, ".", "."));
+  return check("pivot_root", [&] { return syscall(SYS_pivot_root, ".", "."); });
 }
 
 }  // namespace bulkhead::sys

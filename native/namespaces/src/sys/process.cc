@@ -24,19 +24,17 @@ Result<Cloned> cloneProcess(uint64_t flags, int cgroup) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<uint64_t>(cgroup);
   }
-  const long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+  const long pid = retry([&] { return syscall(SYS_clone3, &arguments, sizeof arguments); });
   if (pid < 0) return failure("clone3", errno);
   return Cloned{static_cast<pid_t>(pid), Fd(pid == 0 ? -1 : pidfd)};
 }
 
 Result<Fd> openPid(pid_t pid) {
-  const long fd = syscall(SYS_pidfd_open, pid, 0);
-  if (fd < 0) return failure("pidfd_open", errno);
-  return Fd(static_cast<int>(fd));
+  return opened("pidfd_open", [&] { return syscall(SYS_pidfd_open, pid, 0); });
 }
 
 Status signalPid(int pidfd, int signal) {
-  return check("pidfd_send_signal", syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+  return check("pidfd_send_signal", [&] { return syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0); });
 }
 
 Result<Ended> reap(int pidfd, bool block) {
@@ -50,15 +48,15 @@ Result<Ended> reap(int pidfd, bool block) {
 }
 
 Status enterNamespace(int fd, int type) {
-  return check("setns", setns(fd, type));
+  return check("setns", [&] { return setns(fd, type); });
 }
 
 Status unshareNamespaces(int flags) {
-  return check("unshare", unshare(flags));
+  return check("unshare", [&] { return unshare(flags); });
 }
 
 Status closeFrom(unsigned first, unsigned last, unsigned flags) {
-  return check("close_range", syscall(SYS_close_range, first, last, flags));
+  return check("close_range", [&] { return syscall(SYS_close_range, first, last, flags); });
 }
 
 Status closeAllBut(const int* kept, size_t count) {
@@ -76,11 +74,11 @@ Status closeAllBut(const int* kept, size_t count) {
 }
 
 Status processControl(const char* name, int option, unsigned long a, unsigned long b) {
-  return check(name, prctl(option, a, b, 0, 0));
+  return check(name, [&] { return prctl(option, a, b, 0, 0); });
 }
 
 Status setLimit(pid_t pid, int resource, const struct rlimit& limit) {
-  return check("prlimit", prlimit(pid, static_cast<__rlimit_resource>(resource), &limit, nullptr));
+  return check("prlimit", [&] { return prlimit(pid, static_cast<__rlimit_resource>(resource), &limit, nullptr); });
 }
 
 }  // namespace bulkhead::sys

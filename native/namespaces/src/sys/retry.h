@@ -3,10 +3,12 @@
 
 #include <cerrno>
 
+#include "sys/fd.h"
 #include "sys/result.h"
 
 namespace bulkhead::sys {
 
+/** Repeats a call that a signal interrupted: none of ours means anything else by EINTR than "not done". */
 template <class Call>
 long retry(Call call) {
   long result;
@@ -15,9 +17,18 @@ long retry(Call call) {
   return result;
 }
 
-inline Status check(const char* op, long result, std::string_view path = {}) {
-  if (result < 0) return failure(op, errno, path);
+template <class Call>
+Status check(const char* op, Call call, std::string_view path = {}) {
+  if (retry(call) < 0) return failure(op, errno, path);
   return Done{};
+}
+
+/** A call that answers a descriptor. */
+template <class Call>
+Result<Fd> opened(const char* op, Call call, std::string_view path = {}) {
+  const long fd = retry(call);
+  if (fd < 0) return failure(op, errno, path);
+  return Fd(static_cast<int>(fd));
 }
 
 }  // namespace bulkhead::sys
