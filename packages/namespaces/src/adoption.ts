@@ -2,8 +2,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { readBootId, type HostPaths } from "@bulkhead/host";
-import { isAlive, killAll, readExit, readStatus, removeCgroup } from "@bulkhead/native-namespaces";
+import { isAlive, killAll, readExit, readStatus } from "@bulkhead/native-namespaces";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
+import { endLeftover } from "./leftover.ts";
 import { runPaths, type RunPaths } from "./instance-paths.ts";
 import { stopMarker, type RunState } from "./run.ts";
 import type { FoundRecord, RunRecord } from "./run-record.ts";
@@ -24,12 +25,7 @@ const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
 
 /** Ends what a start left that was cut off before its entrypoint ran, and every trace of it. */
 const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string>>): Promise<void> => {
-  try {
-    killAll({ paths: cgroup });
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-  }
-  await removeCgroup({ paths: cgroup });
+  await endLeftover({ paths: cgroup });
   await forget(paths);
 };
 

@@ -46,7 +46,7 @@ test("a full disk is the reason of a failed start, which leaves nothing; with ro
   expect(await rig.run(assignment)).toMatchObject({ output: "fits\n", exitCode: 0 });
 });
 
-test("a disk that fills up while an instance runs costs its log, not its life", async () => {
+test("a disk that fills up while an instance runs costs its log, not its life and not its exit code", async () => {
   const run = await rig.start(
     rig.assignment(busybox, {
       command: ["sh", "-c", "trap 'exit 4' TERM; while true; do echo line; sleep 0.01; done"],
@@ -56,7 +56,7 @@ test("a disk that fills up while an instance runs costs its log, not its life", 
   const cpu = run.usage().cpuUsageNs;
   await expect.poll(() => run.usage().cpuUsageNs, { timeout: 10_000 }).toBeGreaterThan(cpu + 20_000_000);
   await run.stop(5_000);
-  expect(await run.ended).toMatchObject({ reason: "StoppedByUser" });
+  expect(await run.ended).toMatchObject({ reason: "StoppedByUser", exit: { exitCode: 4 } });
   await rm(full);
   await rig.clear();
   await rig.refuseLeaks();

@@ -64,8 +64,9 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
     capabilities: capabilitySets(input.options?.capabilities ?? defaultCapabilities),
     rlimits: [
       { type: "RLIMIT_NOFILE", soft: Math.min(openFilesSoft, hard), hard },
-      // The host's core_pattern would run a host program on the instance's memory.
-      { type: "RLIMIT_CORE", soft: 0, hard: 0 },
+      // No core files, and 1 instead of 0 because the kernel ignores every other value for a core_pattern that pipes into
+      // a program (fs/coredump.c): that one runs on the host, as root, on the instance's memory.
+      { type: "RLIMIT_CORE", soft: 1, hard: 1 },
     ],
     noNewPrivileges: true,
   };

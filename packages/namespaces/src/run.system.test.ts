@@ -1,9 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Digest } from "@bulkhead/contracts";
 import { readStatus } from "@bulkhead/native-namespaces";
-import { openLeasePage, systemClock } from "@bulkhead/node";
+import { openLeasePage, systemClock, type Run } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import type { ContainerRun } from "./run.ts";
 import { Rig } from "./testing/rig.ts";
@@ -81,6 +82,16 @@ describe("limits", () => {
   });
 });
 
+/** Waits in the kernel, so that no code of this process can be what ends it: true when `pid` went in time. */
+const goesWhileWeAreBlocked = (pid: number, deadlineMs: number): boolean => {
+  try {
+    execFileSync("timeout", [String(deadlineMs / 1000), "tail", "-s", "0.01", `--pid=${pid}`, "-f", "/dev/null"]);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 describe("the end of a run", () => {
   test("a stop is obeyed by signal, and is the reason", async () => {
     const run = await rig.start(shell("trap 'echo bye; exit 3' TERM; echo ready; while true; do sleep 0.05; done"));
@@ -136,11 +147,24 @@ describe("the end of a run", () => {
     }
   });
 
+  const shimOf = (run: Run) => {
+    const status = readStatus(join(rig.paths.runInstances, run.key.instanceId, "1.1.0"));
+    if (status === null) throw new Error("no shim");
+    return status;
+  };
+
   test("a shim killed from outside does not leave its container behind", async () => {
     const run = await rig.start(shell("sleep 1000 & exec sleep 1000"));
-    const { shim } = readStatus(join(rig.paths.runInstances, run.key.instanceId, "1.1.0")) ?? { shim: null };
-    expect(shim).not.toBeNull();
-    process.kill(shim?.pid ?? 0, "SIGKILL");
+    process.kill(shimOf(run).shim.pid, "SIGKILL");
+    expect(await run.ended).toMatchObject({ reason: "Vanished" });
+    await run.release();
+  });
+
+  test("a container dies with its shim also when no agent is there to see it", async () => {
+    const run = await rig.start(shell("sleep 1000 & exec sleep 1000", { user: "1234" }));
+    const { shim, init } = shimOf(run);
+    process.kill(shim.pid, "SIGKILL");
+    expect(goesWhileWeAreBlocked(init.pid, 5_000)).toBe(true);
     expect(await run.ended).toMatchObject({ reason: "Vanished" });
     await run.release();
   });

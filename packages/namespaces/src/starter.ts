@@ -7,6 +7,7 @@ import type { EnsuredImage } from "@bulkhead/images";
 import {
   compilePlan,
   killAll,
+  NativeError,
   removeCgroup,
   start as startNative,
   watchExit,
@@ -19,6 +20,7 @@ import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
 import { instancePaths, runName, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
+import { endLeftover } from "./leftover.ts";
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
@@ -143,8 +145,12 @@ export class Starter {
     const { plan, record, paths, signal, undo } = options;
     if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
     signal.throwIfAborted();
-    const started = await startNative(plan);
     const cgroup = { paths: record.cgroup };
+    const started = await startNative(plan).catch(async (error: unknown) => {
+      // A shim that reports has undone everything; one that was killed has left whatever it had made.
+      if (error instanceof NativeError && error.step === "shim") await endLeftover(cgroup);
+      throw error;
+    });
     if (signal.aborted) {
       killAll(cgroup);
       using ending = watchExit(started.shim);
