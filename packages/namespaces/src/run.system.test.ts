@@ -110,6 +110,27 @@ describe("the end of a run", () => {
     expect(await run.ended).toMatchObject({ reason: "StoppedByUser", exit: { signal: 9 } });
   });
 
+  test("a stop that comes before the program listens reaches it when it does", async () => {
+    const run = await rig.start(
+      shell(
+        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; trap 'echo bye; exit 3' TERM; while :; do sleep 0.02; done",
+      ),
+    );
+    const begun = performance.now();
+    await run.stop(30_000);
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(await run.ended).toMatchObject({ reason: "StoppedByUser", exit: { exitCode: 3 } });
+    expect(await rig.output(run)).toBe("bye\n");
+  });
+
+  test("a program that never listens is killed when the grace is over", async () => {
+    const run = await rig.start(shell("exec sleep 1000"));
+    const begun = performance.now();
+    await run.stop(150);
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(150);
+    expect(await run.ended).toMatchObject({ reason: "StoppedByUser", exit: { signal: 9 } });
+  });
+
   test("a signal that ends it is the reason, and the dead take no more", async () => {
     const run = await rig.start(shell("exec sleep 1000"));
     expect(run.signal(9)).toBe(true);

@@ -20,11 +20,14 @@ import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
+import { processHears } from "./stop-signal.ts";
 
 /** Marks, in the per-boot directory, that the end of a run was asked for; an agent that starts later finds it. */
 export const stopMarker = "stop-wanted";
 /** Longest wait for all of an instance's processes to freeze, in milliseconds. */
 const freezeTimeoutMs = 5_000;
+/** How often a first process without a handler is asked whether it has one now, in milliseconds. */
+const hearingPollMs = 20;
 /** How often SIGKILL is repeated while processes remain: on v1 a fork may slip through one round. */
 const killRepeatMs = 500;
 /** What a run needs of the host it is on; the runtime gives it. */
@@ -138,15 +141,27 @@ export class ContainerRun implements Run {
     this.#stopWanted = true;
     await writeFile(join(this.paths.runDir, stopMarker), "").catch(() => undefined);
     if (this.#paused) await this.resume();
-    if (graceMs > 0) {
-      this.signal(this.#record.process.stopSignal);
-      await this.#endedWithin(graceMs);
-    }
+    if (graceMs > 0) await this.#endByItself(performance.now() + graceMs);
     while (!this.#over) {
       this.#kill();
       await this.#endedWithin(killRepeatMs);
     }
     await this.ended;
+  }
+
+  /** Sends the stop signal as soon as it is heard, and waits; a program still starting has no handler for it yet. */
+  async #endByItself(deadline: number): Promise<void> {
+    const { stopSignal } = this.#record.process;
+    for (let waitMs = 1; !this.#over; waitMs = Math.min(2 * waitMs, hearingPollMs)) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) return;
+      if (this.#init === null || processHears(this.#init.pid, stopSignal)) {
+        this.signal(stopSignal);
+        await this.#endedWithin(leftMs);
+        return;
+      }
+      await this.#endedWithin(Math.min(waitMs, leftMs));
+    }
   }
 
   async #endedWithin(ms: number): Promise<void> {
