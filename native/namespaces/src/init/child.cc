@@ -14,7 +14,9 @@
 #include <cstring>
 #include <iterator>
 
+#include "init/gate.h"
 #include "init/report.h"
+#include "init/terminal.h"
 #include "sys/retry.h"
 
 namespace bulkhead::init {
@@ -50,8 +52,15 @@ Status prepare(const ChildContext& context, Identity* identity) {
   TRY(steps.begin("cgroup join"));
   TRY(context.cgroups.joinSelf());
   // Descriptors of the host (run directory, log, cgroups) that the fork copied must be gone before the image acts.
-  const int kept[] = {context.socket, context.stdio.input, context.stdio.output, context.stdio.error};
-  TRY(sys::closeAllBut(kept, std::size(kept)));
+  int kept[5 + plan::kMaxPreservedFds] = {context.socket, context.stdio.input, context.stdio.output,
+                                          context.stdio.error};
+  size_t keptCount = 4;
+  if (container.process.preservedFds > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
+  if ((container.flags & plan::kPlanUnattended) != 0) kept[keptCount++] = kGateFd;
+  for (uint32_t index = 0; index < container.process.preservedFds; ++index) {
+    kept[keptCount++] = kPreservedFd + static_cast<int>(index);
+  }
+  TRY(sys::closeAllBut(kept, keptCount));
   TRY(steps.begin("network namespace"));
   const int here = static_cast<int>(container.namespaces & kUnsharedHere);
   if (here != 0) TRY(sys::unshareNamespaces(here));
@@ -72,6 +81,11 @@ Status prepare(const ChildContext& context, Identity* identity) {
   TRY(enterRoot(container, steps, context.socket, &devNull));
   TRY(steps.begin("user lookup"));
   TRY(resolveIdentity(container.process, identity));
+  if ((container.process.flags & plan::kProcessTerminal) != 0) {
+    TRY(steps.begin("terminal"));
+    TRY(connectTerminal(container.process, *identity, context.socket));
+    return showConsole();
+  }
   TRY(steps.begin("stdio"));
   return connectStdio(context.stdio, devNull, *identity);
 }
@@ -116,7 +130,12 @@ void runChild(const ChildContext& context) {
   context.steps.enterChild();
   Identity identity;
   Status prepared = prepare(context, &identity);
-  if (prepared.ok()) prepared = becomeProcess({context.container.process, identity, context.steps, context.socket});
+  Gate gate(context.container, context.socket);
+  const bool attended = (context.container.flags & plan::kPlanUnattended) == 0;
+  if (prepared.ok()) {
+    prepared = becomeProcess(
+        {context.container.process, identity, context.steps, context.socket, attended, attended ? nullptr : &gate});
+  }
   Error error;
   if (prepared.ok()) {
     Status begun = context.steps.begin("exec");
@@ -127,7 +146,7 @@ void runChild(const ChildContext& context) {
   }
   const Report report = failedReport(context.steps.current(), error);
   // write, not sendmsg: every filter that lets a program run at all allows it.
-  (void)write(context.socket, &report, kReportBytes);
+  (void)write(gate.starter() >= 0 ? gate.starter() : context.socket, &report, kReportBytes);
   _exit(127);
 }
 

@@ -16,6 +16,8 @@ struct Stdio {
   int error;
 };
 
+class Gate;
+
 struct ChildContext {
   const plan::Container& container;
   Steps& steps;
@@ -49,18 +51,27 @@ Status becomeRoot();
 /** Puts the three descriptors in place; below 0 means `devNull`. Pipes are given to the user who will run. */
 Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& identity);
 
+/** Every signal to its default and none blocked. */
+Status resetSignals();
 struct Becoming {
   const plan::Process& process;
   const Identity& identity;
   Steps& steps;
   /** Socket whose other end only the shim holds. */
   int shim;
+  /** A shim stays, and the program dies with it. */
+  bool attended;
+  /** Where a program that nobody attends waits to be started; may be null. */
+  Gate* gate;
 };
 /**
- * Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. The program
- * will die with its shim unless it changes its ids or says otherwise by prctl: nobody else would learn how it ended.
+ * Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. An
+ * attended program will die with its shim unless it changes its ids or says otherwise by prctl: nobody else would learn
+ * how it ended.
  */
 Status becomeProcess(const Becoming& becoming);
+/** Whether launch() will find something to execute. */
+Status checkProgram(const plan::Process& process);
 /** execve with a search of PATH; returns only the reason it failed. */
 Error launch(const plan::Process& process, const Identity& identity);
 

@@ -29,7 +29,7 @@ Report attempt(const plan::Container& container, Progress* progress, Watched* wa
 }
 
 /** Apart from the loop that follows, so that its large frame is given back. */
-[[gnu::noinline]] bool setUp(std::string_view planBytes, Watched* watched) {
+[[gnu::noinline]] bool setUp(std::string_view planBytes, Watched* watched, bool* attended) {
   Arena arena(plan::kPlanArenaBytes);
   plan::Container container;
   void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -37,6 +37,7 @@ Report attempt(const plan::Container& container, Progress* progress, Watched* wa
     send(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), false, nullptr);
     return false;
   }
+  *attended = (container.flags & plan::kPlanUnattended) == 0;
   Progress* progress = static_cast<Progress*>(shared);
   const Report report = attempt(container, progress, watched);
   send(report, (container.flags & plan::kPlanTrace) != 0, progress);
@@ -48,7 +49,9 @@ Report attempt(const plan::Container& container, Progress* progress, Watched* wa
 
 int runContainer(std::string_view planBytes) {
   Watched watched;
-  if (!setUp(planBytes, &watched)) return 1;
+  bool attended = true;
+  if (!setUp(planBytes, &watched, &attended)) return 1;
+  if (!attended) return 0;
   dropPrivileges();
   munmap(const_cast<char*>(planBytes.data()), planBytes.size());
   watch(&watched);

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "init/container.h"
+#include "init/gate.h"
 #include "init/privileges.h"
 #include "init/record.h"
 #include "init/report.h"
@@ -122,7 +123,10 @@ Status Join::run() {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
   sys::Cloned cloned = TRY(sys::cloneProcess(0, cgroups_.unified()));
   if (cloned.pid == 0) {
-    runJoiner({exec_, steps_, cgroups_, pidfd.get(), joinsUser, pair.right.get()});
+    Result<Fd> socket = aboveProgram(std::move(pair.right), exec_.process);
+    Result<Fd> joined = aboveProgram(std::move(pidfd), exec_.process);
+    if (!socket.ok() || !joined.ok()) _exit(127);
+    runJoiner({exec_, steps_, cgroups_, joined.value().get(), joinsUser, socket.value().get()});
   }
   joiner_ = std::move(cloned.pidfd);
   pair.right.reset();
@@ -155,12 +159,12 @@ Status Join::await() {
 Status Join::accept(char kind, size_t size, const char* data, int fd) {
   Fd passed(fd);
   if (!passed.valid()) return failure("recvmsg", EBADMSG);
-  if (kind == static_cast<char>(ExecMessage::terminal)) {
+  if (kind == static_cast<char>(ChildMessage::terminal)) {
     relayed_.master = std::move(passed);
     return Done{};
   }
   pid_t pid = 0;
-  if (kind != static_cast<char>(ExecMessage::process) || size != 1 + sizeof pid) return failure("recvmsg", EBADMSG);
+  if (kind != static_cast<char>(ChildMessage::process) || size != 1 + sizeof pid) return failure("recvmsg", EBADMSG);
   memcpy(&pid, data, sizeof pid);
   relayed_.process = std::move(passed);
   report_.kind = ReportKind::started;
@@ -205,6 +209,7 @@ int runExec(std::string_view planBytes) {
   Report started;
   Relayed relayed;
   Fd oomCounter;
+  bool attended = true;
   {
     Arena arena(plan::kPlanArenaBytes);
     plan::Exec exec;
@@ -214,6 +219,7 @@ int runExec(std::string_view planBytes) {
       (void)sys::sendMessage(kReportFd, &failed, kReportBytes).ok();
       return 1;
     }
+    attended = (exec.flags & plan::kPlanUnattended) == 0;
     bool ok = false;
     {
       Join join(exec, static_cast<Progress*>(shared));
@@ -228,10 +234,17 @@ int runExec(std::string_view planBytes) {
       }
     }
     releaseStdio();
+    if (ok && !attended && relayed.master.valid()) {
+      Report terminal = started;
+      terminal.kind = ReportKind::terminal;
+      const int master = relayed.master.get();
+      (void)sys::sendMessage(kReportFd, &terminal, kReportBytes, &master, 1).ok();
+    }
     (void)sys::sendMessage(kReportFd, &started, kReportBytes).ok();
     if (!ok) return 1;
     munmap(shared, sizeof(Progress));
   }
+  if (!attended) return 0;
   munmap(const_cast<char*>(planBytes.data()), planBytes.size());
   dropPrivileges();
   const uint64_t oomKillsBefore = oomCounter.valid() ? readCounter(oomCounter.get(), "oom_kill") : 0;

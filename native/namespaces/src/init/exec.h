@@ -20,18 +20,8 @@ struct ExecContext {
   int socket;
 };
 
-/** First byte of a message from the joining processes. */
-enum class ExecMessage : char { process = 'c', terminal = 't' };
-
 /** Joins the container and clones the process into it. Does not return. */
 [[noreturn]] void runJoiner(const ExecContext& context);
-
-/** The controlling terminal of the caller's new session, from the container's own devpts. */
-struct Terminal {
-  Fd master;
-  Fd peer;
-};
-Result<Terminal> openTerminal(uint16_t rows, uint16_t columns);
 
 struct Relayed {
   Fd process;  // pidfd

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "init/child.h"
+#include "init/gate.h"
 #include "sys/retry.h"
 
 namespace bulkhead::init {
@@ -49,20 +50,6 @@ Status enterWorkingDirectory(const Str& path) {
   char seen[PATH_MAX];
   // The raw call answers "(unreachable)/..." for a directory outside the root; glibc's would hide that.
   if (syscall(SYS_getcwd, seen, sizeof seen) < 0 || seen[0] != '/') return failure("getcwd", ENOENT, path.view());
-  return Done{};
-}
-
-Status resetSignals() {
-  // The kernel's struct sigaction: handler SIG_DFL, no flags, empty mask. Raw, because glibc leaves out 32 and 33,
-  // which a posix_spawn with "all signals to default" sets to ignored.
-  const uint64_t byDefault[4] = {};
-  for (int signal = 1; signal < NSIG; ++signal) {
-    // SIGKILL and SIGSTOP say EINVAL.
-    (void)syscall(SYS_rt_sigaction, signal, byDefault, nullptr, sizeof(uint64_t));
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  if (sigprocmask(SIG_SETMASK, &none, nullptr) < 0) return failure("sigprocmask", errno);
   return Done{};
 }
 
@@ -145,6 +132,20 @@ Status guardAgain(int shim) {
 
 }  // namespace
 
+Status resetSignals() {
+  // The kernel's struct sigaction: handler SIG_DFL, no flags, empty mask. Raw, because glibc leaves out 32 and 33,
+  // which a posix_spawn with "all signals to default" sets to ignored.
+  const uint64_t byDefault[4] = {};
+  for (int signal = 1; signal < NSIG; ++signal) {
+    // SIGKILL and SIGSTOP say EINVAL.
+    (void)syscall(SYS_rt_sigaction, signal, byDefault, nullptr, sizeof(uint64_t));
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  if (sigprocmask(SIG_SETMASK, &none, nullptr) < 0) return failure("sigprocmask", errno);
+  return Done{};
+}
+
 Status becomeProcess(const Becoming& becoming) {
   const plan::Process& process = becoming.process;
   const Identity& identity = becoming.identity;
@@ -165,6 +166,9 @@ Status becomeProcess(const Becoming& becoming) {
   TRY(steps.begin("user"));
   TRY(setIds(identity));
   TRY(guardAgain(becoming.shim));
+  if (!becoming.attended) TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, 0));
+  // Before the filter: what waits and runs hooks here is still the runtime.
+  if (becoming.gate != nullptr) TRY(becoming.gate->pass(steps));
   const bool noNewPrivileges = (process.flags & plan::kProcessNoNewPrivileges) != 0;
   TRY(steps.begin("seccomp"));
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
@@ -172,11 +176,11 @@ Status becomeProcess(const Becoming& becoming) {
   TRY(setCapabilities(process.permittedSet));
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
-    TRY(sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC));
+    TRY(passDescriptors(process));
     TRY(installSeccomp(process.seccomp));
     return Done{};
   }
-  return sys::closeFrom(3, ~0u, CLOSE_RANGE_CLOEXEC);
+  return passDescriptors(process);
 }
 
 }  // namespace bulkhead::init

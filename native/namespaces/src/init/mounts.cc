@@ -8,7 +8,9 @@
 #include <cstring>
 
 #include "init/child.h"
+#include "init/hook.h"
 #include "init/pseudo.h"
+#include "init/report.h"
 
 namespace bulkhead::init {
 namespace {
@@ -132,6 +134,21 @@ Status applySysctls(const plan::Container& container, int root) {
   return Done{};
 }
 
+/** Where hooks run that want to see the container's mounts from outside its root; the caller's ran meanwhile. */
+Status announce(const plan::Container& container, Steps& steps, int socket) {
+  if ((container.flags & plan::kPlanAnnounced) == 0) return Done{};
+  TRY(steps.begin("hooks"));
+  const char mounted = static_cast<char>(ChildMessage::mounted);
+  TRY(sys::sendMessage(socket, &mounted, 1));
+  char byte;
+  int state = -1;
+  const sys::Received answer = TRY(sys::receiveMessage(socket, &byte, 1, &state, 1));
+  if (answer.fdCount == 0) return failure("recvmsg", ECONNRESET);
+  Fd owned(state);
+  TRY(steps.begin("createContainer hooks"));
+  return runHooks(container.createContainerHooks, {state, -1});
+}
+
 Status pivotInto(int root) {
   if (fchdir(root) < 0) return failure("fchdir", errno);
   TRY(sys::pivotRootHere());
@@ -156,6 +173,7 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   TRY(mountAll(container, steps, root.get(), &handed));
   TRY(steps.begin("sysctl"));
   TRY(applySysctls(container, root.get()));
+  TRY(announce(container, steps, socket));
   TRY(steps.begin("masked paths"));
   TRY(restrictPaths(container, root.get()));
   Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);

@@ -8,7 +8,8 @@
 
 namespace bulkhead::init {
 
-enum class ReportKind : uint32_t { started = 1, failed = 2, exited = 3 };
+/** `terminal` carries the master, and `mounted` waits for an answer; both come without a shim only. */
+enum class ReportKind : uint32_t { started = 1, failed = 2, exited = 3, terminal = 4, mounted = 5 };
 
 struct Report {
   ReportKind kind;
@@ -48,5 +49,12 @@ inline constexpr int kPlanFd = 3;
 inline constexpr int kReportFd = 4;
 /** exec with a terminal: the duplex stream that is relayed to it. */
 inline constexpr int kRelayFd = 5;
+/** container without a shim: the listening socket at which its process waits to be started. */
+inline constexpr int kGateFd = 5;
+/** The first of the descriptors that are handed on to the program. */
+inline constexpr int kPreservedFd = 16;
+
+/** First byte of a message from the container's process, or from an exec's. */
+enum class ChildMessage : char { process = 'c', terminal = 't', mounted = 'm', ready = 'r' };
 
 }  // namespace bulkhead::init

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "init/child.h"
+#include "init/gate.h"
 #include "init/root.h"
 #include "sys/file.h"
 #include "sys/retry.h"
@@ -78,10 +79,12 @@ Status Start::cloneChild() {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
   sys::Cloned cloned = TRY(sys::cloneProcess(container_.namespaces & ~kMadeByChild, cgroups_.unified()));
   if (cloned.pid == 0) {
+    Result<Fd> socket = aboveProgram(std::move(pair.right), container_.process);
+    if (!socket.ok()) _exit(127);
     const bool logged = !container_.logPath.empty();
     const Stdio stdio =
         logged ? Stdio{-1, childOutput_.get(), childError_.get()} : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    runChild({container_, steps_, cgroups_, pair.right.get(), stdio});
+    runChild({container_, steps_, cgroups_, socket.value().get(), stdio});
   }
   child_ = cloned.pid;
   watched_->process = std::move(cloned.pidfd);
@@ -177,18 +180,47 @@ Status Start::handMounts() {
 
 Status Start::awaitExec() {
   TRY(steps_.begin("wait for exec"));
-  Report failed;
-  Result<sys::Received> received = sys::receiveMessage(socket_.get(), &failed, sizeof failed);
-  if (received.ok() && received.value().size >= kReportBytes) {
-    step_.assign(std::string_view(failed.step, strnlen(failed.step, sizeof failed.step)));
-    report_ = failed;
-    return failure("child", failed.err);
+  for (;;) {
+    Report message;
+    int fd = -1;
+    Result<sys::Received> received = sys::receiveMessage(socket_.get(), &message, sizeof message, &fd, 1);
+    if (!received.ok()) break;
+    Fd passed(received.value().fdCount == 1 ? fd : -1);
+    if (received.value().size >= kReportBytes) {
+      step_.assign(std::string_view(message.step, strnlen(message.step, sizeof message.step)));
+      report_ = message;
+      return failure("child", message.err);
+    }
+    if (received.value().size != 1) break;
+    if (TRY(hear(*reinterpret_cast<const char*>(&message), std::move(passed)))) return Done{};
   }
   if (progress_->launching != 0) return Done{};
   // The socket closed without a word and before execve: the child was killed, usually for memory.
   step_.assign(progress_->step);
   const bool oom = watched_->oomCounter.valid() && readCounter(watched_->oomCounter.get(), "oom_kill") > 0;
   return failure("killed", oom ? ENOMEM : ECONNRESET);
+}
+
+Result<bool> Start::hear(char kind, Fd passed) {
+  if (kind == static_cast<char>(ChildMessage::ready)) return true;
+  Report report = report_;
+  if (kind == static_cast<char>(ChildMessage::terminal) && passed.valid()) {
+    report.kind = ReportKind::terminal;
+    const int master = passed.get();
+    TRY(sys::sendMessage(kReportFd, &report, kReportBytes, &master, 1));
+    return false;
+  }
+  if (kind != static_cast<char>(ChildMessage::mounted)) return failure("recvmsg", EBADMSG);
+  report.kind = ReportKind::mounted;
+  TRY(sys::sendMessage(kReportFd, &report, kReportBytes));
+  char byte;
+  int state = -1;
+  const sys::Received answer = TRY(sys::receiveMessage(kReportFd, &byte, 1, &state, 1));
+  // A caller that ended, or whose hooks failed, answers with end of file: all is undone.
+  if (answer.fdCount == 0) return failure("hook", ECANCELED);
+  Fd owned(state);
+  TRY(sys::sendMessage(socket_.get(), &byte, 1, &state, 1));
+  return false;
 }
 
 Status Start::run() {
@@ -207,8 +239,10 @@ Status Start::run() {
     watched_->killSwitch = TRY(sys::openAt(cgroups_.unified(), "cgroup.kill", O_WRONLY));
   }
   TRY(cloneChild());
-  TRY(steps_.begin("watch"));
-  TRY(prepareWatch(watched_));
+  if ((container_.flags & plan::kPlanUnattended) == 0) {
+    TRY(steps_.begin("watch"));
+    TRY(prepareWatch(watched_));
+  }
   Status handed = admitChild();
   if (handed.ok()) handed = handMounts();
   if (!handed.ok()) {

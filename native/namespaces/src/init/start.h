@@ -31,7 +31,10 @@ class Start {
   Status writeMap(const char* file, const Span<plan::IdMap>& maps);
   Status admitChild();
   Status handMounts();
+  /** Until execve, or until a gated child waits. */
   Status awaitExec();
+  /** A message of the child that is no failure; true when it was its last. */
+  Result<bool> hear(char kind, Fd passed);
 
   const plan::Container& container_;
   Steps steps_;

@@ -43,6 +43,21 @@ bool compileImageUser(Context* context, const View& user, Process* target) {
   return true;
 }
 
+/** `unattended` of either input: what only the OCI command line asks for. */
+bool compileUnattended(Context* context, const View& unattended, uint32_t* flags, Process* process) {
+  if (!unattended.present()) return true;
+  if (!context->object(unattended)) return false;
+  const View preserved = unattended.member("preservedFds");
+  bool announced = false;
+  if (!context->boolean(unattended.member("announced"), &announced) ||
+      !context->unsigned32(preserved, &process->preservedFds)) {
+    return false;
+  }
+  if (process->preservedFds > kMaxPreservedFds) return context->fail(preserved, "is more than 128");
+  *flags |= kPlanUnattended | (announced ? kPlanAnnounced : 0u);
+  return true;
+}
+
 bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Container* target) {
   if (!input.isObject()) return context->fail(input, "must be an object");
   const View spec = input.member("spec");
@@ -70,13 +85,17 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
       !compileSeccomp(context, linuxPart.member("seccomp"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !context->absolutePath(runDirectory, &target->runDirectory) ||
-      !compileLog(context, input.member("log"), target) || !compileLease(context, input.member("lease"), target)) {
+      !compileLog(context, input.member("log"), target) || !compileLease(context, input.member("lease"), target) ||
+      !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
     return false;
   }
-  if ((target->process.flags & kProcessTerminal) != 0) {
+  if ((target->flags & kPlanUnattended) == 0) {
+    if ((target->process.flags & kProcessTerminal) == 0) return true;
     return context->fail(process.member("terminal"), "is only supported for exec");
   }
-  return true;
+  const View hooks = spec.member("hooks");
+  return compileHooks(context, hooks, "createContainer", &target->createContainerHooks) &&
+         compileHooks(context, hooks, "startContainer", &target->startContainerHooks);
 }
 
 bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Exec* target) {
@@ -89,7 +108,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
       !compileCgroups(context, input.member("cgroup"), input.member("resources"), &target->cgroups) ||
       !compileAffinity(context, input.member("cpus"), &target->process.affinity) ||
       !compileSeccomp(context, input.member("seccomp"), cache, &target->process) ||
-      !compileImageUser(context, input.member("imageUser"), &target->process)) {
+      !compileImageUser(context, input.member("imageUser"), &target->process) ||
+      !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
     return false;
   }
   if (!reference.isObject()) return context->fail(reference, "must be an object");

@@ -28,6 +28,8 @@ bool compileMounts(Context* context, const View& mounts, const View& binds, Span
 bool compileMountOptions(Context* context, const View& options, Mount* mount);
 bool compileNamespaces(Context* context, const View& linuxPart, Container* target);
 bool compileRoot(Context* context, const View& input, Container* target);
+/** The hooks of one moment ("prestart", "createRuntime", ...) from the specification's `hooks`. */
+bool compileHooks(Context* context, const View& hooks, const char* moment, Span<Hook>* target);
 bool compileKernelView(Context* context, const View& spec, Container* target);
 
 /** Directories and writes for `placement` (CgroupPlacement) from `resources` (OciResources, may be absent). */

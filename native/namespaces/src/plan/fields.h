@@ -54,7 +54,11 @@ template <class Archive>
 bool fields(Archive& a, Process& v) {
   return a(v.flags) && a(v.arguments) && a(v.environment) && a(v.workingDirectory) && a(v.imageUser) && a(v.uid) &&
          a(v.gid) && a(v.groups) && a(v.umask) && a(v.oomScore) && a(v.boundingSet) && a(v.permittedSet) &&
-         a(v.limits) && a(v.affinity) && a(v.seccomp) && a(v.rows) && a(v.columns);
+         a(v.limits) && a(v.affinity) && a(v.seccomp) && a(v.rows) && a(v.columns) && a(v.preservedFds);
+}
+template <class Archive>
+bool fields(Archive& a, Hook& v) {
+  return a(v.path) && a(v.arguments) && a(v.environment) && a(v.timeoutSeconds);
 }
 template <class Archive>
 bool fields(Archive& a, Root& v) {
@@ -65,7 +69,7 @@ bool fields(Archive& a, Container& v) {
   return a(v.flags) && a(v.namespaces) && a(v.joins) && a(v.uidMap) && a(v.gidMap) && a(v.cgroups) && a(v.root) &&
          a(v.mounts) && a(v.devices) && a(v.maskedPaths) && a(v.readOnlyPaths) && a(v.sysctls) && a(v.hostname) &&
          a(v.domainname) && a(v.process) && a(v.runDirectory) && a(v.logPath) && a(v.logMaxBytes) && a(v.logMaxFiles) &&
-         a(v.leasePage) && a(v.leaseMs) && a(v.faultStep);
+         a(v.leasePage) && a(v.leaseMs) && a(v.createContainerHooks) && a(v.startContainerHooks) && a(v.faultStep);
 }
 template <class Archive>
 bool fields(Archive& a, Exec& v) {

@@ -129,6 +129,16 @@ struct Process {
   Seccomp seccomp;
   uint16_t rows = 0;
   uint16_t columns = 0;
+  /** Descriptors from init's kPreservedFd on that the program gets as 3, 4, ... */
+  uint32_t preservedFds = 0;
+};
+
+/** A program of the host (or of the container) that runs at one moment of a container's life. */
+struct Hook {
+  Str path;
+  Span<Str> arguments;
+  Span<Str> environment;
+  uint32_t timeoutSeconds = 0;  // 0: none
 };
 
 enum class RootKind : uint8_t { overlay, directory };
@@ -146,7 +156,12 @@ struct Root {
 enum PlanFlag : uint32_t {
   kPlanTrace = 1,         // time every step and report the table
   kPlanAttachLayers = 2,  // always attach layers before mounting, as kernels before 6.13 need
+  kPlanUnattended = 4,    // no shim stays; a container waits at its gate (init/gate.h) until it is started
+  kPlanAnnounced = 8,     // the caller is told, and waited for, before the child leaves the host's root
 };
+
+/** More than this cannot be handed on to a program. */
+inline constexpr uint32_t kMaxPreservedFds = 128;
 
 /** A container to be made and watched. */
 struct Container {
@@ -171,6 +186,8 @@ struct Container {
   uint32_t logMaxFiles = 0;
   Str leasePage;  // empty: no lease
   uint64_t leaseMs = 0;
+  Span<Hook> createContainerHooks;
+  Span<Hook> startContainerHooks;
   /** Testing only: the step that must fail, honoured by builds with BULKHEAD_FAULTS. */
   Str faultStep;
 };

@@ -1,0 +1,63 @@
+#include "init/entry.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <string_view>
+
+#include "init/container.h"
+#include "init/report.h"
+#include "plan/codec.h"
+
+namespace bulkhead::init {
+namespace {
+
+std::string_view mapPlan() {
+  struct stat status;
+  if (fstat(kPlanFd, &status) < 0 || status.st_size <= 0 || status.st_size > static_cast<off_t>(plan::kMaxPlanBytes)) {
+    return {};
+  }
+  // Without these seals the sender could change the plan after it was checked.
+  const int seals = fcntl(kPlanFd, F_GET_SEALS);
+  constexpr int kWanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+  if (seals < 0 || (seals & kWanted) != kWanted) return {};
+  const size_t size = static_cast<size_t>(status.st_size);
+  void* bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, kPlanFd, 0);
+  if (bytes == MAP_FAILED) return {};
+  close(kPlanFd);
+  return {static_cast<const char*>(bytes), size};
+}
+
+}  // namespace
+
+int runInit(int argc, char** argv) {
+  const bool exec = argc >= 2 && strcmp(argv[1], "exec") == 0;
+  const bool container = argc >= 2 && strcmp(argv[1], "container") == 0;
+  if (!exec && !container) {
+    constexpr std::string_view kText = "bulkhead-init is started by the Bulkhead agent, not by hand\n";
+    (void)write(STDERR_FILENO, kText.data(), kText.size());
+    return 2;
+  }
+  // The OCI command line says "exact": it passes nothing that is not meant, and more than the agent does.
+  if (argc == 2) close_range(exec ? kRelayFd + 1 : kReportFd + 1, ~0u, 0);
+  fcntl(kReportFd, F_SETFD, FD_CLOEXEC);
+  // The container must not be able to look into the process that joins or makes it (CVE-2016-9962).
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  // Nothing but the end of its child ends a shim: a signal to its session or by mistake stays pending.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  umask(0);
+  // A shim may outlive the directory that its starter stood in.
+  (void)chdir("/");
+  const std::string_view plan = mapPlan();
+  return exec ? runExec(plan) : runContainer(plan);
+}
+
+}  // namespace bulkhead::init
