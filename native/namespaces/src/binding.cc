@@ -64,12 +64,13 @@ Napi::Value launch(const Napi::CallbackInfo& info) {
     if (!loaded.ok()) return failed(env, "load bulkhead-init", loaded.error());
     launcher = instance->launchers.emplace(path, std::move(fresh)).first;
   }
-  const std::string mode = info[1].As<Napi::String>().Utf8Value();
+  const bool exec = info[1].As<Napi::String>().Utf8Value() == "exec";
   const Napi::Uint8Array bytes = info[2].As<Napi::Uint8Array>();
   const Napi::Array fds = info[3].As<Napi::Array>();
   const int stdio[3] = {integer(fds.Get(0u)), integer(fds.Get(1u)), integer(fds.Get(2u))};
-  Result<Launched> launched = launcher->second.launch(
-      mode.c_str(), {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()}, stdio, integer(info[4]));
+  Result<Launched> launched = launcher->second.launch(exec ? init::Mode::exec : init::Mode::container,
+                                                      {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()},
+                                                      stdio, integer(info[4]));
   if (!launched.ok()) return failed(env, "spawn", launched.error());
   Napi::Object value = Napi::Object::New(env);
   value.Set("pid", Napi::Number::New(env, launched.value().pid));

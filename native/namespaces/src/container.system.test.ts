@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Area, eventually } from "../test/fixture.ts";
+import { Area, eventually, forkServers } from "../test/fixture.ts";
 import {
   isAlive,
   type PlanInput,
@@ -237,7 +237,12 @@ test("a container outlives the process that started it and its end is recorded",
   const facade = new URL("index.ts", import.meta.url).href;
   const code = `const { compilePlan, start } = await import(${JSON.stringify(facade)}); await start(compilePlan(${input})); setInterval(() => {}, 1e6);`;
   const agent = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: "inherit" });
-  await eventually(() => readStatus(area.runDir) !== null && existsSync(area.log), "a started container");
+  // The status comes before the entrypoint runs, when the process still sees the host's root.
+  const entered = (): boolean => {
+    const init = readStatus(area.runDir)?.init;
+    return init !== undefined && readFileSync(`/proc/${init.pid}/cmdline`, "utf8").startsWith("sh");
+  };
+  await eventually(entered, "a started container");
   const status = readStatus(area.runDir)!;
   agent.kill("SIGKILL");
   await new Promise((resolve) => agent.once("exit", resolve));
@@ -267,4 +272,19 @@ test("layers stack, and attaching them as older kernels need gives the same root
     expect(stdout).toBe("above\n0\nok\n");
     expect(existsSync(join(area.path, "upper/written"))).toBe(true);
   }
+});
+
+test("a fork server that was killed is replaced by the next start, and its containers live on", async () => {
+  await using first = new Area();
+  const living = await first.start(["sleep", "1000"]);
+  const before = forkServers();
+  expect(before).toHaveLength(1);
+  for (const pid of before) process.kill(pid, "SIGKILL");
+  await using second = new Area();
+  const started = await second.start(["true"]);
+  await started.watchEnd();
+  expect(readExit(second.runDir)?.exitCode).toBe(0);
+  expect(forkServers()).toHaveLength(1);
+  expect(forkServers()).not.toEqual(before);
+  expect(isAlive(living.shim) && isAlive(living.init)).toBe(true);
 });

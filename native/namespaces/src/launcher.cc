@@ -10,14 +10,14 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "init/report.h"
-
 namespace bulkhead {
 namespace {
 
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 // Sources are duplicated above every number that posix_spawn fills, so that no copy overwrites another's source.
 constexpr int kFirstFree = 16;
+// A fork takes a tenth of a millisecond; a host that cannot do one in this time cannot run anything.
+constexpr time_t kAnswerSeconds = 10;
 
 Result<Fd> sealedFile(const char* name, std::string_view bytes) {
   Fd file = TRY(sys::memoryFile(name, MFD_ALLOW_SEALING));
@@ -49,29 +49,22 @@ Status Launcher::load(const std::string& initPath) {
   return Done{};
 }
 
-Result<Launched> Launcher::launch(const char* mode, std::string_view plan, std::span<const int, 3> stdio, int relay) {
-  Fd planFile = TRY(sealedFile("bulkhead-plan", plan));
-  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET | SOCK_NONBLOCK));
-  // The shim's end blocks: it has nothing else to do while it waits.
-  if (fcntl(pair.right.get(), F_SETFL, 0) < 0) return failure("fcntl", errno);
+Launcher::~Launcher() {
+  stopServer();
+}
 
-  const int targets[] = {0, 1, 2, init::kPlanFd, init::kReportFd, init::kRelayFd};
-  const int sources[] = {stdio[0], stdio[1], stdio[2], planFile.get(), pair.right.get(), relay};
-  Fd copies[6];
+Status Launcher::startServer() {
+  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
+  // A server that does not answer must not hold up the agent's only thread for ever.
+  const struct timeval limit = {kAnswerSeconds, 0};
+  if (setsockopt(pair.left.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0) {
+    return failure("setsockopt SO_RCVTIMEO", errno);
+  }
+  Fd theirs = TRY(sys::duplicate(pair.right.get(), kFirstFree));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  Status copied = Done{};
-  for (int index = 0; index < 6 && copied.ok(); ++index) {
-    if (index == 5 && relay < 0) break;
-    const int source = sources[index] < 0 ? devNull_.get() : sources[index];
-    Result<Fd> copy = sys::duplicate(source, kFirstFree);
-    if (!copy.ok()) {
-      copied = copy.error();
-      break;
-    }
-    copies[index] = copy.take();
-    posix_spawn_file_actions_adddup2(&actions, copies[index].get(), targets[index]);
-  }
+  for (int fd = 0; fd < 3; ++fd) posix_spawn_file_actions_adddup2(&actions, devNull_.get(), fd);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), init::kServerFd);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t all;
@@ -81,22 +74,66 @@ Result<Launched> Launcher::launch(const char* mode, std::string_view plan, std::
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-
   char path[32];
   snprintf(path, sizeof path, "/proc/self/fd/%d", init_.get());
   char name[] = "bulkhead-init";
-  char* arguments[] = {name, const_cast<char*>(mode), nullptr};
+  char mode[] = "serve";
+  char* arguments[] = {name, mode, nullptr};
   char* environment[] = {nullptr};
   pid_t pid = 0;
   // posix_spawn shares memory with the child until it execs (CLONE_VM | CLONE_VFORK): no page tables are copied.
-  const int err = copied.ok() ? posix_spawn(&pid, path, &actions, &attributes, arguments, environment) : 0;
+  const int err = posix_spawn(&pid, path, &actions, &attributes, arguments, environment);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  if (!copied.ok()) return copied.error();
   if (err != 0) return failure("posix_spawn", err, "bulkhead-init");
   // Not reaped yet by anyone but us, so the number still means this process.
-  Fd pidfd = TRY(sys::openPid(pid));
-  return Launched{pid, std::move(pidfd), std::move(pair.left)};
+  serverPid_ = TRY(sys::openPid(pid));
+  server_ = std::move(pair.left);
+  return Done{};
+}
+
+void Launcher::stopServer() {
+  server_.reset();
+  if (!serverPid_.valid()) return;
+  // It keeps nothing and may hang; its forks are not its children.
+  (void)sys::signalPid(serverPid_.get(), SIGKILL).ok();
+  (void)sys::reap(serverPid_.get(), true).ok();
+  serverPid_.reset();
+}
+
+Status Launcher::send(const init::ForkRequest& request, std::span<const int> fds) {
+  if (!server_.valid()) TRY(startServer());
+  return sys::sendMessage(server_.get(), &request, sizeof request, fds.data(), fds.size());
+}
+
+Result<Launched> Launcher::launch(init::Mode mode, std::string_view plan, std::span<const int, 3> stdio, int relay) {
+  Fd planFile = TRY(sealedFile("bulkhead-plan", plan));
+  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET | SOCK_NONBLOCK));
+  // The shim's end blocks: it has nothing else to do while it waits.
+  if (fcntl(pair.right.get(), F_SETFL, 0) < 0) return failure("fcntl", errno);
+  const auto orNull = [&](int fd) { return fd < 0 ? devNull_.get() : fd; };
+  const int fds[] = {planFile.get(), pair.right.get(), orNull(stdio[0]), orNull(stdio[1]), orNull(stdio[2]), relay};
+  const std::span<const int> passed(fds, relay < 0 ? init::kForkFds : init::kForkFdsWithRelay);
+  const init::ForkRequest request = {mode};
+  Status sent = send(request, passed);
+  if (!sent.ok()) {
+    // Killed by somebody since the last start, so it has not seen this one.
+    stopServer();
+    sent = send(request, passed);
+  }
+  if (!sent.ok()) return sent.error();
+  init::ForkReply reply = {};
+  int pidfd = -1;
+  Result<sys::Received> received = sys::receiveMessage(server_.get(), &reply, sizeof reply, &pidfd, 1);
+  const size_t size = received.ok() ? received.value().size : 0;
+  Fd process(size > 0 && received.value().fdCount == 1 ? pidfd : -1);
+  if (size != sizeof reply) {
+    // It may have made the shim, which gives up when it finds our end of the report socket closed; never ask twice.
+    stopServer();
+    return failure("recvmsg", received.ok() ? ECONNRESET : received.error().err, "fork server");
+  }
+  if (!process.valid()) return failure("clone3", reply.err == 0 ? EMFILE : reply.err, "bulkhead-init");
+  return Launched{reply.pid, std::move(process), std::move(pair.left)};
 }
 
 }  // namespace bulkhead

@@ -50,6 +50,12 @@ export class Shim {
     return promise;
   }
 
+  /** Resolves when the shim has recorded how its process ended, or is gone itself; never rejects. */
+  async ended(): Promise<void> {
+    await this.next().catch(() => null);
+    this.close();
+  }
+
   resize(rows: number, columns: number): void {
     if (this.#open) unwrap(addon.resize(this.#report, rows, columns));
   }

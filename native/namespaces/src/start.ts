@@ -8,6 +8,11 @@ export interface Started {
   shim: ProcessRef;
   init: ProcessRef;
   startedAtUnixMs: number;
+  /**
+   * Resolves when the exit record is written, or the shim is gone without one; never rejects. It is told before the
+   * shim takes down the container's mounts, so it comes sooner than `watchExit(shim)`. To be called once.
+   */
+  watchEnd(): Promise<void>;
   /** With testing.trace only. */
   timings?: readonly TimedStep[];
 }
@@ -36,8 +41,9 @@ export async function start(plan: Plan, options: StartOptions = {}): Promise<Sta
       throw new NativeError({ ok: false, step: "shim", op: "ended without a report", errno: ECONNRESET, path: "" });
     }
     const { kind: _kind, process: init, ...rest } = report;
-    return { ...rest, init };
-  } finally {
+    return { ...rest, init, watchEnd: () => shim.ended() };
+  } catch (error) {
     shim.close();
+    throw error;
   }
 }

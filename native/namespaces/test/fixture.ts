@@ -176,13 +176,28 @@ function cgroupPaths(name: string): Record<string, string> {
   return paths;
 }
 
-/** Mounts of this process's namespace and every bulkhead-init that runs below `marker`'s name in its cgroup. */
+/** Mounts of this process's namespace, and its children: shims that run or were not reaped. The fork server stays. */
 export function hostState(): { mounts: string[]; children: string[] } {
   const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
   const children = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => parentOf(pid) === process.pid);
+    .filter((pid) => parentOf(pid) === process.pid && nameOf(pid) !== "bulkhead-fork");
   return { mounts, children };
+}
+
+/** The fork servers of this process. */
+export function forkServers(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && parentOf(name) === process.pid && nameOf(name) === "bulkhead-fork")
+    .map(Number);
+}
+
+function nameOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "";
+  }
 }
 
 function parentOf(pid: string): number {

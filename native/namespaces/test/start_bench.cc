@@ -87,7 +87,7 @@ struct Timed {
 bool startOnce(Launcher* launcher, const std::string& plan, Timed* timed) {
   const int stdio[3] = {-1, -1, -1};
   const double before = nowMs();
-  Result<Launched> launched = launcher->launch("container", plan, stdio, -1);
+  Result<Launched> launched = launcher->launch(init::Mode::container, plan, stdio, -1);
   if (!launched.ok()) return false;
   struct pollfd slot = {launched.value().report.get(), POLLIN, 0};
   poll(&slot, 1, -1);

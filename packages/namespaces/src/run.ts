@@ -44,6 +44,13 @@ export interface RunHost {
   ended(run: ContainerRun): void;
 }
 
+interface Living {
+  readonly shim: ProcessRef;
+  readonly init: ProcessRef;
+  /** of a run that this agent started: tells of the end before the shim is gone */
+  readonly watchEnd?: () => Promise<void>;
+}
+
 export interface RunState {
   readonly record: RunRecord;
   readonly paths: RunPaths;
@@ -53,7 +60,7 @@ export interface RunState {
   /** settles when its record is on disk; never rejects */
   readonly recorded: Promise<void>;
   /** its processes, or how it ended already */
-  readonly fate: { readonly shim: ProcessRef; readonly init: ProcessRef } | { readonly ended: Ended };
+  readonly fate: Living | { readonly ended: Ended };
 }
 
 /** One run of one container, started by this agent or by an earlier one. */
@@ -64,6 +71,7 @@ export class ContainerRun implements Run {
   readonly paths: RunPaths;
   readonly cgroup: CgroupPlacement;
   readonly #host: RunHost;
+  readonly #shim: ProcessRef | null;
   readonly #init: ProcessRef | null;
   readonly #recorded: Promise<void>;
   #record: RunRecord;
@@ -83,8 +91,9 @@ export class ContainerRun implements Run {
     this.#paused = state.paused;
     this.#stopWanted = state.stopWanted;
     this.#over = "ended" in state.fate;
+    this.#shim = "shim" in state.fate ? state.fate.shim : null;
     this.#init = "init" in state.fate ? state.fate.init : null;
-    this.ended = "ended" in state.fate ? Promise.resolve(state.fate.ended) : this.#watch(state.fate.shim);
+    this.ended = "ended" in state.fate ? Promise.resolve(state.fate.ended) : this.#watch(state.fate);
   }
 
   get assignment(): Assignment {
@@ -108,9 +117,8 @@ export class ContainerRun implements Run {
     return this.assignment.spec.resources.cpuPolicy === "dedicated";
   }
 
-  async #watch(shim: ProcessRef): Promise<Ended> {
-    using watching = watchExit(shim);
-    await watching.exited;
+  async #watch({ shim, watchEnd }: Living): Promise<Ended> {
+    await (watchEnd === undefined ? watchExit(shim).exited : watchEnd());
     const ended = this.#readEnd();
     this.#over = true;
     this.#host.ended(this);
@@ -251,6 +259,8 @@ export class ContainerRun implements Run {
   async release(): Promise<void> {
     if (!this.#over) throw fleetError("STATE_CONFLICT", "only an ended run can be released");
     await this.#recorded;
+    // Until the shim is gone it holds the writable layer's mount, which no other run may have beside it.
+    if (this.#shim !== null) await watchExit(this.#shim).exited;
     await this.#host.release(this);
   }
 

@@ -17,7 +17,19 @@ void send(const Report& report, bool timed, const Progress* progress) {
   if (timed) whole.timings = progress->timings;
   // The caller may be gone; the container does not depend on it.
   (void)sys::sendMessage(kReportFd, &whole, timed ? sizeof whole : kReportBytes).ok();
-  close(kReportFd);
+}
+
+/** Told before the shim ends, because its own end takes down the container's mounts. */
+void sendExit(const ExitRecord& record) {
+  Report report = {};
+  report.kind = ReportKind::exited;
+  report.exitCode = record.code;
+  report.signal = record.signal;
+  report.oomKilled = record.oomKilled ? 1 : 0;
+  report.leaseExpired = record.leaseExpired ? 1 : 0;
+  report.startedAtUnixMs = record.startedAtUnixMs;
+  report.finishedAtUnixMs = record.finishedAtUnixMs;
+  (void)sys::sendMessage(kReportFd, &report, kReportBytes).ok();
 }
 
 /** Undone before it is reported: a caller that hears of a failure finds nothing left of it. */
@@ -54,7 +66,8 @@ int runContainer(std::string_view planBytes) {
   if (!attended) return 0;
   dropPrivileges();
   munmap(const_cast<char*>(planBytes.data()), planBytes.size());
-  watch(&watched);
+  const ExitRecord record = watch(&watched);
+  sendExit(record);
   return 0;
 }
 

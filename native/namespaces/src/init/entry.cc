@@ -13,10 +13,10 @@
 
 #include "init/container.h"
 #include "init/report.h"
+#include "init/server.h"
 #include "plan/codec.h"
 
 namespace bulkhead::init {
-namespace {
 
 std::string_view mapPlan() {
   struct stat status;
@@ -34,19 +34,18 @@ std::string_view mapPlan() {
   return {static_cast<const char*>(bytes), size};
 }
 
-}  // namespace
-
 int runInit(int argc, char** argv) {
   const bool exec = argc >= 2 && strcmp(argv[1], "exec") == 0;
   const bool container = argc >= 2 && strcmp(argv[1], "container") == 0;
-  if (!exec && !container) {
+  const bool server = argc == 2 && strcmp(argv[1], "serve") == 0;
+  if (!exec && !container && !server) {
     constexpr std::string_view kText = "bulkhead-init is started by the Bulkhead agent, not by hand\n";
     (void)write(STDERR_FILENO, kText.data(), kText.size());
     return 2;
   }
   // The OCI command line says "exact": it passes nothing that is not meant, and more than the agent does.
-  if (argc == 2) close_range(exec ? kRelayFd + 1 : kReportFd + 1, ~0u, 0);
-  fcntl(kReportFd, F_SETFD, FD_CLOEXEC);
+  if (argc == 2) close_range((server ? kServerFd : exec ? kRelayFd : kReportFd) + 1, ~0u, 0);
+  fcntl(server ? kServerFd : kReportFd, F_SETFD, FD_CLOEXEC);
   // The container must not be able to look into the process that joins or makes it (CVE-2016-9962).
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // Nothing but the end of its child ends a shim: a signal to its session or by mistake stays pending.
@@ -56,6 +55,7 @@ int runInit(int argc, char** argv) {
   umask(0);
   // A shim may outlive the directory that its starter stood in.
   (void)chdir("/");
+  if (server) return serve(argv[1]);
   const std::string_view plan = mapPlan();
   return exec ? runExec(plan) : runContainer(plan);
 }

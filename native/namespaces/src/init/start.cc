@@ -118,6 +118,10 @@ Status Start::admitChild() {
     snprintf(path, sizeof path, "/proc/%d/ns/user", child_);
     userNamespace_ = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
   }
+  if ((container_.namespaces & CLONE_NEWNS) != 0) {
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", child_);
+    watched_->mounts = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+  }
   if ((container_.process.flags & plan::kProcessOomScore) != 0) {
     TRY(steps_.begin("oom score"));
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", child_);
@@ -163,6 +167,9 @@ Status Start::handMounts() {
                                                         : TRY(makeBind(mount, userNamespace_.get()));
   }
   TRY(steps_.begin("status"));
+  // Nobody would ever hear of this container: who asked for it has gone, or never learnt that it was begun.
+  struct pollfd caller = {kReportFd, 0, 0};
+  if (poll(&caller, 1, 0) > 0) return failure("poll", ECANCELED, "report");
   report_.kind = ReportKind::started;
   report_.shimPid = getpid();
   report_.processPid = child_;

@@ -71,7 +71,7 @@ Status prepareWatch(Watched* watched) {
   return watched->exitFile.reserve(watched->runDirectory.get());
 }
 
-void watch(Watched* watched) {
+ExitRecord watch(Watched* watched) {
   trimStack();
   LogStream output("stdout", outputBuffer);
   LogStream error("stderr", errorBuffer);
@@ -121,6 +121,7 @@ void watch(Watched* watched) {
   record.finishedAtUnixMs = finishedAtUnixMs;
   record.droppedLogLines = watched->log.droppedLines();
   (void)watched->exitFile.write(watched->runDirectory.get(), record).ok();
+  return record;
 }
 
 }  // namespace bulkhead::init

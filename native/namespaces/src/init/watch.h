@@ -19,6 +19,12 @@ struct Watched {
   Fd oomCounter;
   /** cgroup.kill of the unified directory, for containers that share a pid namespace; may be invalid. */
   Fd killSwitch;
+  /**
+   * Keeps the container's mounts until the shim itself ends: taking them down waits for a grace period of the kernel,
+   * and the process that held them last is only reported as ended after that (do_exit: exit_task_namespaces comes
+   * before exit_notify).
+   */
+  Fd mounts;
   LogFile log;
   Lease lease;
   ExitFile exitFile;
@@ -28,7 +34,7 @@ struct Watched {
 /** Everything of watching that can fail; once `process` is there, and before the container may run. */
 Status prepareWatch(Watched* watched);
 /** Runs until the process has ended and its record is written. Uses no memory beyond its own page or two. */
-void watch(Watched* watched);
+ExitRecord watch(Watched* watched);
 
 /** The number after `key` in a kernel file of "key value" lines; 0 when absent. */
 uint64_t readCounter(int file, std::string_view key);

@@ -1,0 +1,94 @@
+#include "init/server.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <string_view>
+
+#include "init/container.h"
+#include "init/entry.h"
+#include "init/report.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::init {
+namespace {
+
+// Above every number that a shim expects its descriptors at.
+constexpr int kFirstFree = 16;
+
+/** Each descriptor at the number where a shim expects it, and nothing else open. */
+Status arrange(const int* fds, size_t count) {
+  constexpr int kTargets[] = {kPlanFd, kReportFd, 0, 1, 2, kRelayFd};
+  static_assert(std::size(kTargets) == kForkFdsWithRelay);
+  int copies[kForkFdsWithRelay];
+  for (size_t index = 0; index < count; ++index) {
+    copies[index] = fcntl(fds[index], F_DUPFD_CLOEXEC, kFirstFree);
+    if (copies[index] < 0) return failure("fcntl F_DUPFD_CLOEXEC", errno);
+  }
+  for (size_t index = 0; index < count; ++index) {
+    const int flags = kTargets[index] > 2 ? O_CLOEXEC : 0;
+    // dup3 leaves the copy as it is when both numbers are the same, which the numbers above rule out.
+    if (dup3(copies[index], kTargets[index], flags) < 0) return failure("dup3", errno);
+  }
+  return sys::closeFrom(static_cast<unsigned>(count == kForkFdsWithRelay ? kRelayFd : kReportFd) + 1, ~0u, 0);
+}
+
+int runShim(Mode mode, const int* fds, size_t count, char* title) {
+  memcpy(title, "shim", sizeof "shim");
+  (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-shim")).ok();
+  // A session of its own: no terminal and no signal to the agent's process group reaches it.
+  setsid();
+  if (!arrange(fds, count).ok()) return 1;
+  const std::string_view plan = mapPlan();
+  return mode == Mode::exec ? runExec(plan) : runContainer(plan);
+}
+
+struct Request {
+  ForkRequest head;
+  Fd fds[kForkFdsWithRelay];
+  size_t count = 0;
+};
+
+/** False at the end of the stream, which is the agent's end. A malformed request comes as one without descriptors. */
+bool receive(Request* request) {
+  int fds[kForkFdsWithRelay];
+  Result<sys::Received> received =
+      sys::receiveMessage(kServerFd, &request->head, sizeof request->head, fds, kForkFdsWithRelay);
+  if (!received.ok()) return received.error().err == EMSGSIZE;
+  if (received.value().size == 0) return false;
+  for (size_t index = 0; index < received.value().fdCount; ++index) request->fds[index] = Fd(fds[index]);
+  const bool whole = received.value().size == sizeof request->head && received.value().fdCount >= kForkFds;
+  request->count = whole ? received.value().fdCount : 0;
+  return true;
+}
+
+}  // namespace
+
+int serve(char* title) {
+  (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-fork")).ok();
+  for (;;) {
+    Request request;
+    if (!receive(&request)) return 0;
+    ForkReply reply = {EINVAL, 0};
+    Fd pidfd;
+    if (request.count > 0) {
+      // CLONE_PARENT: the shim is the agent's child, who reaps it, and does not notice when this server goes.
+      Result<sys::Cloned> cloned = sys::cloneProcess(CLONE_PARENT, -1);
+      if (cloned.ok() && cloned.value().pid == 0) {
+        int fds[kForkFdsWithRelay];
+        for (size_t index = 0; index < request.count; ++index) fds[index] = request.fds[index].release();
+        return runShim(request.head.mode, fds, request.count, title);
+      }
+      reply = cloned.ok() ? ForkReply{0, cloned.value().pid} : ForkReply{cloned.error().err, 0};
+      if (cloned.ok()) pidfd = std::move(cloned.value().pidfd);
+    }
+    const int passed = pidfd.get();
+    if (!sys::sendMessage(kServerFd, &reply, sizeof reply, &passed, pidfd.valid() ? 1 : 0).ok()) return 0;
+  }
+}
+
+}  // namespace bulkhead::init

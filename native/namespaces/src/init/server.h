@@ -1,0 +1,37 @@
+// The fork server: one small process per agent, of which every shim is a fork.
+//
+// A fork of it costs a fifth of starting the executable anew, and the forks share its pages. It is asked over a socket
+// whose other end only the agent holds, does one thing at a time, keeps nothing, and ends with the agent.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+namespace bulkhead::init {
+
+enum class Mode : uint32_t { container = 1, exec = 2 };
+
+/** With it come the descriptors: plan, report, standard input, output, error, and for a terminal the relayed stream. */
+struct ForkRequest {
+  Mode mode;
+};
+inline constexpr size_t kForkFds = 5;
+inline constexpr size_t kForkFdsWithRelay = 6;
+
+/** With it comes the pidfd of the shim, a child of the agent, unless `err` says why there is none. */
+struct ForkReply {
+  int32_t err;
+  pid_t pid;
+};
+
+/** Where the server finds its socket. */
+inline constexpr int kServerFd = 3;
+
+/**
+ * Runs until the agent's end of the socket is closed; in a fork, until the shim's work is done. The answer is the exit
+ * status. `title` is the argument that ps shows ("serve"); a fork writes its own over it.
+ */
+int serve(char* title);
+
+}  // namespace bulkhead::init
