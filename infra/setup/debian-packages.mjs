@@ -25,6 +25,7 @@ export const debianPackages = {
     "libcap2-bin": "setcap, for archives whose files have capabilities",
     attr: "setfattr, for archives whose files have extended attributes",
     e2fsprogs: "mkfs.ext4, for a disk that can be full",
+    strace: "a tracer that is there already, for a view that must do without its own",
     prometheus: "promtool, which parses our metrics as Prometheus does",
   },
   check: {

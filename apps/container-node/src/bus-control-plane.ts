@@ -8,6 +8,7 @@ import {
   type HostId,
   type Isolation,
   type MessageSubject,
+  type ReplyOf,
   type ReportBatch,
   type RequestSubject,
   type UsageBatch,
@@ -97,6 +98,10 @@ export class BusControlPlane implements ControlPlane {
     return this.#answer(subjects.signal, handler);
   }
 
+  onView(handler: Parameters<ControlPlane["onView"]>[0]): Subscription {
+    return this.#answer(subjects.view, handler);
+  }
+
   /** A message that does not fit its schema is our own mistake; it must not take the agent's timers with it. */
   #publish<Subject extends MessageSubject>(subject: Subject, body: BodyOf<Subject>): void {
     try {
@@ -106,15 +111,17 @@ export class BusControlPlane implements ControlPlane {
     }
   }
 
+  /** A handler without an answer of its own answers that the command was accepted. */
   #answer<Subject extends RequestSubject>(
     subject: Subject,
-    handler: (body: BodyOf<Subject>, context: CommandContext) => Promise<void>,
+    handler: (body: BodyOf<Subject>, context: CommandContext) => Promise<ReplyOf<Subject> | void>,
   ): Subscription {
     return this.#listen((bus) =>
-      bus.respond<RequestSubject>(subject, this.#parameters, async (body, { traceparent }) => {
-        await handler(body as BodyOf<Subject>, { traceparent });
-        return {};
-      }),
+      bus.respond<RequestSubject>(
+        subject,
+        this.#parameters,
+        async (body, { traceparent }) => (await handler(body as BodyOf<Subject>, { traceparent })) ?? {},
+      ),
     );
   }
 

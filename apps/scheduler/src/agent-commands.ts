@@ -13,4 +13,5 @@ export const busCommands = (bus: Pick<Bus, "request">): AgentCommands => ({
   signal: async (agent, command) => {
     await bus.request(subjects.signal, agent, command);
   },
+  view: (agent, command) => bus.request(subjects.view, agent, command),
 });

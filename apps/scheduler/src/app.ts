@@ -20,6 +20,7 @@ import { addInformationRoutes } from "./routes/information.ts";
 import { addExecRoute } from "./routes/instance-exec.ts";
 import { addKillRoute } from "./routes/instance-kill.ts";
 import { addLogRoute } from "./routes/instance-logs.ts";
+import { addViewRoute } from "./routes/instance-view.ts";
 import { addInstanceRoutes } from "./routes/instances.ts";
 import { addInternalRoutes } from "./routes/internal.ts";
 import { addOperationRoutes } from "./routes/operations.ts";
@@ -42,6 +43,7 @@ const routes: readonly AddRoutes[] = [
   addKillRoute,
   addLogRoute,
   addExecRoute,
+  addViewRoute,
   addHostRoutes,
   addImageRoutes,
   addOperationRoutes,

@@ -1,5 +1,14 @@
 import type { Readable } from "node:stream";
-import type { Digest, Isolation, JoinHost, OpenExec, OpenLogs, SignalInstance } from "@bulkhead/contracts";
+import type {
+  Digest,
+  InstanceView,
+  Isolation,
+  JoinHost,
+  OpenExec,
+  OpenLogs,
+  SignalInstance,
+  ViewInstance,
+} from "@bulkhead/contracts";
 import type { ImportedImage } from "@bulkhead/images";
 import type { ApiInventory } from "@bulkhead/inventory";
 import type { Plan, PlacementRequest } from "@bulkhead/placement";
@@ -16,6 +25,7 @@ export interface AgentCommands {
   exec(agent: AgentAddress, command: OpenExec): Promise<void>;
   logs(agent: AgentAddress, command: OpenLogs): Promise<void>;
   signal(agent: AgentAddress, command: SignalInstance): Promise<void>;
+  view(agent: AgentAddress, command: ViewInstance): Promise<InstanceView>;
 }
 
 /** The store of image blobs. */

@@ -64,7 +64,7 @@ interface Addon {
   compile(kind: "container" | "exec", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
   launch(
     initPath: string,
-    mode: "container" | "exec",
+    mode: string,
     plan: Uint8Array,
     stdio: readonly [number, number, number],
     relay: number,

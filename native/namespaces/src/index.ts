@@ -6,10 +6,12 @@ export { readExit, readStatus } from "./records.ts";
 export { isAlive, sendSignal, watchExit } from "./processes.ts";
 export { applyResources, freeze, killAll, readLimits, readUsage, removeCgroup, thaw } from "./cgroup.ts";
 export { initPath, probe } from "./host.ts";
+export { attach, detach, inspect } from "./reach.ts";
 export type { HostFeatures, Limits, TimedStep, Usage } from "./addon.ts";
 export type { ExecInput, ExecStarted } from "./exec.ts";
 export type { CgroupPlacement, LogTarget, Plan, PlanInput, RootfsDirectory, RootfsOverlay } from "./plan.ts";
 export type { ExitRecord, ProcessRef, StatusRecord } from "./records.ts";
+export type { AttachInput, DeviceNode, Inspection, SourceDirectory } from "./reach.ts";
 export type { Started, StartOptions } from "./start.ts";
 export type {
   OciCapabilities,

@@ -3,7 +3,7 @@ import { addon, initPath, type Report } from "./addon.ts";
 import { NativeError, unwrap } from "./error.ts";
 
 /** Children are reaped by pidfd when they end, so that no zombie stays and libuv's SIGCHLD handling is not disturbed. */
-function reapWhenEnded(pidfd: number): void {
+export function reapWhenEnded(pidfd: number): void {
   const watch = new addon.FdWatch(pidfd, "read", () => {
     addon.reap(pidfd);
     watch.close();

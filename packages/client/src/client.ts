@@ -1,4 +1,14 @@
-import type { CreateWorkload, Host, Image, Instance, Operation, PatchWorkload, Workload } from "@bulkhead/contracts";
+import type {
+  CreateWorkload,
+  Host,
+  Image,
+  Instance,
+  InstanceView,
+  Operation,
+  PatchWorkload,
+  ViewInstance,
+  Workload,
+} from "@bulkhead/contracts";
 import { watchEvents, type WatchEvents } from "./events.ts";
 import type { ExecOptions, ExecStream } from "./exec.ts";
 import { listAll } from "./pages.ts";
@@ -78,6 +88,8 @@ export const createClient = (options: ClientOptions) => {
           path: `/v1/instances/${segment(instance)}/${action}`,
           ...(body === undefined ? {} : { json: body }),
         }),
+      view: (instance: string, query: { readonly seccompFrom?: ViewInstance["seccompFrom"] } = {}) =>
+        get<InstanceView>(`/v1/instances/${segment(instance)}/view`, query),
       logs: async (instance: string, { signal, ...query }: LogOptions = {}): Promise<AsyncIterable<Uint8Array>> => {
         const answer = await transport.send({
           method: "GET",

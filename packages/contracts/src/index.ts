@@ -15,4 +15,5 @@ export * from "./subjects.ts";
 export * from "./token.ts";
 export * from "./usage.ts";
 export * from "./uuid.ts";
+export * from "./view.ts";
 export * from "./workload.ts";

@@ -12,6 +12,7 @@ import {
   UsageBatch,
 } from "./agent.ts";
 import { ReportAck, ReportBatch } from "./event.ts";
+import { InstanceView, ViewInstance } from "./view.ts";
 
 /** Who publishes: an agent only ever on its own host's and kind's subjects. */
 export type Publisher = "agent" | "scheduler";
@@ -129,6 +130,14 @@ export const subjects = {
     reply: Accepted,
     timeoutMs: 10_000,
     meaning: "send a signal to an instance's first process",
+  }),
+  view: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.view",
+    publisher: "scheduler",
+    body: ViewInstance,
+    reply: InstanceView,
+    timeoutMs: 10_000,
+    meaning: "read from the kernel what an instance can see",
   }),
 } as const;
 

@@ -1,6 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fleetError, type Assignment, type Resources } from "@bulkhead/contracts";
+import {
+  fleetError,
+  type Assignment,
+  type InstanceId,
+  type InstanceView,
+  type Resources,
+  type ViewInstance,
+} from "@bulkhead/contracts";
 import {
   freeze,
   isAlive,
@@ -19,8 +26,11 @@ import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
+import { defaultCapabilities } from "./capabilities.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
 import { processHears } from "./stop-signal.ts";
+import { defaultSeccomp } from "./seccomp-profile.ts";
+import { instanceView } from "./view/instance-view.ts";
 
 /** Marks, in the per-boot directory, that the end of a run was asked for; an agent that starts later finds it. */
 export const stopMarker = "stop-wanted";
@@ -40,6 +50,8 @@ export interface RunHost {
   cpusOf(run: ContainerRun): readonly number[];
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   release(run: ContainerRun): Promise<void>;
+  /** name of an instance of this host, if it is known */
+  nameOf(instanceId: InstanceId): string | undefined;
   /** called once, when a living run has ended */
   ended(run: ContainerRun): void;
 }
@@ -240,6 +252,21 @@ export class ContainerRun implements Run {
       resources: this.assignment.spec.resources,
       cpus: this.#host.cpusOf(this),
       dedicated: this.dedicated,
+    });
+  }
+
+  async view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
+    if (this.#init === null || this.#over) throw fleetError("STATE_CONFLICT", "the instance has ended");
+    const { instanceId, name, spec } = this.assignment;
+    return instanceView({
+      instanceId,
+      name,
+      init: this.#init,
+      cgroup: this.cgroup,
+      profile: defaultSeccomp(spec.container?.capabilities ?? defaultCapabilities),
+      stop: from === "kernel",
+      nameOf: (id) => this.#host.nameOf(id),
+      shareOf: () => null,
     });
   }
 

@@ -133,6 +133,10 @@ export class ContainerRuntime implements Runtime, RunHost {
     return this.#cpus.cpusOf(cpuName(run));
   }
 
+  nameOf(instanceId: InstanceId): string | undefined {
+    return [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId)?.assignment.name;
+  }
+
   async saveRecord(paths: RunPaths, record: ContainerRun["record"]): Promise<void> {
     writeLiveRecord(paths, record);
     await writeRecord(paths.record, record);

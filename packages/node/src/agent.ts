@@ -180,6 +180,7 @@ export class Agent {
       controlPlane.onExec(async (open) => this.#commands.exec(open)),
       controlPlane.onLogs(async (open) => this.#commands.logs(open)),
       controlPlane.onSignal(async (signal) => this.#commands.signal(signal)),
+      controlPlane.onView((view) => this.#commands.view(view)),
     );
   }
 

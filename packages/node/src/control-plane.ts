@@ -3,6 +3,7 @@ import type {
   DesiredDocument,
   DocumentPosition,
   Heartbeat,
+  InstanceView,
   LeaseGrant,
   OpenExec,
   OpenLogs,
@@ -10,6 +11,7 @@ import type {
   ReportBatch,
   SignalInstance,
   UsageBatch,
+  ViewInstance,
 } from "@bulkhead/contracts";
 
 export interface Subscription {
@@ -38,4 +40,5 @@ export interface ControlPlane {
   onExec(handler: (open: OpenExec, context: CommandContext) => Promise<void>): Subscription;
   onLogs(handler: (open: OpenLogs, context: CommandContext) => Promise<void>): Subscription;
   onSignal(handler: (signal: SignalInstance, context: CommandContext) => Promise<void>): Subscription;
+  onView(handler: (view: ViewInstance, context: CommandContext) => Promise<InstanceView>): Subscription;
 }

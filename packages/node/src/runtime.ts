@@ -5,8 +5,10 @@ import type {
   HostFacts,
   InstanceId,
   InstanceReason,
+  InstanceView,
   Isolation,
   Resources,
+  ViewInstance,
 } from "@bulkhead/contracts";
 
 /** One run of one instance: attempt counts local restarts within an epoch. */
@@ -121,6 +123,8 @@ export interface Run {
   resize(resources: Resources): Promise<ResizeOutcome>;
   usage(): Usage;
   checkContract(): ContractCheck;
+  /** What it can see and do, from the kernel; rejects STATE_CONFLICT when it has ended. */
+  view(from: ViewInstance["seccompFrom"]): Promise<InstanceView>;
   exec(request: ExecRequest): Promise<ExecSession>;
   /** Frees what the ended run holds in the kernel; its log and scratch stay until `Runtime.remove`. */
   release(): Promise<void>;

@@ -95,6 +95,24 @@ export const workloadCommands: readonly Command[] = [
     load: async () => ({ run: (await import("../commands/instances.ts")).inspect }),
   },
   {
+    path: ["view"],
+    summary: "Show what an instance can see and do, or what two see differently",
+    description:
+      "Read from the host's kernel for the running instance: mounts, namespaces and who else is in them, devices, privileges, system calls, listening sockets, limits. With two names only the differences are shown.",
+    positionals: [
+      { name: "NAME", complete: "instances" },
+      { name: "OTHER", optional: true, complete: "instances" },
+    ],
+    options: [
+      {
+        name: "leave-running",
+        description: "do not stop its first process for the moment that reading its filters takes",
+      },
+    ],
+    examples: ["bulkhead view cache", "bulkhead view web-0 web-1"],
+    load: () => import("../commands/view.ts"),
+  },
+  {
     path: ["logs"],
     summary: "Show what an instance wrote",
     positionals: [{ name: "NAME", complete: "instances" }],

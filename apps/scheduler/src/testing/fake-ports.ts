@@ -75,7 +75,7 @@ export const buildFakeApp = async (
   const built = await buildApp(
     {
       inventory,
-      commands: { exec: record("exec"), logs: record("logs"), signal: record("signal") },
+      commands: { exec: record("exec"), logs: record("logs"), signal: record("signal"), view: record("view") },
       images: {
         import: record("import"),
         stat: async () => undefined,

@@ -1,4 +1,12 @@
-import { fleetError, type InstanceId, type OpenExec, type OpenLogs, type SignalInstance } from "@bulkhead/contracts";
+import {
+  fleetError,
+  type InstanceId,
+  type InstanceView,
+  type OpenExec,
+  type OpenLogs,
+  type SignalInstance,
+  type ViewInstance,
+} from "@bulkhead/contracts";
 import type { Clock } from "../clock.ts";
 import type { InstanceSet } from "../instance-set.ts";
 import type { Log } from "../log.ts";
@@ -10,7 +18,7 @@ import { StreamSocket } from "./stream-socket.ts";
 /** Streams one agent serves at a time; each may hold a few hundred KiB. */
 const streamLimit = 256;
 
-/** Answers commands about single instances: exec, logs, signal. Byte streams go over sockets that the agent opens. */
+/** Answers commands about single instances: exec, logs, signal, view. Byte streams go over sockets that the agent opens. */
 export class Commands {
   readonly #instances: InstanceSet;
   readonly #runtime: Runtime;
@@ -44,6 +52,11 @@ export class Commands {
 
   signal({ instanceId, signal }: SignalInstance): void {
     if (!this.#livingRun(instanceId).signal(signal)) throw fleetError("STATE_CONFLICT", "the instance has ended");
+  }
+
+  /** Refused when it does not run: then there is nothing to read. */
+  async view({ instanceId, seccompFrom }: ViewInstance): Promise<InstanceView> {
+    return this.#livingRun(instanceId).view(seccompFrom);
   }
 
   /** Ends all streams. */

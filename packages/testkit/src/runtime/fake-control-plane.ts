@@ -9,6 +9,7 @@ import {
   type Heartbeat,
   type InstanceId,
   type InstanceReport,
+  type InstanceView,
   type LeaseGrant,
   type OpenExec,
   type OpenLogs,
@@ -17,6 +18,7 @@ import {
   type SignalInstance,
   type Tombstone,
   type UsageBatch,
+  type ViewInstance,
 } from "@bulkhead/contracts";
 import type { CommandContext, ControlPlane, Subscription } from "@bulkhead/node";
 import { clusterId } from "./builders.ts";
@@ -24,7 +26,7 @@ import { clusterId } from "./builders.ts";
 /** What the link does with one message; decided by the test. */
 export type Delivery = "once" | "twice" | "lost";
 
-type Handler<Body> = (body: Body, context: CommandContext) => Promise<void>;
+type Handler<Body, Reply = void> = (body: Body, context: CommandContext) => Promise<Reply>;
 
 /**
  * A control plane in memory that follows the same rules as the real one: versioned documents with deltas, reports folded
@@ -53,6 +55,7 @@ export class FakeControlPlane implements ControlPlane {
   #exec: Handler<OpenExec> | null = null;
   #logs: Handler<OpenLogs> | null = null;
   #signal: Handler<SignalInstance> | null = null;
+  #view: Handler<ViewInstance, InstanceView> | null = null;
 
   /** Wants these on the host; a newer epoch of the same instance leaves a tombstone for the older. */
   assign(...assignments: Assignment[]): void {
@@ -187,6 +190,11 @@ export class FakeControlPlane implements ControlPlane {
     return { unsubscribe: () => (this.#signal = null) };
   }
 
+  onView(handler: Handler<ViewInstance, InstanceView>): Subscription {
+    this.#view = handler;
+    return { unsubscribe: () => (this.#view = null) };
+  }
+
   /** Sends a command; rejects as the agent does, or when none listens. */
   async exec(open: OpenExec): Promise<void> {
     if (this.#exec === null) throw new Error("no agent");
@@ -201,6 +209,11 @@ export class FakeControlPlane implements ControlPlane {
   async signal(signal: SignalInstance): Promise<void> {
     if (this.#signal === null) throw new Error("no agent");
     await this.#signal(signal, {});
+  }
+
+  async view(view: ViewInstance): Promise<InstanceView> {
+    if (this.#view === null) throw new Error("no agent");
+    return this.#view(view, {});
   }
 
   /** Sends a grant as it is, for tests of bad ones. */

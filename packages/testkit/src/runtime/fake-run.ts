@@ -1,5 +1,5 @@
 import { PassThrough } from "node:stream";
-import { fleetError, type InstanceReason, type Resources } from "@bulkhead/contracts";
+import { fleetError, type InstanceReason, type InstanceView, type Resources } from "@bulkhead/contracts";
 import { reasonOf } from "@bulkhead/lifecycle";
 import type {
   Clock,
@@ -20,6 +20,35 @@ export interface FakeRunOptions {
   readonly clock: Clock;
   readonly resize: (resources: Resources) => Promise<ResizeOutcome> | ResizeOutcome;
 }
+
+/** What a process sees that has nothing: every list is empty. */
+const emptyView = ({ instanceId, name }: Assignment, clock: Clock): InstanceView => ({
+  instanceId,
+  name,
+  at: new Date(clock.now()).toISOString(),
+  pid: 1,
+  processes: 1,
+  mounts: [],
+  namespaces: [],
+  unreadable: 0,
+  devices: { nodes: [], allowed: null },
+  capabilities: { effective: [], permitted: [], inheritable: [], bounding: [], ambient: [] },
+  ids: { uid: 0, gid: 0, uidMap: [] },
+  seccomp: {
+    mode: "disabled",
+    filters: 0,
+    from: "none",
+    why: null,
+    allowed: [],
+    conditional: [],
+    refused: 0,
+    otherwise: null,
+  },
+  security: { noNewPrivileges: true, modules: null, label: null },
+  sockets: [],
+  limits: [],
+  truncated: [],
+});
 
 const sigterm = 15;
 const sigkill = 9;
@@ -138,6 +167,11 @@ export class FakeRun {
 
   checkContract(): ContractCheck {
     return { held: this.violations.length === 0, violations: this.violations };
+  }
+
+  async view(): Promise<InstanceView> {
+    if (!this.living) throw fleetError("STATE_CONFLICT", "the instance has ended");
+    return emptyView(this.assignment, this.#clock);
   }
 
   async exec(request: ExecRequest): Promise<ExecSession> {

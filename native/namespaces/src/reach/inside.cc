@@ -1,0 +1,35 @@
+#include "reach/inside.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace bulkhead::reach {
+
+Result<Fd> userNamespaceOf(const sys::ProcessRef& target) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/%d/ns/user", target.pid);
+  Fd theirs = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+  const struct stat their = TRY(sys::statusOf(theirs.get()));
+  const struct stat our = TRY(sys::statusAt(AT_FDCWD, "/proc/self/ns/user", 0));
+  if (their.st_ino == our.st_ino) return Fd();
+  return theirs;
+}
+
+Result<Fd> enter(int process, int userNamespace) {
+  const int user = userNamespace >= 0 ? CLONE_NEWUSER : 0;
+  TRY(sys::enterNamespace(process, CLONE_NEWNS | user));
+  if (user != 0) {
+    if (syscall(SYS_setresgid, 0, 0, 0) < 0) return failure("setresgid", errno);
+    if (syscall(SYS_setresuid, 0, 0, 0) < 0) return failure("setresuid", errno);
+    // No group of the host may open anything here.
+    if (syscall(SYS_setgroups, 0, nullptr) < 0) return failure("setgroups", errno);
+  }
+  if (chdir("/") < 0) return failure("chdir", errno);
+  return sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+}
+
+}  // namespace bulkhead::reach
