@@ -89,6 +89,8 @@ interface Addon {
   readUsage(paths: Paths): Usage;
   readLimits(paths: Paths): Limits;
   probe(): HostFeatures;
+  removeTree(path: string): NativeResult<undefined>;
+  removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;
 }
 
 const build = new URL("../build/", import.meta.url);

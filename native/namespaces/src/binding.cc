@@ -17,6 +17,7 @@
 namespace bulkhead::binding {
 
 void registerCgroups(Napi::Env env, Napi::Object exports);
+void registerTrees(Napi::Env env, Napi::Object exports);
 
 namespace {
 
@@ -217,6 +218,7 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
   add("setNonblocking", setNonblocking);
   exports.Set("FdWatch", FdWatch::define(env));
   registerCgroups(env, exports);
+  registerTrees(env, exports);
   return exports;
 }
 

@@ -7,6 +7,7 @@ export { isAlive, sendSignal, watchExit } from "./processes.ts";
 export { applyResources, freeze, killAll, readLimits, readUsage, removeCgroup, thaw } from "./cgroup.ts";
 export { initPath, probe } from "./host.ts";
 export { attach, detach, inspect } from "./reach.ts";
+export { removeTree, removeTrees } from "./tree.ts";
 export type { HostFeatures, Limits, TimedStep, Usage } from "./addon.ts";
 export type { ExecInput, ExecStarted } from "./exec.ts";
 export type { CgroupPlacement, LogTarget, Plan, PlanInput, RootfsDirectory, RootfsOverlay } from "./plan.ts";

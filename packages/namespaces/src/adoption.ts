@@ -1,13 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { readBootId, type HostPaths } from "@bulkhead/host";
 import { isAlive, killAll, readExit, readStatus } from "@bulkhead/native-namespaces";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { endLeftover } from "./leftover.ts";
 import { runPaths, type RunPaths } from "./instance-paths.ts";
 import { stopMarker, type RunState } from "./run.ts";
-import type { FoundRecord, RunRecord } from "./run-record.ts";
+import { forgetRun, type FoundRecord, type RunRecord } from "./run-record.ts";
 
 /** True when an instance's cgroup is frozen, by v1's freezer or by cgroup2. */
 const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
@@ -26,13 +25,7 @@ const isFrozen = (cgroup: Readonly<Record<string, string>>): boolean => {
 /** Ends what a start left that was cut off before its entrypoint ran, and every trace of it. */
 const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string>>): Promise<void> => {
   await endLeftover({ paths: cgroup });
-  await forget(paths);
-};
-
-const forget = async (paths: RunPaths): Promise<void> => {
-  await rm(paths.record, { force: true });
-  await rm(paths.runDir, { recursive: true, force: true });
-  await rmdir(dirname(paths.runDir)).catch(() => undefined);
+  forgetRun(paths);
 };
 
 const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
@@ -84,7 +77,7 @@ const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
 export const adopt = async (host: HostPaths, found: FoundRecord): Promise<RunState | null> => {
   const paths = runPaths(host, found.key);
   if (found.record === null) {
-    await forget(paths);
+    forgetRun(paths);
     return null;
   }
   if (found.record.bootId !== readBootId()) return rebooted(found.record, paths);

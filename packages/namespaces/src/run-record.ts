@@ -1,8 +1,9 @@
-import { renameSync, writeFileSync } from "node:fs";
+import { renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { open, readdir, readFile, rename } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Assignment, type InstanceId } from "@bulkhead/contracts";
 import type { HostPaths, UidRange } from "@bulkhead/host";
+import { removeTree } from "@bulkhead/native-namespaces";
 import type { RunKey } from "@bulkhead/node";
 import { Compile } from "typebox/compile";
 import type { ProcessPlan } from "./image-process.ts";
@@ -62,6 +63,17 @@ export const writeLiveRecord = (paths: RunPaths, record: RunRecord): void => {
   const draft = `${paths.liveRecord}.new`;
   writeFileSync(draft, JSON.stringify(record), { mode: 0o600 });
   renameSync(draft, paths.liveRecord);
+};
+
+/** Removes every trace of a run but its log: some ten small files, which costs less at once than by the thread pool. */
+export const forgetRun = (paths: RunPaths): void => {
+  removeTree(paths.record);
+  removeTree(paths.runDir);
+  try {
+    rmdirSync(dirname(paths.runDir));
+  } catch {
+    // Another run of the same instance is still below, or it was never made.
+  }
 };
 
 /** One run found on this host: its record, or null when it is damaged or missing. */

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
 import { readBootId, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
@@ -24,7 +24,7 @@ import { endLeftover } from "./leftover.ts";
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
-import { keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
+import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Trash } from "./scratch.ts";
 import { imageFailure, startFailure } from "./start-failure.ts";
@@ -189,19 +189,16 @@ export class Starter {
     const instance = instancePaths(this.#options.paths, instanceId);
     const scratch = scratchOf(this.#options.paths, instanceId, imageDigest);
     if (!existsSync(instance.root)) undo.defer(() => this.discard(instanceId));
-    undo.defer(async () => {
-      await rm(paths.runDir, { recursive: true, force: true });
-      await rmdir(dirname(paths.runDir)).catch(() => undefined);
-    });
+    undo.defer(() => forgetRun(paths));
     // At once: each is some 30 µs in the page cache, and a turn through the thread pool costs several times that.
     for (const path of [scratch, instance.logs, instance.runs]) mkdirSync(path, { recursive: true, mode: 0o700 });
     return scratch;
   }
 
   /** Moves an instance's directory away at once; its id range is free when nothing on disk belongs to it any more. */
-  async discard(instanceId: InstanceId): Promise<void> {
+  discard(instanceId: InstanceId): void {
     const { root } = instancePaths(this.#options.paths, instanceId);
-    await this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
+    this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
   }
 
   /** How a recorded run counts for the CPU partition. */

@@ -1,0 +1,73 @@
+// Removal of trees on a thread of its own: a large one takes seconds, and the event loop's pool has four threads.
+#include <napi.h>
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sys/tree.h"
+#include "values.h"
+
+namespace bulkhead::binding {
+namespace {
+
+struct Removal {
+  std::vector<std::string> paths;
+  std::vector<Status> outcomes;
+  std::atomic<bool> cancelled = false;
+  std::thread thread;
+  Napi::ThreadSafeFunction done;
+};
+
+void tell(Napi::Env env, Napi::Function callback, Removal* removal) {
+  Napi::Array outcomes = Napi::Array::New(env, removal->outcomes.size());
+  for (uint32_t index = 0; index < outcomes.Length(); ++index) {
+    const Status& status = removal->outcomes[index];
+    outcomes.Set(index, status.ok() ? succeeded(env, env.Undefined()) : failed(env, "remove", status.error()));
+  }
+  callback.Call({outcomes});
+}
+
+/** removeTrees(paths, done): calls back with one result per path */
+Napi::Value removeTrees(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const Napi::Array paths = info[0].As<Napi::Array>();
+  Removal* removal = new Removal;
+  for (uint32_t index = 0; index < paths.Length(); ++index) {
+    removal->paths.push_back(paths.Get(index).As<Napi::String>().Utf8Value());
+  }
+  removal->done =
+      Napi::ThreadSafeFunction::New(env, info[1].As<Napi::Function>(), "removeTrees", 0, 1, [removal](Napi::Env) {
+        // The environment may end first: what is left waits for the next.
+        removal->cancelled = true;
+        removal->thread.join();
+        delete removal;
+      });
+  removal->thread = std::thread([removal] {
+    for (const std::string& path : removal->paths) {
+      removal->outcomes.push_back(sys::removeTree(path.c_str(), &removal->cancelled));
+    }
+    (void)removal->done.BlockingCall(removal, tell);
+    (void)removal->done.Release();
+  });
+  return env.Undefined();
+}
+
+/** removeTree(path): at once, for the few small files of a run */
+Napi::Value removeTree(const Napi::CallbackInfo& info) {
+  const std::atomic<bool> never = false;
+  const Status removed = sys::removeTree(info[0].As<Napi::String>().Utf8Value().c_str(), &never);
+  return removed.ok() ? succeeded(info.Env(), info.Env().Undefined()) : failed(info.Env(), "remove", removed.error());
+}
+
+}  // namespace
+
+void registerTrees(Napi::Env env, Napi::Object exports) {
+  exports.Set("removeTrees", Napi::Function::New(env, removeTrees, "removeTrees"));
+  exports.Set("removeTree", Napi::Function::New(env, removeTree, "removeTree"));
+}
+
+}  // namespace bulkhead::binding
