@@ -11,8 +11,6 @@ export interface FactsInput {
   readonly parents: CgroupParents;
   readonly features: HostFeatures;
   readonly enforcement: Enforcement;
-  /** a weight file exists: only with the BFQ scheduler or the io cost controller */
-  readonly ioWeight: boolean;
   readonly mountAllowList: MountAllowList;
 }
 
@@ -31,10 +29,10 @@ const controllerOf: Readonly<Record<EnforceableField, string>> = {
   "resources.io.weight": "io",
 };
 
-const isEnforceable = (field: EnforceableField, { parents, enforcement, ioWeight }: FactsInput): boolean =>
+const isEnforceable = (field: EnforceableField, { parents, enforcement }: FactsInput): boolean =>
   parents.controllers.has(controllerOf[field]) &&
   (!field.startsWith("resources.io.") || enforcement.disk !== null) &&
-  (field !== "resources.io.weight" || ioWeight);
+  (field !== "resources.io.weight" || enforcement.ioWeight);
 
 /** What this host is and can enforce, from the kernel's own answers. */
 export const hostFacts = (input: FactsInput): HostFacts => ({

@@ -27,7 +27,7 @@ const workload = (changes: Partial<WorkloadSpec> = {}): WorkloadSpec => ({
   ...changes,
 });
 
-const enforcement = { disk: { major: 254, minor: 0 }, swap: true };
+const enforcement = { disk: { major: 254, minor: 0 }, ioWeight: true, swap: true };
 
 const built = (spec: WorkloadSpec, allowed = "") =>
   buildSpec({

@@ -1,8 +1,12 @@
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Digest, Resources } from "@bulkhead/contracts";
 import type { Run } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
+import { resizeInPlace } from "./resize.ts";
+import type { ContainerRun } from "./run.ts";
 import { Rig } from "./testing/rig.ts";
 
 let rig: Rig;
@@ -21,6 +25,14 @@ const start = (script: string, resources: Resources = base): Promise<Run> =>
   rig.start(rig.assignment(busybox, { command: ["sh", "-c", script], resources }));
 const printed = (run: Run, text: string) =>
   expect.poll(() => rig.output(run), { timeout: 10_000, interval: 20 }).toContain(text);
+
+/** A file of the run's cgroup, where its controller is on this host. */
+const kernelFile = (run: Run, controller: string, file: string): string => {
+  const { paths } = (run as ContainerRun).cgroup;
+  return join(paths[rig.runtime.mode === "v2" ? "unified" : controller] ?? "", file);
+};
+const memoryFile = (run: Run): string =>
+  kernelFile(run, "memory", rig.runtime.mode === "v2" ? "memory.max" : "memory.limit_in_bytes");
 
 test("limits grow and shrink while the process runs on, and the contract holds after each", async () => {
   const run = await start("exec sleep 1000");
@@ -82,7 +94,82 @@ test("resizes at the same time are done one after the other, the last one counts
 
 test("a limit changed behind our back is a broken contract", async () => {
   const run = await start("exec sleep 1000");
-  const { paths } = (run as unknown as { cgroup: { paths: Record<string, string> } }).cgroup;
-  await writeFile(`${paths["pids"] ?? paths["unified"]}/pids.max`, "77");
+  await writeFile(kernelFile(run, "pids", "pids.max"), "77");
   expect(run.checkContract()).toEqual({ held: false, violations: ["pids limit is 77, promised 1024"] });
+});
+
+describe("a shrink never kills", () => {
+  /** Holds 24 MiB, and goes on to 44 while it is being shrunk. */
+  const growing =
+    "dd if=/dev/zero of=/dev/shm/held bs=1M count=24 2>/dev/null; echo held; i=24; " +
+    "while [ $i -lt 44 ]; do dd if=/dev/zero bs=1M count=1 2>/dev/null >> /dev/shm/held; i=$((i+1)); done; " +
+    "echo grown; exec sleep 1000";
+
+  test.for([8, 16, 20])("what holds 24 MiB and grows is not shrunk to %i", async (mib) => {
+    const run = await start(growing);
+    await printed(run, "held");
+    expect(await run.resize({ ...base, memoryBytes: mib * mebibyte })).toMatchObject({ outcome: "deferred" });
+    await printed(run, "grown");
+    expect(run.usage()).toMatchObject({ memoryLimitBytes: base.memoryBytes, oomKills: 0 });
+    expect(run.checkContract()).toEqual({ held: true, violations: [] });
+  });
+
+  test("a new limit that was reached is one: beyond it the kernel kills again", async () => {
+    const small = await start(
+      "sleep 0.3; dd if=/dev/zero of=/dev/shm/held bs=1M count=30 2>/dev/null; exec sleep 1000",
+    );
+    expect(await small.resize({ ...base, memoryBytes: 16 * mebibyte })).toEqual({ outcome: "applied" });
+    await expect.poll(() => small.usage().oomKills, { timeout: 10_000 }).toBeGreaterThan(0);
+  });
+
+  test("who is paused stays so through a shrink", async () => {
+    const run = await start("while true; do echo tick; sleep 0.02; done");
+    await printed(run, "tick");
+    await run.pause();
+    const before = run.usage().cpuUsageNs;
+    expect(await run.resize({ ...base, memoryBytes: 32 * mebibyte })).toEqual({ outcome: "applied" });
+    expect(run.paused).toBe(true);
+    expect(run.usage().cpuUsageNs).toBe(before);
+    await run.resume();
+    await expect.poll(() => run.usage().cpuUsageNs, { timeout: 5_000 }).toBeGreaterThan(before);
+  });
+
+  test("an agent that dies in the middle leaves nothing that the next does not take back", async () => {
+    const run = await start("exec sleep 1000");
+    await writeFile(memoryFile(run), String(48 * mebibyte));
+    if (rig.runtime.mode === "v2") await writeFile(kernelFile(run, "memory", "memory.high"), String(40 * mebibyte));
+    else await writeFile(kernelFile(run, "memory", "memory.oom_control"), "1");
+    await (await rig.reopen()).list();
+    expect(readFileSync(memoryFile(run), "utf8").trim()).toBe(String(base.memoryBytes));
+    if (rig.runtime.mode === "v2") {
+      expect(readFileSync(kernelFile(run, "memory", "memory.high"), "utf8").trim()).toBe("max");
+    } else {
+      expect(readFileSync(kernelFile(run, "memory", "memory.oom_control"), "utf8")).toContain("oom_kill_disable 0");
+    }
+  });
+});
+
+test("either everything applies or nothing: a limit the kernel refuses takes the others back", async () => {
+  const run = (await start("exec sleep 1000")) as ContainerRun;
+  const wanted: Resources = { ...base, cpuMillis: 700, cpuLimitMillis: 900, memoryBytes: 32 * mebibyte, pidsMax: 40 };
+  const change = resizeInPlace({
+    cgroup: run.cgroup,
+    mode: rig.runtime.mode,
+    paused: false,
+    current: base,
+    wanted: { ...wanted, io: { writeBytesPerSec: mebibyte } },
+    // No such disk.
+    enforcement: { ...rig.runtime.enforcement, disk: { major: 4000, minor: 4000 } },
+    capacity: rig.runtime.capacity(),
+  });
+  await expect(change).rejects.toThrow();
+  expect(run.usage().memoryLimitBytes).toBe(base.memoryBytes);
+  expect(run.checkContract()).toEqual({ held: true, violations: [] });
+});
+
+test("a weight that no scheduler of the disk knows is infeasible, not an error", async () => {
+  const run = await start("exec sleep 1000");
+  const outcome = await run.resize({ ...base, io: { weight: 200 } });
+  if (rig.runtime.enforcement.ioWeight) expect(outcome).toEqual({ outcome: "applied" });
+  else expect(outcome).toMatchObject({ outcome: "infeasible", detail: expect.stringContaining("io.weight") });
 });

@@ -11,6 +11,8 @@ export interface ResizeInput {
   readonly current: Resources;
   readonly wanted: Resources;
   readonly enforcement: Enforcement;
+  /** it stands still, and is to stay so */
+  readonly paused: boolean;
   /** what the host can give at most */
   readonly capacity: { readonly cpuMillis: number; readonly memoryBytes: number };
 }
@@ -78,9 +80,26 @@ const infeasible = ({ current, wanted, capacity, enforcement }: ResizeInput): st
   if (wanted.cpuMillis > capacity.cpuMillis) {
     return `this host has ${capacity.cpuMillis} cpuMillis; that is the nearest feasible value`;
   }
-  return wanted.io !== undefined && enforcement.disk === null
-    ? "io limits cannot be enforced here: the state directory is not on one disk"
+  if (wanted.io !== undefined && enforcement.disk === null) {
+    return "io limits cannot be enforced here: the state directory is not on one disk";
+  }
+  return wanted.io?.weight !== undefined && !enforcement.ioWeight
+    ? "io.weight cannot be enforced here: the disk has no scheduler with weights (BFQ, or the io cost controller)"
     : null;
+};
+
+/**
+ * Takes back what a failed change may have left: the native side restores every file that it can write back whole, and
+ * those of block devices are not such files.
+ */
+const undoBlockIo = (input: ResizeInput): void => {
+  const { blockIO } = resourceChange({ ...input, current: input.wanted, wanted: input.current });
+  if (blockIO === undefined) return;
+  try {
+    applyResources(input.cgroup, { blockIO });
+  } catch {
+    // The device that refused the limit refuses to have it lifted, too.
+  }
 };
 
 /**
@@ -90,23 +109,19 @@ const infeasible = ({ current, wanted, capacity, enforcement }: ResizeInput): st
 export const resizeInPlace = async (input: ResizeInput): Promise<ResizeOutcome> => {
   const reason = infeasible(input);
   if (reason !== null) return { outcome: "infeasible", detail: reason };
-  const { cgroup, mode, current, wanted } = input;
-  if (wanted.memoryBytes !== current.memoryBytes) {
-    const outcome = await changeMemoryLimit({
-      cgroup,
-      mode,
-      fromBytes: current.memoryBytes,
-      toBytes: wanted.memoryBytes,
-    });
+  const { cgroup, mode, current, wanted, paused } = input;
+  const memory = { cgroup, mode, paused, fromBytes: current.memoryBytes, toBytes: wanted.memoryBytes };
+  if (memory.toBytes !== memory.fromBytes) {
+    const outcome = await changeMemoryLimit(memory);
     if (outcome.outcome !== "applied") return outcome;
   }
-  const change = resourceChange(input);
-  if (Object.keys(change).length === 0) return { outcome: "applied" };
   try {
-    applyResources(cgroup, change);
+    const change = resourceChange(input);
+    if (Object.keys(change).length > 0) applyResources(cgroup, change);
     return { outcome: "applied" };
   } catch (error) {
-    await changeMemoryLimit({ cgroup, mode, fromBytes: wanted.memoryBytes, toBytes: current.memoryBytes });
+    undoBlockIo(input);
+    await changeMemoryLimit({ ...memory, fromBytes: memory.toBytes, toBytes: memory.fromBytes });
     if (error instanceof NativeError && error.code === "EINVAL") {
       return { outcome: "infeasible", detail: `the kernel refuses the value (${error.path ?? error.step})` };
     }

@@ -6,7 +6,7 @@ import { blockWeightOf, ociResources, quotaOf, sharesOf } from "./resources.ts";
 import { signalName, signalNumber } from "./signals.ts";
 
 const disk = { major: 254, minor: 0 };
-const enforcement = { disk, swap: true };
+const enforcement = { disk, ioWeight: true, swap: true };
 const base: Resources = { cpuMillis: 500, memoryBytes: 64 * 2 ** 20 };
 
 test("CPU shares, quota and I/O weight are on the kernel's scales", () => {
@@ -25,7 +25,7 @@ test("a plain workload gets shares, a memory limit without swap, and a limit on 
     pids: { limit: 1024 },
   });
   expect(ociResources(base, [], enforcement).cpu).toEqual({ shares: 512 });
-  expect(ociResources(base, [], { disk, swap: false }).memory).toEqual({ limit: 64 * 2 ** 20 });
+  expect(ociResources(base, [], { disk, ioWeight: true, swap: false }).memory).toEqual({ limit: 64 * 2 ** 20 });
 });
 
 test("every limit that is named is translated", () => {

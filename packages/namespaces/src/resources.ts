@@ -14,6 +14,8 @@ const sharesRange = { minimum: 2, maximum: 262_144 };
 export interface Enforcement {
   /** disk that block I/O limits apply to; null: not enforceable */
   readonly disk: BlockDevice | null;
+  /** a weight among the disk's users exists: only with the BFQ scheduler or the io cost controller */
+  readonly ioWeight: boolean;
   /** a limit on memory and swap together exists, so that nothing escapes into swap */
   readonly swap: boolean;
 }

@@ -25,6 +25,7 @@ import { checkContract } from "./contract.ts";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
+import { settleMemoryLimit } from "./memory-limit.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
 import { defaultCapabilities } from "./capabilities.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
@@ -90,7 +91,7 @@ export class ContainerRun implements Run {
   #paused: boolean;
   #stopWanted: boolean;
   #over: boolean;
-  #resizing: Promise<unknown> = Promise.resolve();
+  #changing: Promise<unknown> = Promise.resolve();
 
   constructor(host: RunHost, state: RunState) {
     this.key = keyOf(state.record);
@@ -160,7 +161,7 @@ export class ContainerRun implements Run {
     if (this.#over) return;
     this.#stopWanted = true;
     await writeFile(join(this.paths.runDir, stopMarker), "").catch(() => undefined);
-    if (this.#paused) await this.resume();
+    this.#thaw();
     if (graceMs > 0) await this.#endByItself(performance.now() + graceMs);
     while (!this.#over) {
       this.#kill();
@@ -204,22 +205,32 @@ export class ContainerRun implements Run {
     return this.#init !== null && !this.#over && sendSignal(this.#init, signal);
   }
 
-  async pause(): Promise<void> {
-    this.#refuseWhenOver();
-    await freeze(this.cgroup, freezeTimeoutMs);
-    this.#paused = true;
+  pause(): Promise<void> {
+    return this.#change(async () => {
+      this.#refuseWhenOver();
+      await freeze(this.cgroup, freezeTimeoutMs);
+      this.#paused = true;
+    });
   }
 
-  async resume(): Promise<void> {
-    if (this.#over) return;
+  resume(): Promise<void> {
+    return this.#change(async () => this.#thaw());
+  }
+
+  #thaw(): void {
+    if (this.#over || !this.#paused) return;
     thaw(this.cgroup);
     this.#paused = false;
   }
 
-  /** One at a time: each compares with what the one before has left. */
   resize(resources: Resources): Promise<ResizeOutcome> {
-    const next = this.#resizing.then(() => this.#resize(resources));
-    this.#resizing = next.catch(() => undefined);
+    return this.#change(() => this.#resize(resources));
+  }
+
+  /** One at a time: each builds on what the one before has left, and a shrink holds the instance still for a moment. */
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#changing.then(work);
+    this.#changing = next.catch(() => undefined);
     return next;
   }
 
@@ -228,6 +239,7 @@ export class ContainerRun implements Run {
     const outcome = await resizeInPlace({
       cgroup: this.cgroup,
       mode: this.#host.mode,
+      paused: this.#paused,
       current: this.assignment.spec.resources,
       wanted,
       enforcement: this.#host.enforcement,
@@ -240,6 +252,12 @@ export class ContainerRun implements Run {
       await this.#host.saveRecord(this.paths, this.#record);
     }
     return outcome;
+  }
+
+  /** Takes back a change that an earlier agent left half done. */
+  settleLimits(): Promise<void> {
+    const { memoryBytes } = this.assignment.spec.resources;
+    return this.#change(() => settleMemoryLimit({ cgroup: this.cgroup, mode: this.#host.mode, memoryBytes }));
   }
 
   usage(): Usage {

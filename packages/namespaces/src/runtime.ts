@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { readdir, rm, rmdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
@@ -28,7 +28,7 @@ import { readLog } from "./log-reader.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
-import { findRecords, writeLiveRecord, writeRecord } from "./run-record.ts";
+import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./scratch.ts";
 import { imageFailure } from "./start-failure.ts";
 import { Starter } from "./starter.ts";
@@ -46,18 +46,19 @@ const readOpenFilesMax = (): number => {
   return hard === undefined || hard === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(hard);
 };
 
+const hasIoWeight = (parents: CgroupParents): boolean =>
+  parents.mode === "v2"
+    ? ["io.bfq.weight", "io.weight"].some((file) => existsSync(join(parents.paths["unified"] ?? "", file)))
+    : ["blkio.bfq.weight", "blkio.weight"].some((file) => existsSync(join(parents.paths["blkio"] ?? "", file)));
+
 const enforcementOf = async (paths: HostPaths, parents: CgroupParents): Promise<Enforcement> => ({
   disk: parents.controllers.has("io") ? await diskOf(paths.state) : null,
+  ioWeight: hasIoWeight(parents),
   swap:
     parents.mode === "v2"
       ? existsSync(join(parents.paths["unified"] ?? "", "memory.swap.max"))
       : existsSync(join(parents.paths["memory"] ?? "", "memory.memsw.limit_in_bytes")),
 });
-
-const hasIoWeight = (parents: CgroupParents): boolean =>
-  parents.mode === "v2"
-    ? ["io.bfq.weight", "io.weight"].some((file) => existsSync(join(parents.paths["unified"] ?? "", file)))
-    : ["blkio.bfq.weight", "blkio.weight"].some((file) => existsSync(join(parents.paths["blkio"] ?? "", file)));
 
 interface Parts {
   readonly layout: CgroupLayout;
@@ -109,7 +110,7 @@ export class ContainerRuntime implements Runtime, RunHost {
       uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
       enforcement: await enforcementOf(paths, parents),
     });
-    await runtime.#trash.sweep();
+    runtime.#trash.sweep();
     return runtime;
   }
 
@@ -151,7 +152,6 @@ export class ContainerRuntime implements Runtime, RunHost {
   async facts(): Promise<HostFacts> {
     return hostFacts({
       ...this.#parts,
-      ioWeight: hasIoWeight(this.#parts.parents),
       mountAllowList: this.#options.mountAllowList,
     });
   }
@@ -192,7 +192,9 @@ export class ContainerRuntime implements Runtime, RunHost {
       const run = new ContainerRun(this, state);
       this.#runs.set(cpuName(run), run);
       if (!existsSync(run.paths.record)) await writeRecord(run.paths.record, run.record);
-      if (!run.over) this.#cpus.adopt(this.#starter.cpuUserOf(run.record));
+      if (run.over) continue;
+      this.#cpus.adopt(this.#starter.cpuUserOf(run.record));
+      await run.settleLimits();
     }
     await this.#cpus.settle();
     await this.#freeAbandonedRanges(instances);
@@ -217,16 +219,14 @@ export class ContainerRuntime implements Runtime, RunHost {
 
   async release(run: ContainerRun): Promise<void> {
     await removeCgroup(run.cgroup);
-    await rm(run.paths.record, { force: true });
-    await rm(run.paths.runDir, { recursive: true, force: true });
-    await rmdir(dirname(run.paths.runDir)).catch(() => undefined);
+    forgetRun(run.paths);
     this.#runs.delete(cpuName(run));
   }
 
   async remove(instanceId: InstanceId): Promise<void> {
     const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
     if (held !== undefined) throw new Error(`run ${cpuName(held)} was not released`);
-    await this.#starter.discard(instanceId);
+    this.#starter.discard(instanceId);
   }
 
   /** Resolves when everything removed so far is gone from the disk. */
