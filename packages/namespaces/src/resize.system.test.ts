@@ -136,16 +136,15 @@ describe("a shrink never kills", () => {
 
   test("an agent that dies in the middle leaves nothing that the next does not take back", async () => {
     const run = await start("exec sleep 1000");
+    const [file, half, whole] =
+      rig.runtime.mode === "v2"
+        ? ["memory.high", String(40 * mebibyte), "max"]
+        : ["memory.oom_control", "1", "oom_kill_disable 0"];
     await writeFile(memoryFile(run), String(48 * mebibyte));
-    if (rig.runtime.mode === "v2") await writeFile(kernelFile(run, "memory", "memory.high"), String(40 * mebibyte));
-    else await writeFile(kernelFile(run, "memory", "memory.oom_control"), "1");
+    await writeFile(kernelFile(run, "memory", file), half);
     await (await rig.reopen()).list();
     expect(readFileSync(memoryFile(run), "utf8").trim()).toBe(String(base.memoryBytes));
-    if (rig.runtime.mode === "v2") {
-      expect(readFileSync(kernelFile(run, "memory", "memory.high"), "utf8").trim()).toBe("max");
-    } else {
-      expect(readFileSync(kernelFile(run, "memory", "memory.oom_control"), "utf8")).toContain("oom_kill_disable 0");
-    }
+    expect(readFileSync(kernelFile(run, "memory", file), "utf8").split("\n")[0]).toBe(whole);
   });
 });
 
@@ -162,7 +161,7 @@ test("either everything applies or nothing: a limit the kernel refuses takes the
     enforcement: { ...rig.runtime.enforcement, disk: { major: 4000, minor: 4000 } },
     capacity: rig.runtime.capacity(),
   });
-  await expect(change).rejects.toThrow();
+  await expect(change).rejects.toThrow(/ENODEV/);
   expect(run.usage().memoryLimitBytes).toBe(base.memoryBytes);
   expect(run.checkContract()).toEqual({ held: true, violations: [] });
 });
@@ -170,6 +169,5 @@ test("either everything applies or nothing: a limit the kernel refuses takes the
 test("a weight that no scheduler of the disk knows is infeasible, not an error", async () => {
   const run = await start("exec sleep 1000");
   const outcome = await run.resize({ ...base, io: { weight: 200 } });
-  if (rig.runtime.enforcement.ioWeight) expect(outcome).toEqual({ outcome: "applied" });
-  else expect(outcome).toMatchObject({ outcome: "infeasible", detail: expect.stringContaining("io.weight") });
+  expect(outcome.outcome).toBe(rig.runtime.enforcement.ioWeight ? "applied" : "infeasible");
 });
