@@ -145,6 +145,23 @@ Status killAll(const Paths& paths) {
   return visited;
 }
 
+Result<std::vector<pid_t>> processes(const Paths& paths) {
+  std::vector<pid_t> pids;
+  if (paths.entries.empty()) return failure("openat", ENODEV, "cgroup");
+  const std::string& any = paths.unified() != nullptr ? *paths.unified() : paths.entries.front().second;
+  TRY(forEachProcess(AT_FDCWD, any.c_str(), 0, [&](pid_t pid) { pids.push_back(pid); }));
+  return pids;
+}
+
+Status signalAll(const Paths& paths, int signal) {
+  if (signal == SIGKILL) return killAll(paths);
+  for (const pid_t pid : TRY(processes(paths))) {
+    Result<Fd> process = sys::openPid(pid);
+    if (process.ok()) (void)sys::signalPid(process.value().get(), signal).ok();
+  }
+  return Done{};
+}
+
 Result<bool> removeOnce(const Paths& paths) {
   bool gone = true;
   for (const auto& entry : paths.entries) {

@@ -32,6 +32,10 @@ Result<bool> frozen(const Paths& paths);
 
 /** SIGKILL to every process, frozen ones too. */
 Status killAll(const Paths& paths);
+/** Any signal to every process there is now; SIGKILL as killAll(). */
+Status signalAll(const Paths& paths, int signal);
+/** The numbers of all processes in the cgroup and below. */
+Result<std::vector<pid_t>> processes(const Paths& paths);
 
 /** Removes each directory and what is below it; false while one still holds a process. */
 Result<bool> removeOnce(const Paths& paths);

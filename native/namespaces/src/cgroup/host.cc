@@ -19,31 +19,6 @@ namespace {
 constexpr const char* kControllers[] = {"cpu",     "cpuacct", "cpuset",  "memory",  "pids",       "blkio",
                                         "freezer", "devices", "hugetlb", "net_cls", "perf_event", "rdma"};
 
-void findMounts(HostFeatures* features) {
-  FILE* table = setmntent("/proc/self/mounts", "re");
-  if (table == nullptr) {
-    features->problems.push_back("/proc/self/mounts cannot be read");
-    return;
-  }
-  bool v1 = false;
-  bool v2 = false;
-  while (const struct mntent* entry = getmntent(table)) {
-    if (strcmp(entry->mnt_type, "cgroup2") == 0) {
-      v2 = true;
-      features->cgroupMounts.emplace_back("unified", entry->mnt_dir);
-    }
-    if (strcmp(entry->mnt_type, "cgroup") != 0) continue;
-    for (const char* controller : kControllers) {
-      if (hasmntopt(entry, controller) == nullptr) continue;
-      v1 = true;
-      features->cgroupMounts.emplace_back(controller, entry->mnt_dir);
-    }
-  }
-  endmntent(table);
-  features->cgroupMode = v1 ? (v2 ? "hybrid" : "v1") : "v2";
-  if (!v1 && !v2) features->problems.push_back("no cgroup hierarchy is mounted");
-}
-
 bool readsPositive(const char* path) {
   char text[32];
   Result<size_t> size = sys::readFile(AT_FDCWD, path, text, sizeof text);
@@ -73,6 +48,31 @@ bool knowsIdMapping() {
 }
 
 }  // namespace
+
+void findMounts(HostFeatures* features) {
+  FILE* table = setmntent("/proc/self/mounts", "re");
+  if (table == nullptr) {
+    features->problems.push_back("/proc/self/mounts cannot be read");
+    return;
+  }
+  bool v1 = false;
+  bool v2 = false;
+  while (const struct mntent* entry = getmntent(table)) {
+    if (strcmp(entry->mnt_type, "cgroup2") == 0) {
+      v2 = true;
+      features->cgroupMounts.emplace_back("unified", entry->mnt_dir);
+    }
+    if (strcmp(entry->mnt_type, "cgroup") != 0) continue;
+    for (const char* controller : kControllers) {
+      if (hasmntopt(entry, controller) == nullptr) continue;
+      v1 = true;
+      features->cgroupMounts.emplace_back(controller, entry->mnt_dir);
+    }
+  }
+  endmntent(table);
+  features->cgroupMode = v1 ? (v2 ? "hybrid" : "v1") : "v2";
+  if (!v1 && !v2) features->problems.push_back("no cgroup hierarchy is mounted");
+}
 
 HostFeatures probeHost() {
   HostFeatures features;

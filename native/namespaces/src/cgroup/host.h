@@ -19,5 +19,7 @@ struct HostFeatures {
 };
 
 HostFeatures probeHost();
+/** The part of it that says where cgroups are: `cgroupMode`, `cgroupMounts`. */
+void findMounts(HostFeatures* features);
 
 }  // namespace bulkhead::cgroup

@@ -137,18 +137,11 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
 }
 
 template <class Plan>
-bool compileAs(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error) {
-  rapidjson::Document document;
-  std::string reason;
-  if (!parseBounded(json, &document, &reason)) {
-    *error = {"", reason};
-    return false;
-  }
+bool compileView(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error) {
   Arena arena(kPlanArenaBytes);
   Context context(&arena);
   Plan plan;
-  const View root(document);
-  if (!compileInput(&context, root, cache, &plan)) {
+  if (!compileInput(&context, input, cache, &plan)) {
     *error = context.error();
     return false;
   }
@@ -161,14 +154,33 @@ bool compileAs(std::string_view json, seccomp::Cache* cache, Compiled* result, C
   return true;
 }
 
+template <class Plan>
+bool compileText(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error) {
+  rapidjson::Document document;
+  std::string reason;
+  if (!parseBounded(json, &document, &reason)) {
+    *error = {"", reason};
+    return false;
+  }
+  return compileView<Plan>(View(document), cache, result, error);
+}
+
 }  // namespace
 
 bool compileContainer(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error) {
-  return compileAs<Container>(json, cache, result, error);
+  return compileText<Container>(json, cache, result, error);
+}
+
+bool compileContainer(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error) {
+  return compileView<Container>(input, cache, result, error);
 }
 
 bool compileExec(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error) {
-  return compileAs<Exec>(json, cache, result, error);
+  return compileText<Exec>(json, cache, result, error);
+}
+
+bool compileExec(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error) {
+  return compileView<Exec>(input, cache, result, error);
 }
 
 }  // namespace bulkhead::plan

@@ -18,8 +18,10 @@ struct Compiled {
 
 /** `json` is PlanInput of src/index.ts. False: `error` says where and why. `cache` may be null. */
 bool compileContainer(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
+bool compileContainer(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error);
 /** `json` is ExecInput of src/index.ts. */
 bool compileExec(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
+bool compileExec(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error);
 
 // The parts, one file each.
 bool compileProcess(Context* context, const View& process, Process* target);

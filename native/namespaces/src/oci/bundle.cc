@@ -1,0 +1,41 @@
+#include "oci/bundle.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+
+#include "oci/document.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::oci {
+
+bool Bundle::load(Session* session, const std::string& directory) {
+  char resolved[PATH_MAX];
+  if (realpath(directory.c_str(), resolved) == nullptr) {
+    return session->fail("bundle", failure("realpath", errno, directory));
+  }
+  path = resolved;
+  if (!readText(session, AT_FDCWD, (path + "/config.json").c_str(), &config) ||
+      !parseText(session, "config.json", config, &spec)) {
+    return false;
+  }
+  // Major version 1 promises that what a runtime does not know can be ignored.
+  const std::string version = textMember(spec, "ociVersion");
+  if (!version.starts_with("1.")) return session->fail("config.json: ociVersion \"" + version + "\" is not 1.x");
+  const auto root = spec.FindMember("root");
+  const std::string given = root == spec.MemberEnd() ? "" : textMember(root->value, "path");
+  if (given.empty()) return session->fail("config.json: root.path is required");
+  const std::string whole = given[0] == '/' ? given : path + "/" + given;
+  if (realpath(whole.c_str(), resolved) == nullptr) return session->fail("rootfs", failure("realpath", errno, whole));
+  rootfs = resolved;
+  return true;
+}
+
+std::string Bundle::cgroupsPath() const {
+  const auto part = spec.FindMember("linux");
+  return part == spec.MemberEnd() ? "" : textMember(part->value, "cgroupsPath");
+}
+
+}  // namespace bulkhead::oci

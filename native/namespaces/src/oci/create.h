@@ -1,0 +1,40 @@
+// From a bundle to a container that waits at its gate.
+#pragma once
+
+#include <string>
+
+#include "oci/instance.h"
+#include "oci/session.h"
+#include "sys/fd.h"
+
+namespace bulkhead::oci {
+
+struct CreateOptions {
+  std::string id;
+  std::string bundle = ".";
+  std::string pidFile;
+  /** Where the terminal's master goes; empty: it stays with the caller (`run` in the foreground). */
+  std::string consoleSocket;
+  int preservedFds = 0;
+};
+
+struct Created {
+  explicit Created(Session* session) : instance(session) {}
+
+  Instance instance;
+  /** With a terminal and no console socket. */
+  Fd terminal;
+};
+
+/** On failure nothing stays: no directory, cgroup or process. */
+bool createContainer(Session* session, const CreateOptions& options, Created* created);
+/** Opens the gate, waits for execve, and runs the poststart hooks. The caller holds the lock. */
+bool startContainer(Session* session, Instance* instance);
+/** Writes a decimal and a newline-free end, through a temporary name beside it. */
+bool writePidFile(Session* session, const std::string& path, pid_t pid);
+/** Sends a terminal's master over the socket at `path`. */
+bool sendTerminal(Session* session, const std::string& path, const Fd& master);
+/** What --preserve-fds asks for, and on top what a socket-activated caller got (LISTEN_FDS). */
+bool countPreservedFds(Session* session, const std::string& asked, int* count);
+
+}  // namespace bulkhead::oci
