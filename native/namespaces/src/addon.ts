@@ -64,11 +64,13 @@ interface Addon {
   compile(kind: "container" | "exec", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
   launch(
     initPath: string,
-    mode: string,
+    mode: "container" | "exec",
     plan: Uint8Array,
     stdio: readonly [number, number, number],
     relay: number,
   ): NativeResult<{ pid: number; pidfd: number; report: number }>;
+  /** Answers with the pidfd of a child that writes its answer to `output` and ends. */
+  reach(path: string, verb: string, request: Uint8Array, output: number): NativeResult<number>;
   /** undefined: nothing there yet; null: end of file. */
   receive(report: number): NativeResult<Report | null | undefined>;
   resize(report: number, rows: number, columns: number): NativeResult<undefined>;

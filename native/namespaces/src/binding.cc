@@ -18,6 +18,7 @@ namespace bulkhead::binding {
 
 void registerCgroups(Napi::Env env, Napi::Object exports);
 void registerTrees(Napi::Env env, Napi::Object exports);
+void registerReach(Napi::Env env, Napi::Object exports);
 
 namespace {
 
@@ -219,6 +220,7 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
   exports.Set("FdWatch", FdWatch::define(env));
   registerCgroups(env, exports);
   registerTrees(env, exports);
+  registerReach(env, exports);
   return exports;
 }
 

@@ -3,7 +3,7 @@ export { compilePlan } from "./plan.ts";
 export { start } from "./start.ts";
 export { exec } from "./exec.ts";
 export { readExit, readStatus } from "./records.ts";
-export { isAlive, sendSignal, watchExit } from "./processes.ts";
+export { isAlive, sendSignal, startTicks, watchExit } from "./processes.ts";
 export { applyResources, freeze, killAll, readLimits, readUsage, removeCgroup, thaw } from "./cgroup.ts";
 export { initPath, probe } from "./host.ts";
 export { attach, detach, inspect } from "./reach.ts";

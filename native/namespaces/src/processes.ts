@@ -1,6 +1,14 @@
+import { readFileSync } from "node:fs";
 import { addon } from "./addon.ts";
 import { unwrap } from "./error.ts";
 import type { ProcessRef } from "./records.ts";
+
+/** Field 22 of /proc/PID/stat (proc(5)); throws ENOENT or ESRCH when there is no such process. */
+export function startTicks(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The second field is the program's name in parentheses, with anything in it.
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+}
 
 /** Whether that very process runs (a reused pid does not count). */
 export function isAlive(ref: ProcessRef): boolean {

@@ -1,4 +1,4 @@
-// bulkhead-reach, started like every program of ours: from a sealed copy, with its request in a sealed memory file.
+// bulkhead-reach: its request goes in a sealed memory file, its answer comes on a pipe.
 import { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { addon } from "./addon.ts";
@@ -80,9 +80,7 @@ async function reach<Reply>(verb: string, fields: readonly (string | number | bo
   const [read, write] = unwrap(addon.makePair("pipe"));
   try {
     unwrap(addon.setNonblocking(read));
-    const launched = unwrap(addon.launch(reachPath, verb, Buffer.from(text), [-1, write, -1], -1));
-    addon.closeFd(launched.report);
-    reapWhenEnded(launched.pidfd);
+    reapWhenEnded(unwrap(addon.reach(reachPath, verb, Buffer.from(text), write)));
   } catch (error) {
     addon.closeFd(read);
     throw error;
