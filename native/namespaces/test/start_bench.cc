@@ -14,8 +14,8 @@
 
 #include "init/report.h"
 #include "launcher.h"
-#include "plan_input.h"
-#include "sys/file.h"
+#include "plan/compile.h"
+#include "scene.h"
 
 namespace bulkhead {
 namespace {
@@ -24,58 +24,6 @@ double nowMs() {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
-
-std::string ownMemoryCgroup() {
-  char text[8192];
-  Result<size_t> size = sys::readFile(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
-  if (!size.ok()) return "/";
-  const char* at = strstr(text, ":memory:");
-  if (at == nullptr) return "/";
-  at += 8;
-  return std::string(at, strcspn(at, "\n"));
-}
-
-std::string inputFor(const std::string& root, const std::string& area, const std::string& runDirectory, bool trace) {
-  const std::string name = "/bulkhead-start-bench-" + std::to_string(getpid());
-  std::string paths;
-  for (const char* controller : {"cpu", "cpuacct", "cpuset", "memory", "pids", "freezer", "unified"}) {
-    std::string directory = std::string("/sys/fs/cgroup/") + controller;
-    if (access(directory.c_str(), F_OK) != 0) continue;
-    if (strcmp(controller, "memory") == 0) directory += ownMemoryCgroup();
-    paths += (paths.empty() ? "\"" : ",\"") + std::string(controller) + "\":\"" + directory + name + "\"";
-  }
-  const std::string maps = R"([{"containerID":0,"hostID":268435456,"size":65536}])";
-  return R"({"spec":{"process":{"args":["/bin/true"],"env":["PATH=/bin"],"cwd":"/","noNewPrivileges":true,
-      "capabilities":{"bounding":["CAP_CHOWN","CAP_KILL","CAP_SETUID"],"permitted":["CAP_CHOWN","CAP_KILL","CAP_SETUID"]}},
-    "hostname":"bench","mounts":[
-      {"destination":"/proc","type":"proc","options":["nosuid","noexec","nodev"]},
-      {"destination":"/dev","type":"tmpfs","options":["nosuid","mode=755","size=65536k"]},
-      {"destination":"/dev/pts","type":"devpts","options":["nosuid","noexec","ptmxmode=0666","mode=0620","gid=5"]},
-      {"destination":"/dev/shm","type":"tmpfs","options":["nosuid","noexec","nodev","mode=1777","size=65536k"]},
-      {"destination":"/dev/mqueue","type":"mqueue","options":["nosuid","noexec","nodev"]},
-      {"destination":"/sys","type":"sysfs","options":["nosuid","noexec","nodev","ro"]}],
-    "linux":{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},
-        {"type":"user"},{"type":"cgroup"}],"uidMappings":)" +
-         maps + R"(,"gidMappings":)" + maps + R"(,
-      "resources":{"cpu":{"shares":512,"quota":100000,"period":100000},"memory":{"limit":268435456},"pids":{"limit":100}},
-      "seccomp":)" +
-         test::allowListProfile() + R"(,
-      "maskedPaths":["/proc/acpi","/proc/kcore","/proc/keys","/proc/latency_stats","/proc/timer_list",
-        "/proc/sched_debug","/proc/scsi","/sys/firmware"],
-      "readonlyPaths":["/proc/bus","/proc/fs","/proc/irq","/proc/sys","/proc/sysrq-trigger"]}},
-    "rootfs":{"kind":"overlay","layers":[")" +
-         root + R"("],"upper":")" + area + R"(/upper","work":")" + area + R"(/work"},
-    "cgroup":{"paths":{)" +
-         paths + R"(}},"runDir":")" + runDirectory + R"(","log":{"path":")" + area +
-         R"(/log","maxBytes":1048576,"maxFiles":2},"lease":null,"testing":{"trace":)" + (trace ? "true" : "false") +
-         "}}";
-}
-
-void removeCgroups(const std::string& json) {
-  for (size_t at = json.find("/sys/fs/cgroup/"); at != std::string::npos; at = json.find("/sys/fs/cgroup/", at + 1)) {
-    rmdir(json.substr(at, json.find('"', at) - at).c_str());
-  }
 }
 
 struct Timed {
@@ -127,6 +75,7 @@ int run(int argc, char** argv) {
   // The run directory is per boot and on a tmpfs, as the agent's is.
   char runDirectory[] = "/dev/shm/bulkhead-bench-XXXXXX";
   if (mkdtemp(area) == nullptr || mkdtemp(runDirectory) == nullptr) return 1;
+  const test::Scene scene({argv[1], area, runDirectory, "bulkhead-start-bench-" + std::to_string(getpid())});
   std::string self(argv[0]);
   Launcher launcher;
   Status loaded = launcher.load(self.substr(0, self.rfind('/') + 1) + "bulkhead-init");
@@ -140,7 +89,7 @@ int run(int argc, char** argv) {
   for (int round = 0; round < count; ++round) {
     // Every tenth start is traced, for the table only.
     const bool trace = round % 10 == 9;
-    const std::string json = inputFor(argv[1], area, runDirectory, trace);
+    const std::string json = scene.containerInput(R"(["/bin/true"])", trace);
     plan::Compiled plan;
     plan::CompileError error;
     const double before = nowMs();
@@ -151,8 +100,7 @@ int run(int argc, char** argv) {
     compiled.push_back((nowMs() - before) * 1000);
     Timed timed;
     const bool ok = startOnce(&launcher, plan.bytes, &timed);
-    removeCgroups(json);
-    if (!ok) return 1;
+    if (!scene.endCgroups() || !ok) return 1;
     if (!trace) {
       started.push_back(timed.startedMs);
       exited.push_back(timed.exitedMs);
@@ -173,7 +121,8 @@ int run(int argc, char** argv) {
   printf("compile        p50 %.0f us  p99 %.0f us\n", quantile(compiled, 0.5), quantile(compiled, 0.99));
   printf("start to exec  p50 %.2f ms p99 %.2f ms\n", quantile(started, 0.5), quantile(started, 0.99));
   printf("start to exit  p50 %.2f ms p99 %.2f ms\n", quantile(exited, 0.5), quantile(exited, 0.99));
-  for (const char* name : {"/status", "/exit", ""}) remove((std::string(runDirectory) + name).c_str());
+  scene.removeRecords();
+  rmdir(runDirectory);
   unlink((std::string(area) + "/log").c_str());
   rmdir((std::string(area) + "/work/work").c_str());
   for (const char* name : {"/upper", "/work", ""}) rmdir((std::string(area) + name).c_str());

@@ -1,11 +1,12 @@
 #include "init/record.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 
 #include "sys/file.h"
@@ -17,6 +18,8 @@ namespace {
 constexpr const char* kReserved = ".exit.new";
 // More than the longest record.
 constexpr size_t kExitBytes = 320;
+constexpr int kExitTries = 100;
+constexpr int kExitRetryMs = 50;
 
 }  // namespace
 
@@ -38,9 +41,11 @@ Status writeStatus(int runDirectory, const StatusRecord& record) {
 
 Status ExitFile::reserve(int runDirectory) {
   file_ = TRY(sys::openAt(runDirectory, kReserved, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640));
-  // Zeros, not fallocate: on file systems without it the C library would write them too, and some only promise space.
-  const char zeros[kExitBytes] = {};
-  Status written = sys::writeAll(file_.get(), zeros, sizeof zeros);
+  // Blanks, which JSON allows after its end, so that nothing has to be cut off later. Written, not fallocated: some
+  // file systems only promise that space.
+  char blanks[kExitBytes];
+  memset(blanks, ' ', sizeof blanks);
+  Status written = sys::writeAll(file_.get(), blanks, sizeof blanks);
   if (!written.ok()) discard(runDirectory);
   return written;
 }
@@ -63,11 +68,17 @@ Status ExitFile::write(int runDirectory, const ExitRecord& record) {
                ",\"finishedAtUnixMs\":%" PRIu64 ",\"droppedLogLines\":%" PRIu64 "}\n",
                code, signal, record.oomKilled ? "true" : "false", record.leaseExpired ? "true" : "false",
                record.startedAtUnixMs, record.finishedAtUnixMs, record.droppedLogLines);
-  if (lseek(file_.get(), 0, SEEK_SET) < 0) return failure("lseek", errno, kReserved);
-  TRY(sys::writeAll(file_.get(), text, static_cast<size_t>(size)));
-  TRY(sys::check(
-      "ftruncate", [&] { return ftruncate(file_.get(), size); }, kReserved));
-  return sys::renameAt(runDirectory, kReserved, "exit");
+  const auto attempt = [&]() -> Status {
+    TRY(sys::check("pwrite", [&] { return pwrite(file_.get(), text, static_cast<size_t>(size), 0); }));
+    return sys::renameAt(runDirectory, kReserved, "exit");
+  };
+  Status written = attempt();
+  // A host that is out of memory for a moment: nothing is as worth waiting for as this.
+  for (int tries = 1; !written.ok() && tries < kExitTries; ++tries) {
+    poll(nullptr, 0, kExitRetryMs);
+    written = attempt();
+  }
+  return written;
 }
 
 }  // namespace bulkhead::init

@@ -34,15 +34,11 @@ Status replaceFile(int directory, const char* name, std::string_view text) {
   FixedText<64> temporary(".");
   temporary.append(name);
   temporary.append(".new");
-  {
-    Fd fd = TRY(openAt(directory, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640));
-    Status written = writeAll(fd.get(), text.data(), text.size());
-    if (!written.ok()) {
-      (void)removeAt(directory, temporary.c_str(), 0).ok();
-      return written;
-    }
-  }
-  return renameAt(directory, temporary.c_str(), name);
+  Fd fd = TRY(openAt(directory, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640));
+  Status written = writeAll(fd.get(), text.data(), text.size());
+  if (written.ok()) written = renameAt(directory, temporary.c_str(), name);
+  if (!written.ok()) (void)removeAt(directory, temporary.c_str(), 0).ok();
+  return written;
 }
 
 bool parseUnsigned(std::string_view text, uint64_t limit, uint64_t* value) {

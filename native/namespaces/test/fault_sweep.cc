@@ -1,0 +1,295 @@
+// fault-sweep start|exec fail|kill [--all | --cases N | --call N] [--seed S]: whole starts (or execs) in which one
+// system call fails once, or one process is killed at it. Afterwards nothing may be left and the same id must start
+// again.
+//
+// --all tries every call of every process with every error, --call that one of each process; otherwise N of those cases
+// are drawn by the seed.
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "init/report.h"
+#include "launcher.h"
+#include "leftovers.h"
+#include "plan/compile.h"
+#include "scene.h"
+#include "sweep_options.h"
+#include "tracer.h"
+
+namespace bulkhead::test {
+namespace {
+
+constexpr const char* kSleep = R"(["/bin/sleep","1000"])";
+constexpr unsigned kSecondsPerCase = 20;
+constexpr size_t kMaxViolations = 10;
+
+struct Outcome {
+  init::Report report = {};
+  bool reported = false;
+};
+
+char description[160];
+
+/** A case that never ends is a finding too; the tracer's end kills what it traces. */
+void onAlarm(int) {
+  const char text[] = "no end within 20 s: ";
+  (void)write(STDERR_FILENO, text, sizeof text - 1);
+  (void)write(STDERR_FILENO, description, strlen(description));
+  _exit(3);
+}
+
+std::string compiled(const std::string& json, bool exec) {
+  static seccomp::Cache cache;
+  plan::Compiled plan;
+  plan::CompileError error;
+  const bool ok =
+      exec ? plan::compileExec(json, &cache, &plan, &error) : plan::compileContainer(json, &cache, &plan, &error);
+  if (ok) return plan.bytes;
+  fprintf(stderr, "%s: %s\n", error.pointer.c_str(), error.message.c_str());
+  exit(2);
+}
+
+bool receive(const Fd& socket, init::Report* report) {
+  return recv(socket.get(), report, sizeof *report, MSG_DONTWAIT) >= static_cast<ssize_t>(init::kReportBytes);
+}
+
+/** Starts without a tracer: a container for execs to enter, and the proof that an id can be used again. */
+class Plain {
+ public:
+  explicit Plain(const std::string& executable) {
+    if (!launcher_.load(executable).ok()) exit(2);
+  }
+  bool start(const std::string& plan, const char* mode, init::Report* report) {
+    const int stdio[3] = {-1, -1, -1};
+    Result<Launched> launched = launcher_.launch(mode, plan, stdio, -1);
+    if (!launched.ok()) return false;
+    struct pollfd slot = {launched.value().report.get(), POLLIN, 0};
+    const bool heard = poll(&slot, 1, 10'000) > 0 && receive(launched.value().report, report);
+    if (heard && report->kind == init::ReportKind::started) return true;
+    fprintf(stderr, "plain %s: %s: %s: %s %s\n", mode, report->step, report->op, strerror(report->err), report->path);
+    return false;
+  }
+
+ private:
+  Launcher launcher_;
+};
+
+class Sweep {
+ public:
+  Sweep(const SweepOptions& options, const Scene& scene, const std::string& directory)
+      : options_(options),
+        scene_(scene),
+        plain_(directory + "bulkhead-init"),
+        tracer_(directory + "bulkhead-init", options.exec ? "exec" : "container") {}
+
+  int run();
+
+ private:
+  std::vector<Fault> faults(const Traced& model) const;
+  Traced once(const Fault& fault, Outcome* outcome);
+  void judge(const Fault& fault, const Traced& traced, const Outcome& outcome);
+  void end(Outcome* outcome);
+  void violation(const char* what);
+  void openContainer();
+  bool startsAgain();
+
+  const SweepOptions& options_;
+  const Scene& scene_;
+  Plain plain_;
+  Tracer tracer_;
+  Leftovers before_;
+  std::string plan_;
+  init::Report container_ = {};
+  /** What the run of the case reported. */
+  std::string step_;
+  size_t hits_ = 0;
+  size_t violations_ = 0;
+};
+
+void Sweep::violation(const char* what) {
+  ++violations_;
+  fprintf(stderr, "%s: %s%s%s%s\n", description, what, step_.empty() ? "" : " (", step_.c_str(),
+          step_.empty() ? "" : ")");
+}
+
+/** The container that execs enter. */
+void Sweep::openContainer() {
+  if (!plain_.start(compiled(scene_.containerInput(kSleep, false), false), "container", &container_)) exit(2);
+}
+
+/** Ends what was started; without a report it is whatever is not the container's first process. */
+void Sweep::end(Outcome* outcome) {
+  outcome->reported = receive(tracer_.report(), &outcome->report);
+  if (outcome->reported && outcome->report.kind == init::ReportKind::started) {
+    kill(outcome->report.processPid, SIGKILL);
+  } else if (options_.exec) {
+    for (const pid_t pid : Leftovers::processesOf(scene_)) {
+      if (pid != container_.processPid) kill(pid, SIGKILL);
+    }
+  } else {
+    (void)cgroup::killAll(scene_.cgroups()).ok();
+  }
+}
+
+Traced Sweep::once(const Fault& fault, Outcome* outcome) {
+  const Traced traced = tracer_.run(plan_, fault, [&] { end(outcome); });
+  if (!outcome->reported) outcome->reported = receive(tracer_.report(), &outcome->report);
+  return traced;
+}
+
+bool Sweep::startsAgain() {
+  init::Report report = {};
+  if (options_.exec) {
+    const std::string plan =
+        compiled(scene_.execInput(R"(["/bin/true"])", container_.processPid, container_.processTicks), true);
+    return plain_.start(plan, "exec", &report);
+  }
+  return plain_.start(compiled(scene_.containerInput(R"(["/bin/true"])", false), false), "container", &report);
+}
+
+void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outcome) {
+  const bool killed = fault.kind == Fault::Kind::kill;
+  step_ = !outcome.reported ? "no report"
+          : outcome.report.kind == init::ReportKind::started
+              ? "started"
+              : std::string(outcome.report.step) + ": " + outcome.report.op + ": " + strerror(outcome.report.err);
+  const bool started = outcome.reported && outcome.report.kind == init::ReportKind::started;
+  // The call that was hit may be another than the model's: processes wait for each other in more than one order.
+  if (fault.err == EINTR && Leftovers::isInterruptible(traced.hit) && !started) {
+    violation("an interrupted call was not repeated");
+  }
+  const pid_t kept = options_.exec ? container_.shimPid : 0;
+  if (!Leftovers::awaitNoChildren(kept)) violation("a process is left");
+  if (options_.exec) {
+    const std::vector<pid_t> inside = Leftovers::processesOf(scene_);
+    if (inside != std::vector<pid_t>{container_.processPid}) violation("a process is left in the container");
+  } else {
+    // A start that said it failed has undone everything; after any other end the agent removes what there is.
+    if (outcome.reported && !started && !killed) {
+      if (scene_.cgroupsExist()) violation("a cgroup is left");
+      if (!Leftovers::recordsOf(scene_).empty()) violation("a record is left");
+    }
+    if (started && !killed && !Leftovers::hasExit(scene_)) violation("no exit record");
+    if (!scene_.endCgroups()) violation("the cgroups cannot be removed");
+    scene_.removeRecords();
+  }
+  if (!startsAgain()) violation("the id cannot be used again");
+  if (!Leftovers::awaitNoChildren(kept)) violation("the start after it left a process");
+  if (!options_.exec) {
+    if (!Leftovers::hasExit(scene_)) violation("the start after it left no exit record");
+    if (!scene_.endCgroups()) violation("the cgroups cannot be removed");
+    scene_.removeRecords();
+  }
+  const std::string difference = before_.difference(Leftovers::now(scene_));
+  if (!difference.empty()) violation(difference.c_str());
+}
+
+std::vector<Fault> Sweep::faults(const Traced& model) const {
+  // EINTR only where the kernel has it: all signals are blocked until the last moment before the program.
+  constexpr int kErrors[] = {ENOSPC, EMFILE, ENOMEM, EINTR};
+  std::vector<Fault> all;
+  for (unsigned process = 0; process < model.calls.size(); ++process) {
+    for (size_t call = 0; call < model.calls[process].size(); ++call) {
+      if (options_.only >= 0 && call != static_cast<size_t>(options_.only)) continue;
+      if (options_.kill) {
+        for (unsigned victim = 0; victim < model.calls.size(); ++victim) {
+          all.push_back({Fault::Kind::kill, process, call, 0, victim});
+        }
+        continue;
+      }
+      for (const int err : kErrors) {
+        if (!Tracer::canFail(model.calls[process][call])) continue;
+        if (err == EINTR && !Leftovers::isInterruptible(model.calls[process][call])) continue;
+        all.push_back({Fault::Kind::fail, process, call, err, 0});
+      }
+    }
+  }
+  if (options_.all || all.size() <= options_.cases) return all;
+  std::mt19937 random(options_.seed);
+  std::shuffle(all.begin(), all.end(), random);
+  all.resize(options_.cases);
+  return all;
+}
+
+int Sweep::run() {
+  signal(SIGALRM, onAlarm);
+  if (options_.exec) openContainer();
+  before_ = Leftovers::now(scene_);
+  plan_ = options_.exec ? compiled(scene_.execInput(kSleep, container_.processPid, container_.processTicks), true)
+                        : compiled(scene_.containerInput(kSleep, false), false);
+  snprintf(description, sizeof description, "without a fault");
+  alarm(kSecondsPerCase);
+  Outcome good;
+  const Traced model = once({}, &good);
+  if (!good.reported || good.report.kind != init::ReportKind::started) violation("a good start did not start");
+  judge({}, model, good);
+  const std::vector<Fault> cases = faults(model);
+  for (const Fault& fault : cases) {
+    // One hole shows at many calls; the first few say where it is.
+    if (violations_ >= kMaxViolations) break;
+    const long number = model.calls[fault.process][fault.call];
+    snprintf(description, sizeof description, "process %u, call %zu (system call %ld): %s %u", fault.process,
+             fault.call, number, options_.kill ? "kill" : strerrorname_np(fault.err),
+             options_.kill ? fault.victim : fault.err);
+    alarm(kSecondsPerCase);
+    Outcome outcome;
+    const Traced traced = once(fault, &outcome);
+    if (traced.hit >= 0) ++hits_;
+    judge(fault, traced, outcome);
+  }
+  alarm(0);
+  if (options_.exec) {
+    step_.clear();
+    if (!scene_.endCgroups()) violation("the container's cgroups stay");
+    if (!Leftovers::awaitNoChildren(0)) violation("the container does not end");
+    scene_.removeRecords();
+  }
+  size_t calls = 0;
+  for (const auto& process : model.calls) calls += process.size();
+  printf("{\"seed\":%u,\"processes\":%zu,\"calls\":%zu,\"cases\":%zu,\"hits\":%zu,\"violations\":%zu}\n", options_.seed,
+         model.calls.size(), calls, cases.size(), hits_, violations_);
+  return violations_ == 0 ? 0 : 1;
+}
+
+int sweep(int argc, char** argv) {
+  SweepOptions options;
+  if (!parseSweep(argc, argv, &options)) {
+    fprintf(stderr, "usage: fault-sweep start|exec fail|kill [--all | --cases N | --call N] [--seed S]\n");
+    return 2;
+  }
+  const std::string self(argv[0]);
+  Stage stage;
+  const Scene scene({stage.layer(), stage.area(), stage.runDirectory(), "bulkhead-sweep-" + std::to_string(getpid())});
+  // Of the machine's mounts only those of our own making are to be seen.
+  if (unshare(CLONE_NEWNS) < 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return 2;
+  // This process only cleans up, also after a sweep that was given up.
+  const pid_t child = fork();
+  if (child < 0) return 2;
+  // Whatever a dead shim leaves becomes the sweep's own child, and is seen.
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  if (child == 0) {
+    const int code = Sweep(options, scene, self.substr(0, self.rfind('/') + 1)).run();
+    fflush(stdout);
+    _exit(code);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  const bool clean = scene.endCgroups() && Leftovers::awaitNoChildren(0);
+  return WIFEXITED(status) && clean ? WEXITSTATUS(status) : 4;
+}
+
+}  // namespace
+}  // namespace bulkhead::test
+
+int main(int argc, char** argv) {
+  return bulkhead::test::sweep(argc, argv);
+}
