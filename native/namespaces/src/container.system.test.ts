@@ -19,6 +19,7 @@ import {
   isAlive,
   type PlanInput,
   killAll,
+  probe,
   readExit,
   readLimits,
   readStatus,
@@ -138,7 +139,8 @@ test("limits are read back, usage is counted, changes apply live", async () => {
   expect(readLimits(area.cgroup)).toEqual({
     cpuQuotaUs: 20000,
     cpuPeriodUs: 100000,
-    cpuWeightOrShares: 256,
+    // 256 shares are a quarter of what a container without a wish has; so is a weight of 35 (resources' conversion).
+    cpuWeightOrShares: probe().cgroupMode === "v2" ? 35 : 256,
     memoryLimitBytes: 32 << 20,
     pidsMax: 11,
     cpusetCpus: "0",

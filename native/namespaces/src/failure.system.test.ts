@@ -137,7 +137,11 @@ test("missing host paths are named", async () => {
       { step: "rootfs", code: "ENOENT" },
     ],
     [
-      (input) => void (input.cgroup = { paths: { ...input.cgroup.paths, memory: "/tmp/not-a-cgroup/x" } }),
+      (input) => {
+        const { paths } = input.cgroup;
+        const wrong = "memory" in paths ? "memory" : "unified";
+        input.cgroup = { paths: { ...paths, [wrong]: "/tmp/not-a-cgroup/x" } };
+      },
       { step: "cgroup create" },
     ],
     [(input) => void (input.spec.linux!.resources = { cpu: { cpus: "4000" } }), { step: "cgroup limits" }],

@@ -32,12 +32,14 @@ class Masks {
  public:
   explicit Masks(int root) : root_(root) {}
 
-  Result<Fd> forDirectory() {
-    if (!empty_.valid()) empty_ = TRY(makeEmpty());
-    return sys::openTree(empty_.get(), "", kCloneHere);
+  Status coverDirectory(const Fd& place) {
+    if (empty_.valid()) return coverWithCopy(empty_, place);
+    // Attached first and copied from there: kernels before 6.15 copy no detached mount.
+    empty_ = TRY(makeEmpty());
+    return sys::moveMount(empty_.get(), place.get());
   }
 
-  Result<Fd> forFile() {
+  Status coverFile(const Fd& place) {
     if (!null_.valid()) {
       Fd null = TRY(sys::openAt2(root_, "dev/null", O_PATH, kInside | RESOLVE_NO_SYMLINKS));
       const struct stat status = TRY(sys::statusOf(null.get()));
@@ -45,10 +47,15 @@ class Masks {
       if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)) return failure("fstatat", ENODEV, "/dev/null");
       null_ = std::move(null);
     }
-    return sys::openTree(null_.get(), "", kCloneHere);
+    return coverWithCopy(null_, place);
   }
 
  private:
+  static Status coverWithCopy(const Fd& mount, const Fd& place) {
+    Fd copy = TRY(sys::openTree(mount.get(), "", kCloneHere));
+    return sys::moveMount(copy.get(), place.get());
+  }
+
   int root_;
   Fd empty_;
   Fd null_;
@@ -61,10 +68,11 @@ Status cover(int root, Masks* masks, const Str& path) {
     return place.error();
   }
   const struct stat status = TRY(sys::statusOf(place.value().get()));
-  Fd tree = S_ISDIR(status.st_mode) ? TRY(masks->forDirectory()) : TRY(masks->forFile());
-  Status moved = sys::moveMount(tree.get(), place.value().get());
-  if (!moved.ok()) return failure("move_mount", moved.error().err, path.view());
-  return Done{};
+  Status covered = S_ISDIR(status.st_mode) ? masks->coverDirectory(place.value()) : masks->coverFile(place.value());
+  if (!covered.ok() && covered.error().op == std::string_view("move_mount")) {
+    return failure("move_mount", covered.error().err, path.view());
+  }
+  return covered;
 }
 
 Status makeReadOnly(int root, const Str& path) {

@@ -72,8 +72,9 @@ Result<Fd> mountOverlay(const plan::Container& container, int userNamespace, Own
   Fd work = TRY(ownedDirectory(root.work, owner));
   const bool attach = (container.flags & plan::kPlanAttachLayers) != 0;
   Result<Fd> mount = attach ? mountAttached(root, userNamespace) : mountByDescriptor(root, userNamespace);
-  // "lowerdir+" by descriptor exists since Linux 6.13
-  const bool unknown = !mount.ok() && mount.error().err == EINVAL && mount.error().op == kLayerRefused;
+  // "lowerdir+" by descriptor exists since Linux 6.13; before 6.5 overlay takes no descriptor at all (EOPNOTSUPP).
+  const bool unknown = !mount.ok() && (mount.error().err == EINVAL || mount.error().err == EOPNOTSUPP) &&
+                       mount.error().op == kLayerRefused;
   if (unknown) mount = mountAttached(root, userNamespace);
   if (!mount.ok()) return mount.error();
   struct statfs status;
