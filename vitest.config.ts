@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-// Two projects: `unit` needs nothing but Node; `system` needs root and starts real servers, kernels' namespaces and images.
+// Three projects: `unit` needs nothing but Node; `system` needs root and starts real servers, kernels' namespaces and
+// images; `lab` boots hosts with cgroup v2, another kernel and a KVM of their own in QEMU.
 export default defineConfig({
   test: {
     projects: [
@@ -20,9 +21,18 @@ export default defineConfig({
             "infra/setup/*.system.test.mjs",
             "test/**/*.test.ts",
           ],
-          exclude: ["test/architecture/**", "test/bench/**", "**/node_modules/**"],
+          exclude: ["test/architecture/**", "test/bench/**", "test/lab/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "lab",
+          include: ["test/lab/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 240_000,
           fileParallelism: false,
         },
       },

@@ -26,6 +26,10 @@ export const debianPackages = {
     attr: "setfattr, for archives whose files have extended attributes",
     e2fsprogs: "mkfs.ext4, for a disk that can be full",
     strace: "a tracer that is there already, for a view that must do without its own",
+    crun: "the fastest peer; it runs on the lab host only, because it refuses mixed cgroup hierarchies",
+    "qemu-system-x86": "the lab host: a machine with cgroup v2, its own kernel and a KVM that runs in software",
+    kmod: "depmod, for the lab host's kernel; modprobe in it",
+    systemd: "init of the lab host that comes up as a Debian machine does",
     prometheus: "promtool, which parses our metrics as Prometheus does",
   },
   check: {

@@ -63,8 +63,8 @@ await runMain(async () => {
   const whole = filters.length === 0 && isRoot;
   if (whole) await leaks("before");
   let tally = await runVitest("unit");
-  if (isRoot) tally = addTally(tally, await runVitest("system"));
-  else progress.note("not root: system and native tests are skipped");
+  if (isRoot) for (const project of ["system", "lab"]) tally = addTally(tally, await runVitest(project));
+  else progress.note("not root: system, lab and native tests are skipped");
   if (whole) {
     for (const folder of workspacesWith("test:native")) tally = addTally(tally, await runNative(folder, progress));
     const code = await leaks("after");

@@ -41,6 +41,7 @@ const startedByAKilledAgent = async (assignments: readonly Assignment[]): Promis
     started += 1;
     if (started === assignments.length) break;
   }
+  if (started < assignments.length) throw new Error(`the agent ended after ${started} starts`);
   const exited = once(agent, "exit");
   agent.kill("SIGKILL");
   await exited;

@@ -31,7 +31,8 @@ test("a container runs, prints, exits, and is known by its exit code", async () 
     reason: "Exited",
     exitCode: 7,
   });
-  expect(rig.warnings).toEqual([]);
+  // cgroup v2 has no devices controller, and the plan says so.
+  expect(rig.warnings.filter((warning) => !JSON.stringify(warning).includes("linux/resources/devices"))).toEqual([]);
 });
 
 describe("what a container sees", () => {

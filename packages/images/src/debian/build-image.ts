@@ -50,7 +50,8 @@ const buildLayer = async (
     await mkdir(debs);
     const packages = await withLibraries(layer.packages);
     place.options.onProgress?.(`downloading ${packages.length} Debian packages`);
-    for (const deb of await downloadPackages(packages, debs)) await putPackage(root, deb);
+    const kept = join(place.options.cacheDir, "packages");
+    for (const deb of await downloadPackages(packages, debs, kept)) await putPackage(root, deb);
   }
   place.options.onProgress?.("writing the layer");
   await putLayer(root, layer);

@@ -1,4 +1,4 @@
-import { readdir, stat } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { command } from "./command.ts";
 
@@ -38,11 +38,32 @@ export const withLibraries = async (packages: readonly string[]): Promise<readon
   return [...chosen.values()].sort();
 };
 
-/** Downloads into an empty directory; apt checks the signatures of its lists and the packages' hashes. */
-export const downloadPackages = async (packages: readonly string[], directory: string): Promise<readonly string[]> => {
-  // apt's own user cannot write to the directory, and says so for each package.
-  await command("apt-get", ["-q", "-o", "APT::Sandbox::User=root", "download", ...packages], { cwd: directory });
+// apt's own user cannot write to the directory, and says so for each package.
+const download = ["-q", "-o", "APT::Sandbox::User=root", "download"];
+
+/**
+ * Downloads into an empty directory what `kept` does not have, and keeps it there. apt checks the signatures of its lists
+ * and the hash of every package, kept ones included (one that is wrong is downloaded again).
+ */
+export const downloadPackages = async (
+  packages: readonly string[],
+  directory: string,
+  kept: string,
+): Promise<readonly string[]> => {
+  await mkdir(kept, { recursive: true });
+  // 'URI' FILE SIZE HASH
+  const wanted = await command("apt-get", ["--print-uris", ...download, ...packages], { cwd: directory });
+  const names = [...wanted.matchAll(/^'[^']*' ([^ /]+\.deb) /gm)].map((match) => match[1] ?? "");
+  const known = new Set(await readdir(kept));
+  for (const name of names.filter((each) => known.has(each))) await copyFile(join(kept, name), join(directory, name));
+  await command("apt-get", [...download, ...packages], { cwd: directory });
   const files = (await readdir(directory)).filter((name) => name.endsWith(".deb"));
+  for (const name of files.filter((each) => !known.has(each))) {
+    // Whole under its name or not there: a build that is killed leaves no half a package.
+    const unfinished = join(kept, `.${name}.${process.pid}`);
+    await copyFile(join(directory, name), unfinished);
+    await rename(unfinished, join(kept, name));
+  }
   return files.sort().map((name) => join(directory, name));
 };
 

@@ -1,0 +1,80 @@
+import type { LabKernel } from "./kernel.ts";
+
+/** Memory and CPUs of one NUMA node; the sizes of all nodes are the machine's memory. */
+export interface LabNumaNode {
+  /** as in `0-1` */
+  readonly cpus: string;
+  readonly memoryMib: number;
+}
+
+export interface LabMachine {
+  readonly sockets: number;
+  readonly coresPerSocket: number;
+  readonly threadsPerCore: number;
+  readonly memoryMib: number;
+  /** empty: one node that the firmware does not describe */
+  readonly numa: readonly LabNumaNode[];
+}
+
+export const defaultMachine: LabMachine = {
+  sockets: 1,
+  coresPerSocket: 4,
+  threadsPerCore: 1,
+  memoryMib: 3072,
+  numa: [],
+};
+
+/** Files of one boot. */
+export interface LabFiles {
+  readonly initramfs: string;
+  /** raw, formatted as ext4 */
+  readonly disk: string;
+  /** Unix socket that the test listens at */
+  readonly socket: string;
+}
+
+/** Name of the virtio port at whose other end the test is. */
+export const portName = "bulkhead.lab";
+
+const kernelCommandLine = [
+  "console=ttyS0",
+  "quiet",
+  // A panic ends QEMU (with -no-reboot), so that the test sees it at once.
+  "panic=-1",
+  // An emulated CPU on a busy machine looks like a stuck one.
+  "nowatchdog",
+  "rcupdate.rcu_cpu_stall_suppress=1",
+  // Mitigations of faults that an emulated CPU does not have cost it a fifth of its speed.
+  "mitigations=off",
+];
+
+const numaArguments = (nodes: readonly LabNumaNode[]): string[] =>
+  nodes.flatMap(({ cpus, memoryMib }, node) => [
+    "-object",
+    `memory-backend-ram,id=node${node},size=${memoryMib}M`,
+    "-numa",
+    `node,nodeid=${node},cpus=${cpus},memdev=node${node}`,
+  ]);
+
+/** QEMU's arguments for a machine with nested hardware virtualization, in software. */
+export const qemuArguments = (machine: LabMachine, kernel: LabKernel, files: LabFiles): string[] => {
+  const { sockets, coresPerSocket: cores, threadsPerCore: threads } = machine;
+  // AMD CPUs describe their threads by the topology extension only.
+  const cpu = ["max", "+svm", ...(threads > 1 ? ["+topoext"] : [])].join(",");
+  const memoryMib =
+    machine.numa.length === 0 ? machine.memoryMib : machine.numa.reduce((sum, node) => sum + node.memoryMib, 0);
+  const drive = `file=${files.disk},format=raw,if=none,id=disk,cache=unsafe`;
+  return [
+    ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
+    ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", cpu],
+    ["-smp", `${sockets * cores * threads},sockets=${sockets},cores=${cores},threads=${threads}`],
+    ["-m", String(memoryMib), ...numaArguments(machine.numa)],
+    ["-kernel", kernel.image, "-initrd", files.initramfs, "-append", kernelCommandLine.join(" ")],
+    ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+    ["-fsdev", "local,id=outer,path=/,security_model=none,readonly=on,multidevs=remap"],
+    ["-device", "virtio-9p-pci,fsdev=outer,mount_tag=outer"],
+    ["-drive", drive, "-device", "virtio-blk-pci,drive=disk"],
+    ["-chardev", `socket,id=port,path=${files.socket}`, "-device", "virtio-serial-pci"],
+    ["-device", `virtserialport,chardev=port,name=${portName}`],
+  ].flat();
+};
