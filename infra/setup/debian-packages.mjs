@@ -17,6 +17,7 @@ export const debianPackages = {
   },
   test: {
     runc: "the peer that container starts are measured against",
+    podman: "the peer that starts and removals are measured against",
     skopeo: "writes archives that image import is tested with",
     umoci: "a second opinion on OCI layouts",
     "busybox-static": "the smallest real user space for container tests",

@@ -39,7 +39,8 @@ export class RuncBundle implements AsyncDisposable {
     this.#cgroup = cgroup;
   }
 
-  static async prepare(rig: Rig, assignment: Assignment): Promise<RuncBundle> {
+  /** `workers` bundles that may run at once: one root file system, a cgroup each. */
+  static async prepare(rig: Rig, assignment: Assignment, workers = 1): Promise<RuncBundle> {
     const directory = mkdtempSync("/tmp/bulkhead-runc-");
     execFileSync("chmod", ["711", directory]);
     const path = (name: string): string => join(directory, name);
@@ -72,15 +73,18 @@ export class RuncBundle implements AsyncDisposable {
     // runc finds a v1 memory controller at the hierarchy's root only; its own layout of cgroup mounts is its default.
     const config = {
       ...spec,
-      root: { path: "rootfs" },
-      linux: { ...spec.linux, cgroupsPath: `${cgroup}/true`, seccomp: seccompForRunc() },
+      root: { path: path("rootfs") },
     };
-    writeFileSync(path("config.json"), JSON.stringify(config));
+    for (let worker = 0; worker < workers; worker += 1) {
+      const linux = { ...spec.linux, cgroupsPath: `${cgroup}/${worker}`, seccomp: seccompForRunc() };
+      mkdirSync(path(`bundle-${worker}`));
+      writeFileSync(path(`bundle-${worker}/config.json`), JSON.stringify({ ...config, linux }));
+    }
     return new RuncBundle(directory, cgroup);
   }
 
   /** One `runc run` as a whole process; milliseconds. */
-  async run(): Promise<number> {
+  async run(worker = 0): Promise<number> {
     this.#count += 1;
     const began = performance.now();
     const child = spawn(
@@ -90,7 +94,7 @@ export class RuncBundle implements AsyncDisposable {
         join(this.#directory, "root"),
         "run",
         "--bundle",
-        this.#directory,
+        join(this.#directory, `bundle-${worker}`),
         `bench-${process.pid}-${this.#count}`,
       ],
       {

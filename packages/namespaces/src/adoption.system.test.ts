@@ -116,8 +116,8 @@ test("a stop that an agent began and did not finish is still the reason", async 
 test("after the machine restarted a run has ended with HostRebooted", async () => {
   const assignment = shell("exec sleep 1000");
   const run = await rig.start(assignment);
-  await run.stop(0);
   await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
+  await run.stop(0);
   const record = JSON.parse(await readFile(recordOf(assignment), "utf8")) as object;
   await writeFile(recordOf(assignment), JSON.stringify({ ...record, bootId: "another" }));
   await rm(join(rig.paths.runInstances, assignment.instanceId), { recursive: true });

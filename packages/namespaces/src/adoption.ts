@@ -28,12 +28,15 @@ const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string
   forgetRun(paths);
 };
 
+/** Its record was written by the agent that started it, or is by the runtime that finds it. */
+const recorded = (): Promise<void> => Promise.resolve();
+
 const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
   const status = readStatus(paths.runDir);
   if (status === null) return null;
   const { spec } = record.assignment;
   const stopWanted = existsSync(join(paths.runDir, stopMarker));
-  const base = { record, paths, startedAtUnixMs: status.startedAtUnixMs, stopWanted, recorded: Promise.resolve() };
+  const base = { record, paths, startedAtUnixMs: status.startedAtUnixMs, stopWanted, keep: recorded };
   const exit = readExit(paths.runDir);
   if (exit !== null) {
     const context = {
@@ -63,7 +66,7 @@ const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
     startedAtUnixMs: at,
     paused: false,
     stopWanted: false,
-    recorded: Promise.resolve(),
+    keep: recorded,
     fate: {
       ended: endedWithoutRecord("HostRebooted", { startedAt: new Date(at).toISOString(), seenAtUnixMs: at }),
     },

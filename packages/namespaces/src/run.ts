@@ -29,7 +29,8 @@ import { settleMemoryLimit } from "./memory-limit.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
 import { defaultCapabilities } from "./capabilities.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
-import { processHears } from "./stop-signal.ts";
+import { askToEnd } from "./stop-signal.ts";
+import { settlesWithin } from "./settles-within.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 import { instanceView } from "./view/instance-view.ts";
 
@@ -37,8 +38,6 @@ import { instanceView } from "./view/instance-view.ts";
 export const stopMarker = "stop-wanted";
 /** Longest wait for all of an instance's processes to freeze, in milliseconds. */
 const freezeTimeoutMs = 5_000;
-/** How often a first process without a handler is asked whether it has one now, in milliseconds. */
-const hearingPollMs = 20;
 /** How often SIGKILL is repeated while processes remain: on v1 a fork may slip through one round. */
 const killRepeatMs = 500;
 /** What a run needs of the host it is on; the runtime gives it. */
@@ -70,8 +69,8 @@ export interface RunState {
   readonly startedAtUnixMs: number;
   readonly paused: boolean;
   readonly stopWanted: boolean;
-  /** settles when its record is on disk; never rejects */
-  readonly recorded: Promise<void>;
+  /** puts its record on disk unless it ends at once; settles when that is decided and done, never rejects */
+  readonly keep: (ended: Promise<unknown>) => Promise<void>;
   /** its processes, or how it ended already */
   readonly fate: Living | { readonly ended: Ended };
 }
@@ -99,7 +98,6 @@ export class ContainerRun implements Run {
     this.paths = state.paths;
     this.cgroup = { paths: state.record.cgroup };
     this.#host = host;
-    this.#recorded = state.recorded;
     this.#record = state.record;
     this.#paused = state.paused;
     this.#stopWanted = state.stopWanted;
@@ -107,6 +105,7 @@ export class ContainerRun implements Run {
     this.#shim = "shim" in state.fate ? state.fate.shim : null;
     this.#init = "init" in state.fate ? state.fate.init : null;
     this.ended = "ended" in state.fate ? Promise.resolve(state.fate.ended) : this.#watch(state.fate);
+    this.#recorded = state.keep(this.ended);
   }
 
   get assignment(): Assignment {
@@ -162,34 +161,14 @@ export class ContainerRun implements Run {
     this.#stopWanted = true;
     await writeFile(join(this.paths.runDir, stopMarker), "").catch(() => undefined);
     this.#thaw();
-    if (graceMs > 0) await this.#endByItself(performance.now() + graceMs);
+    const { stopSignal } = this.#record.process;
+    const asked = { ended: this.ended, pid: this.#init?.pid ?? null, signal: () => this.signal(stopSignal) };
+    if (graceMs > 0) await askToEnd(asked, stopSignal, graceMs);
     while (!this.#over) {
       this.#kill();
-      await this.#endedWithin(killRepeatMs);
+      await settlesWithin(this.ended, killRepeatMs);
     }
     await this.ended;
-  }
-
-  /** Sends the stop signal as soon as it is heard, and waits; a program still starting has no handler for it yet. */
-  async #endByItself(deadline: number): Promise<void> {
-    const { stopSignal } = this.#record.process;
-    for (let waitMs = 1; !this.#over; waitMs = Math.min(2 * waitMs, hearingPollMs)) {
-      const leftMs = deadline - performance.now();
-      if (leftMs <= 0) return;
-      if (this.#init === null || processHears(this.#init.pid, stopSignal)) {
-        this.signal(stopSignal);
-        await this.#endedWithin(leftMs);
-        return;
-      }
-      await this.#endedWithin(Math.min(waitMs, leftMs));
-    }
-  }
-
-  async #endedWithin(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    await Promise.race([this.ended, promise]);
-    clearTimeout(timer);
   }
 
   #kill(): void {

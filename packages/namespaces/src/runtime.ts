@@ -207,7 +207,7 @@ export class ContainerRuntime implements Runtime, RunHost {
     const abandoned = this.#parts.uidRanges.holders().filter((instanceId) => !known.has(instanceId));
     if (abandoned.length === 0) return;
     await this.#trash.settled();
-    for (const instanceId of abandoned) await this.#parts.uidRanges.free(instanceId);
+    for (const instanceId of abandoned) this.#parts.uidRanges.free(instanceId);
   }
 
   async *logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncGenerator<LogLine> {

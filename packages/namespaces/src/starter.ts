@@ -27,6 +27,7 @@ import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Trash } from "./scratch.ts";
+import { settlesWithin } from "./settles-within.ts";
 import { imageFailure, startFailure } from "./start-failure.ts";
 
 export interface StarterOptions {
@@ -43,6 +44,9 @@ export interface StarterOptions {
 
 /** Lease of a workload with `onLoss: replace` that names none; the schema's default. */
 const defaultLeaseMs = 300_000;
+
+/** A run that ends sooner is not written to disk, in milliseconds: each record waits for the disk to be flushed. */
+const shortRunMs = 50;
 
 const isDedicated = (assignment: Assignment): boolean => assignment.spec.resources.cpuPolicy === "dedicated";
 
@@ -84,11 +88,8 @@ export class Starter {
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
     await using undo = new AsyncDisposableStack();
-    const allocating = this.#options.uidRanges.allocate(key.instanceId);
-    // Awaited below; until then its failure must not count as nobody's.
-    allocating.catch(() => undefined);
     const scratch = this.#openDirectories(assignment, paths, undo);
-    const uidRange = await allocating;
+    const uidRange = this.#options.uidRanges.allocate(key.instanceId);
 
     const name = `${key.instanceId}.${paths.name}`;
     const record: RunRecord = {
@@ -165,19 +166,23 @@ export class Starter {
       startedAtUnixMs: started.startedAtUnixMs,
       paused: false,
       stopWanted: false,
-      recorded: this.#afterwards(record, paths),
+      keep: (ended) => this.#afterwards(record, paths, ended),
       fate: started,
     });
   }
 
-  /** What need not delay the start: the record on disk, logs of old runs removed. Never rejects. */
-  async #afterwards(record: RunRecord, paths: RunPaths): Promise<void> {
+  /**
+   * What need not delay the start: logs of old runs removed, the record on disk. A run that is over before its record
+   * is written needs none: what stays of it is its exit, and the per-boot directory has that. Never rejects.
+   */
+  async #afterwards(record: RunRecord, paths: RunPaths, ended: Promise<unknown>): Promise<void> {
     try {
-      await writeRecord(paths.record, record);
       const logs = await listRunLogs(dirname(paths.log));
       for (const { path } of logs.slice(0, Math.max(0, logs.length - keptRunLogs))) {
         for (const file of generationsOf(path)) await rm(file, { force: true });
       }
+      if (await settlesWithin(ended, shortRunMs)) return;
+      await writeRecord(paths.record, record);
     } catch (err) {
       this.#options.log.warn({ err, ...keyOf(record) }, "after a start");
     }

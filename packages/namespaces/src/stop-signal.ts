@@ -1,4 +1,8 @@
 import { readFileSync } from "node:fs";
+import { settlesWithin } from "./settles-within.ts";
+
+/** How often a first process without a handler is asked whether it has one now, in milliseconds. */
+const hearingPollMs = 20;
 
 /** Signals no process can handle, block or ignore (signal(7)); SIGKILL from outside ends even a first process. */
 const unstoppable = new Set([9, 19]);
@@ -20,10 +24,32 @@ export const hears = (status: string, signal: number): boolean => {
 };
 
 /** The same of a living process; true when it is gone, for then there is nothing to wait for. */
-export const processHears = (pid: number, signal: number): boolean => {
+const processHears = (pid: number, signal: number): boolean => {
   try {
     return hears(readFileSync(`/proc/${pid}/status`, "utf8"), signal);
   } catch {
     return true;
+  }
+};
+
+/**
+ * Sends the stop signal as soon as it is heard, and waits until the end or until the grace is over: a program that is
+ * still starting has no handler for it yet.
+ */
+export const askToEnd = async (
+  asked: { readonly ended: Promise<unknown>; readonly pid: number | null; signal(): void },
+  signal: number,
+  graceMs: number,
+): Promise<void> => {
+  const deadline = performance.now() + graceMs;
+  for (let waitMs = 1; ; waitMs = Math.min(2 * waitMs, hearingPollMs)) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) return;
+    if (asked.pid === null || processHears(asked.pid, signal)) {
+      asked.signal();
+      await settlesWithin(asked.ended, leftMs);
+      return;
+    }
+    if (await settlesWithin(asked.ended, Math.min(waitMs, leftMs))) return;
   }
 };

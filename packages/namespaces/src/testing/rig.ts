@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   uuidV7,
   type Assignment,
@@ -24,6 +24,9 @@ import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhe
 import type { Run, RunKey } from "@bulkhead/node";
 import type { ContainerRun } from "../run.ts";
 import { ContainerRuntime } from "../runtime.ts";
+
+/** A tmpfs that every Linux has. */
+const tmpfs = "/dev/shm";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
 
@@ -69,7 +72,12 @@ export class Rig implements AsyncDisposable {
    */
   static async open(options: { allowed?: string; image?: EnsuredImage; parent?: string } = {}): Promise<Rig> {
     const root = await mkdtemp(join(options.parent ?? "/tmp", "bulkhead-rig-"));
-    const paths = hostPaths(join(root, "state"), join(root, "run"), newId() as HostId);
+    // What a boot forgets lies on a tmpfs, as on a host.
+    const runRoot =
+      options.parent === undefined && existsSync(tmpfs)
+        ? await mkdtemp(join(tmpfs, "bulkhead-rig-"))
+        : join(root, "run");
+    const paths = hostPaths(join(root, "state"), runRoot, newId() as HostId);
     const rig = new Rig({
       root,
       paths,
@@ -83,13 +91,14 @@ export class Rig implements AsyncDisposable {
       await rig.reopen();
     } catch (error) {
       await rm(root, { recursive: true, force: true });
+      await rm(runRoot, { recursive: true, force: true });
       throw error;
     }
     return rig;
   }
 
   static #scope(root: string, paths: HostPaths) {
-    return { directories: [root], cgroupPrefixes: [`bulkhead-${paths.hash}`], commands: [root] };
+    return { directories: [root, dirname(paths.run)], cgroupPrefixes: [`bulkhead-${paths.hash}`], commands: [root] };
   }
 
   /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
@@ -204,7 +213,7 @@ export class Rig implements AsyncDisposable {
       this.paths.instances,
       this.paths.uidRanges,
       this.paths.trash,
-      join(this.root, "run"),
+      dirname(this.paths.run),
       this.paths.run,
       this.paths.runInstances,
       join(this.paths.run, "boot-id"),
@@ -229,5 +238,6 @@ export class Rig implements AsyncDisposable {
     await this.clear();
     await removeCgroupParents(this.runtime.parents);
     await rm(this.root, { recursive: true, force: true });
+    await rm(dirname(this.paths.run), { recursive: true, force: true });
   }
 }
