@@ -143,32 +143,38 @@ Result<Fd> makeDirectory(const plan::CgroupDirectory& directory) {
 }
 
 Placement::~Placement() {
-  for (size_t index = made_; index > 0; --index) {
+  for (size_t index = kMax; index > 0; --index) {
+    if (!made_[index - 1]) continue;
     fds_[index - 1].reset();
     rmdir(paths_[index - 1]);
   }
 }
 
-Status Placement::make(const Span<plan::CgroupDirectory>& directories) {
-  for (const plan::CgroupDirectory& directory : directories) {
-    if (count_ == kMax) return failure("mkdirat", E2BIG, directory.path.view());
-    fds_[count_] = TRY(makeDirectory(directory));
-    paths_[count_] = directory.path.c_str();
-    if ((directory.flags & plan::kCgroupUnified) != 0) unified_ = fds_[count_].get();
-    if ((directory.flags & plan::kCgroupMemory) != 0) memory_ = fds_[count_].get();
-    made_ = ++count_;
+void Placement::place(size_t index, const plan::CgroupDirectory& directory, Fd fd) {
+  fds_[index] = std::move(fd);
+  paths_[index] = directory.path.c_str();
+  if ((directory.flags & plan::kCgroupUnified) != 0) unified_ = fds_[index].get();
+  if ((directory.flags & plan::kCgroupMemory) != 0) memory_ = fds_[index].get();
+}
+
+Status Placement::make(const Span<plan::CgroupDirectory>& directories, Stage stage) {
+  if (directories.count > kMax) return failure("mkdirat", E2BIG, directories[kMax].path.view());
+  for (uint32_t index = 0; index < directories.count; ++index) {
+    const plan::CgroupDirectory& directory = directories[index];
+    // Entered by CLONE_INTO_CGROUP, and charged with what the kernel allocates for the container's namespaces.
+    const bool birth = (directory.flags & (plan::kCgroupUnified | plan::kCgroupMemory)) != 0;
+    if (birth != (stage == Stage::birth)) continue;
+    place(index, directory, TRY(makeDirectory(directory)));
+    made_[index] = true;
+    later_[index] = stage == Stage::later;
   }
   return Done{};
 }
 
 Status Placement::open(const Span<plan::CgroupDirectory>& directories) {
-  for (const plan::CgroupDirectory& directory : directories) {
-    if (count_ == kMax) return failure("openat", E2BIG, directory.path.view());
-    fds_[count_] = TRY(sys::openAt(AT_FDCWD, directory.path.c_str(), kDirectory));
-    paths_[count_] = directory.path.c_str();
-    if ((directory.flags & plan::kCgroupUnified) != 0) unified_ = fds_[count_].get();
-    if ((directory.flags & plan::kCgroupMemory) != 0) memory_ = fds_[count_].get();
-    ++count_;
+  if (directories.count > kMax) return failure("openat", E2BIG, directories[kMax].path.view());
+  for (uint32_t index = 0; index < directories.count; ++index) {
+    place(index, directories[index], TRY(sys::openAt(AT_FDCWD, directories[index].path.c_str(), kDirectory)));
   }
   return Done{};
 }
@@ -197,12 +203,20 @@ Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
 }
 
 Status Placement::joinSelf() const {
-  for (size_t index = 0; index < count_; ++index) {
-    if (fds_[index].get() == unified_) continue;
+  for (size_t index = 0; index < kMax; ++index) {
+    if (!fds_[index].valid() || fds_[index].get() == unified_) continue;
     Status joined = sys::writeFile(fds_[index].get(), "tasks", "0");
     if (!joined.ok()) return failure(joined.error().op, joined.error().err, paths_[index]);
   }
   return Done{};
+}
+
+Result<size_t> Placement::openLater(std::array<Fd, kMax>* files) const {
+  size_t count = 0;
+  for (size_t index = 0; index < kMax; ++index) {
+    if (later_[index]) (*files)[count++] = TRY(sys::openAt(fds_[index].get(), "tasks", O_WRONLY));
+  }
+  return count;
 }
 
 }  // namespace bulkhead::cgroup

@@ -18,10 +18,14 @@ Result<Fd> makeDirectory(const plan::CgroupDirectory& directory);
 /** The directories of a plan. */
 class Placement {
  public:
+  static constexpr size_t kMax = 32;
+
   /** Directories that this object made are removed with it, unless `keep` was called. */
   ~Placement();
 
-  Status make(const Span<plan::CgroupDirectory>& directories);
+  /** Which directories: a process is charged from its birth in the first, and may join the others a little later. */
+  enum class Stage { birth, later };
+  Status make(const Span<plan::CgroupDirectory>& directories, Stage stage);
   /** Opens directories that exist already. */
   Status open(const Span<plan::CgroupDirectory>& directories);
   Status applyLimits(const Span<plan::CgroupDirectory>& directories);
@@ -31,17 +35,21 @@ class Placement {
    * grace period of cgroup_threadgroup_rwsem: milliseconds.
    */
   Status joinSelf() const;
+  /** The file of every v1 directory of the later stage that takes a thread which joins by writing "0"; their number. */
+  Result<size_t> openLater(std::array<Fd, kMax>* files) const;
   int unified() const { return unified_; }
   int memory() const { return memory_; }
   bool memoryIsUnified() const { return memory_ >= 0 && memory_ == unified_; }
-  void keep() { made_ = 0; }
+  void keep() { made_ = {}; }
 
  private:
-  static constexpr size_t kMax = 32;
+  void place(size_t index, const plan::CgroupDirectory& directory, Fd fd);
+
+  /** By index in the plan; those of the later stage are not there before it. */
   std::array<Fd, kMax> fds_;
   std::array<const char*, kMax> paths_ = {};
-  size_t count_ = 0;
-  size_t made_ = 0;
+  std::array<bool, kMax> made_ = {};
+  std::array<bool, kMax> later_ = {};
   int unified_ = -1;
   int memory_ = -1;
 };

@@ -45,6 +45,21 @@ Status setNames(const plan::Container& container) {
   return Done{};
 }
 
+/** The ids are mapped when this message comes; with it come the cgroups that were not there when we were born. */
+Status joinLater(int socket) {
+  char byte;
+  int fds[cgroup::Placement::kMax];
+  const sys::Received received = TRY(sys::receiveMessage(socket, &byte, 1, fds, std::size(fds)));
+  // End of file: the shim is gone, and so must be everything it began.
+  if (received.size == 0) return failure("recvmsg", ECONNRESET);
+  Status joined = Done{};
+  for (size_t index = 0; index < received.fdCount; ++index) {
+    const Fd tasks(fds[index]);
+    if (joined.ok()) joined = sys::writeAll(tasks.get(), "0", 1);
+  }
+  return joined;
+}
+
 Status prepare(const ChildContext& context, Identity* identity) {
   const plan::Container& container = context.container;
   Steps& steps = context.steps;
@@ -65,18 +80,16 @@ Status prepare(const ChildContext& context, Identity* identity) {
   const int here = static_cast<int>(container.namespaces & kUnsharedHere);
   if (here != 0) TRY(sys::unshareNamespaces(here));
 
-  TRY(steps.begin("wait for ids"));
-  char byte;
-  const sys::Received go = TRY(sys::receiveMessage(context.socket, &byte, 1));
-  if (go.size == 0) return failure("recvmsg", ECONNRESET);
-  TRY(steps.begin("become root"));
-  if ((container.namespaces & CLONE_NEWUSER) != 0) TRY(becomeRoot());
-  TRY(steps.begin("cgroup namespace"));
-  if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
   TRY(steps.begin("loopback"));
   if (here != 0) TRY(raiseLoopback());
   TRY(steps.begin("hostname"));
   TRY(setNames(container));
+  TRY(steps.begin("wait for cgroups"));
+  TRY(joinLater(context.socket));
+  TRY(steps.begin("become root"));
+  if ((container.namespaces & CLONE_NEWUSER) != 0) TRY(becomeRoot());
+  TRY(steps.begin("cgroup namespace"));
+  if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
   Fd devNull;
   TRY(enterRoot(container, steps, context.socket, &devNull));
   TRY(steps.begin("user lookup"));

@@ -9,7 +9,7 @@
 
 #include "init/child.h"
 #include "init/hook.h"
-#include "init/pseudo.h"
+#include "init/prepared.h"
 #include "init/report.h"
 
 namespace bulkhead::init {
@@ -99,6 +99,14 @@ class Handed {
     return Fd(fds_[taken_++]);
   }
 
+  /** The shim's last message: its status file is written. */
+  Status awaitStatus() {
+    char byte;
+    const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1));
+    if (received.size == 0) return failure("recvmsg", ECONNRESET);
+    return Done{};
+  }
+
  private:
   int socket_;
   int fds_[sys::kMaxPassed];
@@ -106,18 +114,20 @@ class Handed {
   size_t taken_ = 0;
 };
 
-Status mountAll(const plan::Container& container, Steps& steps, int root, Handed* handed) {
-  for (const plan::Mount& mount : container.mounts) {
+Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed) {
+  for (uint32_t index = 0; index < container.mounts.count; ++index) {
+    const plan::Mount& mount = container.mounts[index];
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps.begin(step.view()));
-    Fd tree = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev
-                  ? TRY(handed->next())
-                  : TRY(makePseudo(mount, container));
+    const bool fromShim = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev;
+    Fd tree = fromShim ? TRY(handed->next()) : TRY(prepared->take(container, index));
     TRY(attach(root, mount, tree));
-    if (mount.kind == plan::MountKind::cgroup) TRY(fillCgroup(tree.get(), mount, container));
+    if (mount.kind == plan::MountKind::cgroup) TRY(prepared->fillCgroup(tree.get(), mount, container));
   }
-  return Done{};
+  // Whoever looks for this container must find it before it may run anything.
+  TRY(steps.begin("wait for status"));
+  return handed->awaitStatus();
 }
 
 Status applySysctls(const plan::Container& container, int root) {
@@ -161,16 +171,18 @@ Status pivotInto(int root) {
 }  // namespace
 
 Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull) {
-  Handed handed(socket);
+  PreparedMounts prepared;
+  TRY(prepared.make(container, steps));
   TRY(steps.begin("rootfs"));
-  Fd root = TRY(handed.next());
   // Nothing mounted from here on may travel back to the host, and pivot_root refuses shared parents.
   TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, MS_PRIVATE));
+  Handed handed(socket);
+  Fd root = TRY(handed.next());
   // Covering "/" hides nothing from lookups that start at it, and always exists as a place.
   Fd host = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
   TRY(sys::moveMount(root.get(), host.get()));
   host.reset();
-  TRY(mountAll(container, steps, root.get(), &handed));
+  TRY(mountAll(container, steps, root.get(), &prepared, &handed));
   TRY(steps.begin("sysctl"));
   TRY(applySysctls(container, root.get()));
   TRY(announce(container, steps, socket));

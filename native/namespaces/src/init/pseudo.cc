@@ -21,7 +21,25 @@ Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& optio
   return sys::createMount(context.get(), static_cast<unsigned>(attributes));
 }
 
-/** One v1 hierarchy ("cpu,cpuacct") or the unified one, rooted at the container's own cgroup. */
+/** v1 and hybrid: one directory per hierarchy on a tmpfs, as programs expect to find them. */
+Result<Fd> makeCgroup(const plan::Mount& mount, const plan::Container& container) {
+  if (!hasHierarchies(container)) return makeHierarchy(container.cgroups[0], mount.attributesSet);
+  plan::MountOption mode;
+  mode.key = {"mode", 4};
+  mode.value = {"0755", 4};
+  Fd area = TRY(makeFilesystem("tmpfs", {&mode, 1}, mount.attributesSet & ~uint64_t{MOUNT_ATTR_RDONLY}));
+  for (const plan::CgroupDirectory& directory : container.cgroups) {
+    TRY(sys::makeDirectoryAt(area.get(), directory.controllers.c_str(), 0755));
+  }
+  return area;
+}
+
+}  // namespace
+
+bool hasHierarchies(const plan::Container& container) {
+  return container.cgroups.count != 1 || (container.cgroups[0].flags & plan::kCgroupUnified) == 0;
+}
+
 Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attributes) {
   if ((directory.flags & plan::kCgroupUnified) != 0) return makeFilesystem("cgroup2", {}, attributes);
   Fd context = TRY(sys::openFilesystem("cgroup"));
@@ -35,25 +53,6 @@ Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attrib
   TRY(sys::configureCreate(context.get()));
   return sys::createMount(context.get(), static_cast<unsigned>(attributes));
 }
-
-bool unifiedOnly(const Span<plan::CgroupDirectory>& directories) {
-  return directories.count == 1 && (directories[0].flags & plan::kCgroupUnified) != 0;
-}
-
-/** v1 and hybrid: one directory per hierarchy on a tmpfs, as programs expect to find them. */
-Result<Fd> makeCgroup(const plan::Mount& mount, const plan::Container& container) {
-  if (unifiedOnly(container.cgroups)) return makeHierarchy(container.cgroups[0], mount.attributesSet);
-  plan::MountOption mode;
-  mode.key = {"mode", 4};
-  mode.value = {"0755", 4};
-  Fd area = TRY(makeFilesystem("tmpfs", {&mode, 1}, mount.attributesSet & ~uint64_t{MOUNT_ATTR_RDONLY}));
-  for (const plan::CgroupDirectory& directory : container.cgroups) {
-    TRY(sys::makeDirectoryAt(area.get(), directory.controllers.c_str(), 0755));
-  }
-  return area;
-}
-
-}  // namespace
 
 Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container) {
   switch (mount.kind) {
@@ -74,17 +73,6 @@ Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container
       break;
   }
   return failure("plan", EINVAL, mount.destination.view());
-}
-
-Status fillCgroup(int area, const plan::Mount& mount, const plan::Container& container) {
-  if (unifiedOnly(container.cgroups)) return Done{};
-  for (const plan::CgroupDirectory& directory : container.cgroups) {
-    Fd hierarchy = TRY(makeHierarchy(directory, mount.attributesSet));
-    Fd place = TRY(sys::openAt(area, directory.controllers.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
-    TRY(sys::moveMount(hierarchy.get(), place.get()));
-  }
-  if ((mount.attributesSet & MOUNT_ATTR_RDONLY) == 0) return Done{};
-  return sys::setMountAttributes(area, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0);
 }
 
 }  // namespace bulkhead::init

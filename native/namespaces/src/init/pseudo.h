@@ -9,7 +9,9 @@ namespace bulkhead::init {
 
 /** A detached mount for any kind but bind and dev. */
 Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container);
-/** Mounts the v1 hierarchies inside an attached cgroup mount; nothing to do on a host with cgroup v2 only. */
-Status fillCgroup(int area, const plan::Mount& mount, const plan::Container& container);
+/** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */
+bool hasHierarchies(const plan::Container& container);
+/** One v1 hierarchy ("cpu,cpuacct") or the unified one, detached and rooted at the container's own cgroup. */
+Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attributes);
 
 }  // namespace bulkhead::init

@@ -140,31 +140,28 @@ Status Start::admitChild() {
       TRY(sys::setLimit(child_, static_cast<int>(limit.resource), {now.rlim_cur, limit.hard}));
     }
   }
-  return sys::sendMessage(socket_.get(), "g", 1);
+  TRY(steps_.begin("cgroup create"));
+  TRY(cgroups_.make(container_.cgroups, cgroup::Placement::Stage::later));
+  TRY(steps_.begin("cgroup limits"));
+  TRY(cgroups_.applyLimits(container_.cgroups));
+  std::array<Fd, cgroup::Placement::kMax> files;
+  const size_t count = TRY(cgroups_.openLater(&files));
+  int fds[cgroup::Placement::kMax];
+  for (size_t index = 0; index < count; ++index) fds[index] = files[index].get();
+  return sys::sendMessage(socket_.get(), "g", 1, fds, count);
 }
 
 Status Start::handMounts() {
   TRY(steps_.begin("rootfs"));
-  int fds[sys::kMaxPassed];
-  Fd owned[sys::kMaxPassed];
-  size_t count = 0;
-  const auto flush = [&]() -> Status {
-    if (count == 0) return Done{};
-    for (size_t index = 0; index < count; ++index) fds[index] = owned[index].get();
-    TRY(sys::sendMessage(socket_.get(), "m", 1, fds, count));
-    for (size_t index = 0; index < count; ++index) owned[index].reset();
-    count = 0;
-    return Done{};
-  };
-  owned[count++] = TRY(makeRoot(container_, userNamespace_.get()));
+  // Each as soon as it is made: the child puts one in its place while the next is made.
+  TRY(hand(TRY(makeRoot(container_, userNamespace_.get()))));
   for (const plan::Mount& mount : container_.mounts) {
     if (mount.kind != plan::MountKind::bind && mount.kind != plan::MountKind::dev) continue;
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps_.begin(step.view()));
-    if (count == sys::kMaxPassed) TRY(flush());
-    owned[count++] = mount.kind == plan::MountKind::dev ? TRY(makeDev(container_, mount))
-                                                        : TRY(makeBind(mount, userNamespace_.get()));
+    TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(container_, mount))
+                                                : TRY(makeBind(mount, userNamespace_.get()))));
   }
   TRY(steps_.begin("status"));
   // Nobody would ever hear of this container: who asked for it has gone, or never learnt that it was begun.
@@ -181,8 +178,12 @@ Status Start::handMounts() {
   TRY(writeStatus(watched_->runDirectory.get(),
                   {{report_.shimPid, report_.shimTicks}, {child_, report_.processTicks}, report_.startedAtUnixMs}));
   statusWritten_ = true;
-  TRY(steps_.begin("hand over mounts"));
-  return flush();
+  return sys::sendMessage(socket_.get(), "s", 1);
+}
+
+Status Start::hand(Fd mount) {
+  const int fd = mount.get();
+  return sys::sendMessage(socket_.get(), "m", 1, &fd, 1);
 }
 
 Status Start::awaitExec() {
@@ -233,9 +234,7 @@ Result<bool> Start::hear(char kind, Fd passed) {
 Status Start::run() {
   TRY(openFiles());
   TRY(steps_.begin("cgroup create"));
-  TRY(cgroups_.make(container_.cgroups));
-  TRY(steps_.begin("cgroup limits"));
-  TRY(cgroups_.applyLimits(container_.cgroups));
+  TRY(cgroups_.make(container_.cgroups, cgroup::Placement::Stage::birth));
   if (cgroups_.memory() >= 0) {
     const char* file = cgroups_.memoryIsUnified() ? "memory.events" : "memory.oom_control";
     // Absent when the controller was not handed down; then nothing limits memory here either.

@@ -31,6 +31,7 @@ class Start {
   Status writeMap(const char* file, const Span<plan::IdMap>& maps);
   Status admitChild();
   Status handMounts();
+  Status hand(Fd mount);
   /** Until execve, or until a gated child waits. */
   Status awaitExec();
   /** A message of the child that is no failure; true when it was its last. */
