@@ -139,6 +139,30 @@ export const errors = {
     title: "The image is not there",
     remedy: "Import it with `bulkhead images import`.",
   },
+  IMAGE_PLATFORM_MISSING: {
+    status: 422,
+    retry: false,
+    title: "The image does not exist for this fleet's machines",
+    remedy: "Use an image that has the platform named in `detail`.",
+  },
+  IMAGE_REFUSED: {
+    status: 403,
+    retry: false,
+    title: "The image policy refuses the image",
+    remedy: "Sign the image, or have the fleet's operator change the image policy.",
+  },
+  REGISTRY_DENIED: {
+    status: 403,
+    retry: false,
+    title: "The registry denies access",
+    remedy: "Check the name; give the scheduler credentials with `bulkhead registry login`.",
+  },
+  REGISTRY_UNAVAILABLE: {
+    status: 503,
+    retry: true,
+    title: "The registry does not answer as it should",
+    remedy: "Repeat the pull later; what has arrived is kept. `detail` has the registry's last answer.",
+  },
   RATE_LIMITED: { status: 429, retry: true, title: "Too many requests", remedy: "Wait `retryAfterMs`." },
   NO_CAPACITY: {
     status: 409,

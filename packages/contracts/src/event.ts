@@ -61,6 +61,8 @@ export const eventTypes = [
   "host.joined",
   "host.state",
   "image.imported",
+  "image.pulled",
+  "image.layer",
   "operation.finished",
   "cluster.era",
 ] as const;

@@ -1,4 +1,5 @@
-export { type ImportedImage, type ImportedLayer, type ImportOptions, importArchive } from "./archive/import.ts";
+export { type ArchivedImage, type ImportOptions, importArchive } from "./archive/import.ts";
+export type { ImportedImage, ImportedLayer } from "./archive/imported-image.ts";
 export { type BlobInfo, BlobStore } from "./blobs/blob-store.ts";
 export { collectBlobs } from "./blobs/collect-blobs.ts";
 export { digestOf, isDigest, parseDigest } from "./digest.ts";
@@ -14,3 +15,9 @@ export { buildDebianImage } from "./debian/build-image.ts";
 export { availableVersions } from "./debian/debian-packages.ts";
 export type { BuildFile, BuildImageInput, BuildImageOptions, BuildLayer } from "./debian/input.ts";
 export { type TarHeader, tarEnd, tarEntry } from "./tar/tar-bytes.ts";
+export { HttpTransport } from "./registry/transport.ts";
+export { ImagePolicy } from "./policy/image-policy.ts";
+export { ImagePuller, type ImagePullerOptions } from "./pull/image-puller.ts";
+export type { PullProgress } from "./pull/layer-progress.ts";
+export { familiarName, formatReference, parseReference } from "./registry/reference.ts";
+export { type RegistryTimes, defaultRegistryTimes } from "./registry/source.ts";

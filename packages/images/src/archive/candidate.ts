@@ -30,8 +30,14 @@ export const requireLayerCount = (parsed: ParsedConfig, layers: readonly unknown
   );
 };
 
+/** Stored content that can be read once more. */
+export interface ReadableBlob {
+  readonly digest: Digest;
+  read(): AsyncIterable<Uint8Array>;
+}
+
 /** Decompresses the layer and compares. Throws IMAGE_DIGEST_MISMATCH, IMAGE_INVALID or IMAGE_TOO_LARGE. */
-export const verifyDiffId = async (blob: StagedBlob, diffId: Digest, limits: ImageLimits): Promise<void> => {
+export const verifyDiffId = async (blob: ReadableBlob, diffId: Digest, limits: ImageLimits): Promise<void> => {
   if (blob.digest === diffId) return;
   const what = `layer ${blob.digest}`;
   const hash = createHash("sha256");

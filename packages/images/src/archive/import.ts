@@ -1,40 +1,32 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { type Digest, type ImageConfig, fleetError, isFleetError } from "@bulkhead/contracts";
+import { type Digest, fleetError, isFleetError } from "@bulkhead/contracts";
 import type { BlobStore } from "../blobs/blob-store.ts";
+import { isFull } from "../blobs/disk-full.ts";
 import type { StagedBlob } from "../blobs/staging.ts";
 import { digestOf } from "../digest.ts";
 import { type ImageLimits, defaultLimits } from "../limits.ts";
 import { type Candidate, verifyDiffId } from "./candidate.ts";
 import { DirectoryParts } from "./directory-parts.ts";
+import { type ImportedImage, imported } from "./imported-image.ts";
 import { isDockerArchive, readDockerArchive, readDockerTags } from "./docker-archive.ts";
 import { isOciLayout, readOciLayout } from "./oci-layout.ts";
 import type { ArchiveParts } from "./parts.ts";
 import { TarParts } from "./tar-parts.ts";
 
-export interface ImportedLayer {
-  readonly digest: Digest;
-  readonly diffId: Digest;
-  readonly sizeBytes: number;
-}
-
-export interface ImportedImage {
+/** An image of an archive before it is stored. */
+export interface ArchivedImage {
+  readonly manifest: Buffer;
   readonly manifestDigest: Digest;
-  readonly configDigest: Digest;
-  /** lowest first; sizes are as stored */
-  readonly layers: readonly ImportedLayer[];
-  /** manifest, configuration and layers as stored; a layer used twice counts once */
-  readonly sizeBytes: number;
-  /** names the archive gives the image, as it writes them */
   readonly names: readonly string[];
-  readonly config: ImageConfig;
-  readonly volumes: readonly string[];
 }
 
 export interface ImportOptions {
   readonly limits?: Partial<ImageLimits>;
   readonly signal?: AbortSignal;
+  /** looks at each image when all are verified and none is stored; what it throws refuses the archive */
+  readonly judge?: (image: ArchivedImage) => Promise<void>;
 }
 
 const openParts = async (
@@ -81,26 +73,14 @@ const store = async (found: Candidate, blobs: BlobStore, committed: Map<Digest, 
   // The manifest last: who finds it finds everything it names.
   const manifestDigest = digestOf(found.manifest);
   await blobs.put(manifestDigest, Readable.from([found.manifest]));
-  const sizes = new Map(found.layers.map(({ blob }) => [blob.digest, blob.sizeBytes]));
-  let sizeBytes = found.manifest.byteLength + found.config.sizeBytes;
-  for (const bytes of sizes.values()) sizeBytes += bytes;
-  return {
-    manifestDigest,
-    configDigest: found.config.digest,
-    layers: found.layers.map(({ blob }, at) => ({
-      digest: blob.digest,
-      diffId: found.parsed.diffIds[at] ?? blob.digest,
-      sizeBytes: blob.sizeBytes,
-    })),
-    sizeBytes,
+  return imported({
+    manifest: found.manifest,
+    configBlob: found.config,
+    parsed: found.parsed,
+    layers: found.layers.map(({ blob }) => blob),
     names: found.names,
-    config: found.parsed.config,
-    volumes: found.parsed.volumes,
-  };
+  });
 };
-
-const isFull = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 
 /**
  * Imports every linux/amd64 image of an OCI image layout (tar or directory) or docker-archive, compressed with gzip,
@@ -132,6 +112,9 @@ export const importArchive = async (
         if (!verified.has(pair)) await verifyDiffId(blob, diffId, limits);
         verified.add(pair);
       }
+    }
+    for (const { manifest, names } of found) {
+      await options.judge?.({ manifest, manifestDigest: digestOf(manifest), names });
     }
     const committed = new Map<Digest, number>();
     const imported = new Map<Digest, ImportedImage>();

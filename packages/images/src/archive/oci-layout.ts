@@ -6,6 +6,7 @@ import type { ImageLimits } from "../limits.ts";
 import { parseDocument } from "../oci/document.ts";
 import { parseConfig, requireLinuxAmd64 } from "../oci/image-config.ts";
 import { type Descriptor, isIndex, isManifest, parseIndex, parseManifest } from "../oci/manifest.ts";
+import { runsHere } from "../oci/platform.ts";
 import { type Candidate, requireLayerCount } from "./candidate.ts";
 import { type ArchiveParts, readPart } from "./parts.ts";
 
@@ -71,11 +72,6 @@ class Layout {
     return { manifest, config, parsed, layers, names };
   }
 }
-
-/** An entry without a platform says nothing against it: its configuration decides. */
-const runsHere = ({ platform, annotations }: Descriptor): boolean =>
-  annotations["vnd.docker.reference.type"] === undefined &&
-  (platform === undefined || (platform.os === "linux" && platform.architecture === "amd64"));
 
 const nameOf = ({ annotations }: Descriptor): readonly string[] => {
   const name = annotations[containerdName] ?? annotations[refName];

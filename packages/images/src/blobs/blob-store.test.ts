@@ -26,8 +26,8 @@ test("what was put can be read, from anywhere in it", async () => {
   expect([await text(stream), sizeBytes]).toEqual(["llo", 5]);
   expect((await store.read(hello, 5)).toString()).toBe("hello");
   await expect(leftovers()).resolves.toEqual([]);
-  await expect(store.delete(hello)).resolves.toBe(true);
-  await expect(store.delete(hello)).resolves.toBe(false);
+  await expect(store.deleteUnused(hello, Infinity)).resolves.toBe(true);
+  await expect(store.deleteUnused(hello, Infinity)).resolves.toBe(false);
   await expect(store.open(hello)).rejects.toMatchObject({ code: "IMAGE_UNAVAILABLE" });
 });
 

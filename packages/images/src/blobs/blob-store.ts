@@ -1,14 +1,15 @@
-import { mkdir, open, opendir, rm, stat } from "node:fs/promises";
+import { mkdir, open, opendir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type Digest, fleetError } from "@bulkhead/contracts";
 import { digestOf, hexOf, isDigest } from "../digest.ts";
+import { unfinishedName } from "./owner.ts";
 import { type ByteSource, type StagedBlob, Staging, type StageOptions } from "./staging.ts";
 
 export interface BlobInfo {
   readonly digest: Digest;
   readonly sizeBytes: number;
-  /** when it was last put */
+  /** when it was last put or touched */
   readonly modifiedMs: number;
 }
 
@@ -17,12 +18,14 @@ const isMissing = (error: unknown): boolean => error instanceof Error && "code" 
 /** Content-addressed files: `<root>/blobs/sha256/<hex>`. Several processes and machines may share one root. */
 export class BlobStore {
   readonly #directory: string;
+  readonly #withdrawn: string;
   readonly #staging: Staging;
   readonly #maxBlobBytes: number;
   readonly #puts = new Map<Digest, Promise<BlobInfo>>();
 
-  private constructor(directory: string, staging: Staging, maxBlobBytes: number) {
-    this.#directory = directory;
+  private constructor(root: string, staging: Staging, maxBlobBytes: number) {
+    this.#directory = join(root, "blobs", "sha256");
+    this.#withdrawn = join(root, "tmp");
     this.#staging = staging;
     this.#maxBlobBytes = maxBlobBytes;
   }
@@ -32,7 +35,7 @@ export class BlobStore {
     const directory = join(options.root, "blobs", "sha256");
     await mkdir(directory, { recursive: true, mode: 0o750 });
     const staging = await Staging.open(join(options.root, "tmp"), { shared: true, durable: true });
-    return new BlobStore(directory, staging, options.maxBlobBytes ?? 32 * 2 ** 30);
+    return new BlobStore(options.root, staging, options.maxBlobBytes ?? 32 * 2 ** 30);
   }
 
   #path(digest: Digest): string {
@@ -127,15 +130,38 @@ export class BlobStore {
     return { digest, sizeBytes: staged.sizeBytes, modifiedMs: Date.now() };
   }
 
-  /** False when it was not there. */
-  async delete(digest: Digest): Promise<boolean> {
+  /** Makes a blob young again, so that no sweep takes it; false when it is not there. */
+  async touch(digest: Digest): Promise<boolean> {
+    const now = new Date();
     try {
-      await rm(this.#path(digest));
+      await utimes(this.#path(digest), now, now);
       return true;
     } catch (cause) {
       if (isMissing(cause)) return false;
       throw cause;
     }
+  }
+
+  /**
+   * Deletes a blob that was last put or touched before `beforeMs`; false when it stays or was not there. Whoever touches
+   * it at the same moment, from any process, keeps it or is told that it is not there.
+   */
+  async deleteUnused(digest: Digest, beforeMs: number): Promise<boolean> {
+    const path = this.#path(digest);
+    const aside = join(this.#withdrawn, unfinishedName());
+    try {
+      await rename(path, aside);
+    } catch (cause) {
+      if (isMissing(cause)) return false;
+      throw cause;
+    }
+    // Nobody can touch it under this name: what it says now is final.
+    if ((await stat(aside)).mtimeMs >= beforeMs) {
+      await rename(aside, path);
+      return false;
+    }
+    await rm(aside);
+    return true;
   }
 
   async *list(): AsyncGenerator<BlobInfo> {

@@ -53,7 +53,7 @@ test("blobs that were imported again are young again", async () => {
 test("a missing manifest that is in use stops the collection", async () => {
   await importBoth();
   await age();
-  await store.delete(kept.manifestDigest);
+  await store.deleteUnused(kept.manifestDigest, Infinity);
   const collecting = collectBlobs(store, new Set([kept.manifestDigest]), { olderThanMs: 0 });
   await expect(collecting).rejects.toMatchObject({ code: "RUNTIME_FAILED" });
   await expect(store.has(gone.manifestDigest)).resolves.toBe(true);

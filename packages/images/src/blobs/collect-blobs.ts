@@ -5,7 +5,7 @@ import type { BlobStore } from "./blob-store.ts";
 
 /**
  * Removes blobs that no manifest in `inUse` names and that were put before `olderThanMs` ago, and answers which. The
- * age protects an import that has stored blobs and not yet told the database of its image. Rejects RUNTIME_FAILED,
+ * age protects imports and pulls that have stored blobs and not yet told the database of their image. Rejects RUNTIME_FAILED,
  * with nothing removed, when a manifest in use is missing or damaged: it would not be known what it needs.
  */
 export const collectBlobs = async (
@@ -27,10 +27,7 @@ export const collectBlobs = async (
   const removed: Digest[] = [];
   for await (const { digest, modifiedMs } of store.list()) {
     if (kept.has(digest) || modifiedMs >= beforeMs) continue;
-    // Looked at again: an import may have put it anew since it was listed.
-    const now = await store.stat(digest);
-    if (now === undefined || now.modifiedMs >= beforeMs) continue;
-    if (await store.delete(digest)) removed.push(digest);
+    if (await store.deleteUnused(digest, beforeMs)) removed.push(digest);
   }
   return removed;
 };

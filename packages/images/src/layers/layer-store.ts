@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Digest, type ImageConfig, fleetError, isFleetError } from "@bulkhead/contracts";
+import { isFull } from "../blobs/disk-full.ts";
 import { type ByteSource, Staging } from "../blobs/staging.ts";
 import { decompress } from "../compression/decompress.ts";
 import { digestOfHex } from "../digest.ts";
@@ -47,9 +48,6 @@ interface WarmImage {
 
 /** Layers fetched and unpacked at once: enough to hide latency, few enough to leave the disk to the instances. */
 const concurrentLayers = 3;
-
-const isFull = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 
 async function* hashed(source: ByteSource, update: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {

@@ -12,8 +12,15 @@ export const mediaTypes = {
   layerZstd: "application/vnd.oci.image.layer.v1.tar+zstd",
 } as const;
 
-const manifestTypes = new Set<string>([mediaTypes.manifest, "application/vnd.docker.distribution.manifest.v2+json"]);
-const indexTypes = new Set<string>([mediaTypes.index, "application/vnd.docker.distribution.manifest.list.v2+json"]);
+/** Media types of manifests and of indexes, ours first. */
+export const manifestMediaTypes: ReadonlySet<string> = new Set([
+  mediaTypes.manifest,
+  "application/vnd.docker.distribution.manifest.v2+json",
+]);
+export const indexMediaTypes: ReadonlySet<string> = new Set([
+  mediaTypes.index,
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+]);
 
 const Platform = Type.Object({
   architecture: Type.String(),
@@ -48,7 +55,7 @@ export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly sizeBytes: number;
-  readonly platform: { readonly architecture: string; readonly os: string } | undefined;
+  readonly platform: { readonly architecture: string; readonly os: string; readonly variant?: string } | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -66,13 +73,35 @@ const descriptor = (raw: Static<typeof RawDescriptor>, what: string): Descriptor
   annotations: raw.annotations ?? {},
 });
 
-export const isIndex = (entry: Descriptor): boolean => indexTypes.has(entry.mediaType);
-export const isManifest = (entry: Descriptor): boolean => manifestTypes.has(entry.mediaType);
+const configMediaTypes = new Set<string>([mediaTypes.config, "application/vnd.docker.container.image.v1+json"]);
+
+// Also Windows' base layers, which may not be distributed by others; registries that have them answer them.
+const layerMediaType =
+  /^application\/vnd\.(oci\.image\.layer\.(nondistributable\.)?v1\.tar(\+gzip|\+zstd)?|docker\.image\.rootfs\.(foreign\.)?diff\.tar(\.gzip|\.zstd)?)$/;
+
+/** Throws IMAGE_INVALID for what registries hold besides images: charts, signatures, encrypted layers. */
+export const requireImage = ({ config, layers }: Manifest, what: string): void => {
+  if (!configMediaTypes.has(config.mediaType)) {
+    throw fleetError(
+      "IMAGE_INVALID",
+      `${what} is no container image: its configuration has the media type "${config.mediaType}"`,
+    );
+  }
+  const other = layers.find(({ mediaType }) => !layerMediaType.test(mediaType));
+  if (other === undefined) return;
+  throw fleetError(
+    "IMAGE_INVALID",
+    `${what}: the layer ${other.digest} has the media type "${other.mediaType}", which is not read`,
+  );
+};
+
+export const isIndex = (entry: Descriptor): boolean => indexMediaTypes.has(entry.mediaType);
+export const isManifest = (entry: Descriptor): boolean => manifestMediaTypes.has(entry.mediaType);
 
 /** OCI image manifest or Docker's schema 2. Throws IMAGE_INVALID; IMAGE_TOO_LARGE above `maxLayers`. */
 export const parseManifest = (bytes: Uint8Array, what: string, maxLayers: number): Manifest => {
   const raw = parseDocument(RawManifest, bytes, what);
-  if (raw.mediaType !== undefined && !manifestTypes.has(raw.mediaType)) {
+  if (raw.mediaType !== undefined && !manifestMediaTypes.has(raw.mediaType)) {
     throw fleetError("IMAGE_INVALID", `${what} has the media type "${raw.mediaType}", not an image manifest's`);
   }
   if (raw.layers.length > maxLayers) {
@@ -82,6 +111,33 @@ export const parseManifest = (bytes: Uint8Array, what: string, maxLayers: number
     config: descriptor(raw.config, `${what}, config`),
     layers: raw.layers.map((layer, at) => descriptor(layer, `${what}, layer ${at}`)),
   };
+};
+
+const Either = Type.Object({
+  schemaVersion: Type.Integer(),
+  mediaType: Type.Optional(Type.String()),
+  layers: Type.Optional(Type.Unknown()),
+  manifests: Type.Optional(Type.Unknown()),
+});
+
+/**
+ * What a document is, by its members: a registry's Content-Type may lie. Throws IMAGE_INVALID for one that could be read
+ * as both (CVE-2021-41190) and for Docker's schema 1, which has no digests to verify.
+ */
+export const kindOfDocument = (bytes: Uint8Array, what: string): "index" | "manifest" => {
+  const { schemaVersion, mediaType, layers, manifests } = parseDocument(Either, bytes, what);
+  if (schemaVersion === 1) {
+    throw fleetError("IMAGE_INVALID", `${what} has Docker's old schema 1; push the image again with a newer tool`);
+  }
+  if ((layers === undefined) === (manifests === undefined)) {
+    throw fleetError("IMAGE_INVALID", `${what} is neither an image manifest nor an index, or claims to be both`);
+  }
+  const kind = manifests === undefined ? "manifest" : "index";
+  const types = kind === "index" ? indexMediaTypes : manifestMediaTypes;
+  if (mediaType !== undefined && !types.has(mediaType)) {
+    throw fleetError("IMAGE_INVALID", `${what} has the media type "${mediaType}" and is no ${kind} of an image`);
+  }
+  return kind;
 };
 
 /** OCI image index or Docker's manifest list. Throws IMAGE_INVALID. */

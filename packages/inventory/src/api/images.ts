@@ -26,7 +26,8 @@ const toImage = (row: ImageRow): Image => ({
 });
 
 /** `name` means `name:latest`, as at import. */
-export const withTag = (name: string): string => (name.includes(":") ? name : `${name}:latest`);
+export const withTag = (name: string): string =>
+  name.slice(name.lastIndexOf("/") + 1).includes(":") ? name : `${name}:latest`;
 
 const isDigest = (reference: string): boolean => reference.startsWith("sha256:");
 
