@@ -18,6 +18,13 @@ export const SchedulerConfig = Type.Object({
   hostSignerFile: setting("BULKHEAD_HOST_SIGNER_FILE", Type.String({ minLength: 1 })),
   adminTokenFile: setting("BULKHEAD_ADMIN_TOKEN_FILE", Type.String({ default: "" })),
   blobDir: setting("BULKHEAD_BLOB_DIR", Type.String({ minLength: 1 })),
+  /** mirrors, certificates and permissions of registries (JSON); without it each is asked directly, with TLS */
+  registrySettingsFile: setting("BULKHEAD_REGISTRY_SETTINGS_FILE", Type.String({ default: "" })),
+  /** credentials of registries in the format of Docker's config.json, mode 0600; may be missing */
+  registryAuthFile: setting("BULKHEAD_REGISTRY_AUTH_FILE", Type.String({ default: "" })),
+  /** rules for which images may enter (JSON); when it is set and cannot be read, none may */
+  imagePolicyFile: setting("BULKHEAD_IMAGE_POLICY_FILE", Type.String({ default: "" })),
+  imagePullMs: setting("BULKHEAD_IMAGE_PULL_MS", Type.Integer({ default: 3_600_000, minimum: 1_000 })),
   /** where the metrics service answers, for those who ask the API */
   metricsUrl: setting("BULKHEAD_METRICS_URL", Type.String({ default: "" })),
   /** OTLP/HTTP base URL; nothing is sent when empty */

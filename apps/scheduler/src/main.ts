@@ -12,6 +12,7 @@ import { BlobSweeper } from "./blob-sweeper.ts";
 import { SchedulerConfig } from "./config.ts";
 import { ControlLoop } from "./control/index.ts";
 import { openImageStore } from "./images/image-store.ts";
+import { PullRunner } from "./images/pull-runner.ts";
 import { version } from "./version.ts";
 
 const probe = statement("main_probe", "SELECT 1");
@@ -56,7 +57,14 @@ await runService("scheduler", async (scope) => {
   );
   readiness.add("bus", () => bus.ping());
   const signer = await readSigner(config.hostSignerFile);
-  const images = await openImageStore(config.blobDir, config.imageMaxBytes);
+  const images = await openImageStore({
+    root: config.blobDir,
+    maxBytes: config.imageMaxBytes,
+    pullMs: config.imagePullMs,
+    ...(config.registrySettingsFile === "" ? {} : { settingsFile: config.registrySettingsFile }),
+    ...(config.registryAuthFile === "" ? {} : { credentialsFile: config.registryAuthFile }),
+    ...(config.imagePolicyFile === "" ? {} : { policyFile: config.imagePolicyFile }),
+  });
 
   let onEvents = (): void => undefined;
   const control = new ControlLoop({
@@ -72,6 +80,7 @@ await runService("scheduler", async (scope) => {
     },
     onEvents: () => onEvents(),
   });
+  const pulls = new PullRunner({ images, inventory: inventory.api, log, onWritten: () => control.wake() });
   const advertiseUrl =
     config.advertiseUrl === "" ? `http://${config.host}:${config.port}` : config.advertiseUrl.replace(/\/$/, "");
   const { app, feed } = await buildApp(
@@ -80,6 +89,7 @@ await runService("scheduler", async (scope) => {
       commands: busCommands(bus),
       images,
       control,
+      pulls,
       credentials: {
         natsUrl: config.natsAdvertiseUrl === "" ? config.natsUrl : config.natsAdvertiseUrl,
         mint: async ({ hostId, ...agent }) => mintHostUser({ signer, hostId: hostId as HostId, ...agent }),
@@ -105,6 +115,7 @@ await runService("scheduler", async (scope) => {
   );
   onEvents = () => feed.wake();
   scope.use("blob sweeper", new BlobSweeper({ images, inventory: inventory.api, log }));
+  scope.use("image pulls", pulls);
   // Closed before the control loop stops: no request may arrive that it would have to carry out.
   control.start();
   scope.defer("control loop", () => control.stop());

@@ -18,6 +18,7 @@ const noPorts = (): SchedulerPorts => {
     commands: none as never,
     images: none as never,
     control: none as never,
+    pulls: none as never,
     credentials: none as never,
     readiness: new Readiness(),
     log: createLogger({ service: "openapi", level: "fatal" }),

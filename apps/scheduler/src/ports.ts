@@ -9,7 +9,7 @@ import type {
   SignalInstance,
   ViewInstance,
 } from "@bulkhead/contracts";
-import type { ImportedImage } from "@bulkhead/images";
+import type { ImportedImage, PullRequest } from "@bulkhead/images";
 import type { ApiInventory } from "@bulkhead/inventory";
 import type { Plan, PlacementRequest } from "@bulkhead/placement";
 import type { Logger, Readiness } from "@bulkhead/service";
@@ -28,10 +28,19 @@ export interface AgentCommands {
   view(agent: AgentAddress, command: ViewInstance): Promise<InstanceView>;
 }
 
+/** Who sends an archive, and the name it shall have. */
+export interface ImportedBy {
+  readonly project: string;
+  readonly name: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** The store of image blobs. */
 export interface ImageStore {
-  /** Verifies and stores every image of an archive. Rejects IMAGE_INVALID, _DIGEST_MISMATCH, _TOO_LARGE. */
-  import(archive: Readable, signal: AbortSignal): Promise<readonly ImportedImage[]>;
+  /** Verifies and stores every image of an archive. Rejects IMAGE_INVALID, _DIGEST_MISMATCH, _TOO_LARGE, _REFUSED. */
+  import(archive: Readable, by: ImportedBy): Promise<readonly ImportedImage[]>;
+  /** Fetches and stores an image of a registry. Rejects as ImagePuller.pull. */
+  pull(request: PullRequest): Promise<ImportedImage>;
   stat(digest: Digest): Promise<{ readonly sizeBytes: number } | undefined>;
   /** Bytes from `start` on. Rejects IMAGE_UNAVAILABLE. */
   open(digest: Digest, start: number): Promise<Readable>;
@@ -51,6 +60,12 @@ export interface ControlPort {
   join(host: JoinHost): Promise<{ readonly clusterId: string }>;
 }
 
+/** Pulls that the database knows of. */
+export interface PullPort {
+  /** One was written. */
+  wake(): void;
+}
+
 /** Credentials for machines that join. */
 export interface HostCredentials {
   readonly natsUrl: string;
@@ -64,6 +79,7 @@ export interface SchedulerPorts {
   readonly commands: AgentCommands;
   readonly images: ImageStore;
   readonly control: ControlPort;
+  readonly pulls: PullPort;
   readonly credentials: HostCredentials;
   readonly readiness: Readiness;
   readonly log: Logger;

@@ -17,7 +17,7 @@ export type { BuildFile, BuildImageInput, BuildImageOptions, BuildLayer } from "
 export { type TarHeader, tarEnd, tarEntry } from "./tar/tar-bytes.ts";
 export { HttpTransport } from "./registry/transport.ts";
 export { ImagePolicy } from "./policy/image-policy.ts";
-export { ImagePuller, type ImagePullerOptions } from "./pull/image-puller.ts";
+export { ImagePuller, type ImagePullerOptions, type PullRequest } from "./pull/image-puller.ts";
 export type { PullProgress } from "./pull/layer-progress.ts";
-export { familiarName, formatReference, parseReference } from "./registry/reference.ts";
+export { type ImageReference, familiarName, formatReference, parseReference } from "./registry/reference.ts";
 export { type RegistryTimes, defaultRegistryTimes } from "./registry/source.ts";

@@ -32,13 +32,35 @@ const dropRest = (raw: IncomingMessage): void => {
 const announcesBody = ({ headers }: FastifyRequest): boolean =>
   headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
 
+const isJson = ({ headers }: FastifyRequest): boolean =>
+  /^application\/json *(;|$)/.test(headers["content-type"] ?? "");
+
+/** JSON beside archives: their route's limit is no limit for it; in bytes. */
+const smallJsonBytes = 64 * 1024;
+
+const readSmall = async (payload: AsyncIterable<Buffer>): Promise<string> => {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of payload) {
+    bytes += part.byteLength;
+    if (bytes > smallJsonBytes) throw fleetError("BODY_TOO_LARGE", `The body is larger than ${smallJsonBytes} bytes.`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+};
+
 const parseJson = (text: string): unknown => {
   if (text.trim() === "") return undefined;
-  return JSON.parse(text, (key, value: unknown) => {
-    // A member of this name would change what an object inherits once it is copied.
-    if (key === "__proto__") throw fleetError("REQUEST_INVALID", "A member must not be named __proto__.");
-    return value;
-  });
+  try {
+    return JSON.parse(text, (key, value: unknown) => {
+      // A member of this name would change what an object inherits once it is copied.
+      if (key === "__proto__") throw fleetError("REQUEST_INVALID", "A member must not be named __proto__.");
+      return value;
+    });
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw fleetError("REQUEST_INVALID", `The body is not JSON: ${cause.message}.`, { cause });
+  }
 };
 
 /** JSON and merge patches are parsed, archives passed on as streams, everything else is refused with 415. */
@@ -47,17 +69,11 @@ export const addBodies = (app: FastifyInstance): void => {
   app.addContentTypeParser(
     ["application/json", "application/merge-patch+json"],
     { parseAs: "string" },
-    (_request, text, done) => {
-      try {
-        done(null, parseJson(text as string));
-      } catch (cause) {
-        const detail = cause instanceof SyntaxError ? `The body is not JSON: ${cause.message}.` : undefined;
-        done(detail === undefined ? (cause as Error) : fleetError("REQUEST_INVALID", detail, { cause }));
-      }
-    },
+    async (_request: FastifyRequest, text: string) => parseJson(text),
   );
   app.addHook("preParsing", async (request, reply, payload) => {
-    if (!announcesBody(request) || request.routeOptions.config.streamed === true) return;
+    const streamed = request.routeOptions.config.streamed === true && !isJson(request);
+    if (!announcesBody(request) || streamed) return;
     const timer = setTimeout(() => {
       request.raw.destroy(fleetError("REQUEST_INVALID", `The body did not arrive within ${jsonBodyMs} ms.`));
     }, jsonBodyMs);
@@ -73,7 +89,11 @@ export const addBodies = (app: FastifyInstance): void => {
   });
 };
 
-/** Lets one scope take archives as unread streams. */
+/** Lets one scope take archives as unread streams, and small JSON. */
 export const addArchiveBodies = (app: FastifyInstance): void => {
   app.addContentTypeParser([...archiveTypes], (_request, payload, done) => done(null, payload));
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser("application/json", async (_request: FastifyRequest, payload: AsyncIterable<Buffer>) =>
+    parseJson(await readSmall(payload)),
+  );
 };

@@ -1,8 +1,11 @@
 import type { Readable } from "node:stream";
-import { type Image, ImageName, Image as ImageSchema, fleetError } from "@bulkhead/contracts";
+import { type Image, ImageName, Image as ImageSchema, type PullImage, fleetError } from "@bulkhead/contracts";
+import { formatReference, parseReference } from "@bulkhead/images";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import {
   type PageQuery,
+  accepted,
   answers,
   byReference,
   dryRun,
@@ -15,39 +18,73 @@ import {
 import { addArchiveBodies, archiveTypes } from "../http/bodies.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
-import { importNames } from "../images/import-name.ts";
+import { importNames, pullNames } from "../images/import-name.ts";
 import { meteredBody } from "../images/metered.ts";
-import { type AddRoutes, clientGone } from "./route-context.ts";
+import { type AddRoutes, type RouteContext, clientGone } from "./route-context.ts";
 
 const tags = ["images"];
 const one = byReference("image", "name, `name:tag` or digest; encode `/` as `%2F`");
 
+const archiveBody = Type.Unknown({ description: "the archive itself" });
+
 /** The image, and the others when the archive had several. */
 const importAnswer = Type.Object({ ...ImageSchema.properties, others: Type.Optional(Type.Array(ref("Image"))) });
 
-export const addImageRoutes: AddRoutes = (app, { inventory, images, control, settings }) => {
+type PostImage = FastifyRequest<{ Body: Readable | PullImage | null | undefined; Querystring: { name?: string } }>;
+
+const isArchive = (body: PostImage["body"]): body is Readable =>
+  typeof body === "object" && body !== null && "pipe" in body && typeof body.pipe === "function";
+
+const startPull = async (
+  { inventory, pulls }: RouteContext,
+  wanted: PullImage,
+  { request, reply }: { request: PostImage; reply: FastifyReply },
+): Promise<FastifyReply> => {
+  const change = changeOf(request);
+  const reference = parseReference(wanted.reference);
+  const names = pullNames(reference, wanted.name ?? request.query.name);
+  await answerOnce({ request, reply, inventory }, async (tx) =>
+    accepted(await tx.startPull(change, { reference: formatReference(reference), names })),
+  );
+  pulls.wake();
+  return reply;
+};
+
+export const addImageRoutes: AddRoutes = (app, context) => {
+  const { inventory, images, control, settings } = context;
   void app.register(async (scope) => {
     addArchiveBodies(scope);
-    scope.post<{ Body: Readable | null | undefined; Querystring: { name?: string } }>(
+    scope.post<{ Body: PostImage["body"]; Querystring: { name?: string } }>(
       "/v1/images",
       {
         config: { access: "write", streamed: true },
         bodyLimit: settings.imageMaxBytes,
         schema: {
           operationId: "importImage",
-          summary: "Import an OCI image layout or docker archive (tar, gzip or zstd); answers when all is verified",
+          summary: "Pull from a registry (JSON), or import an OCI image layout or docker archive (tar, gzip or zstd)",
+          description:
+            "A pull answers 202 with an operation, which shows how far each layer is. An import answers when all is verified.",
           tags,
-          consumes: [...archiveTypes],
-          body: Type.Unknown({ description: "the archive itself" }),
+          body: {
+            content: {
+              "application/json": { schema: ref("PullImage") },
+              ...Object.fromEntries(archiveTypes.map((type) => [type, { schema: archiveBody }])),
+            },
+          },
           querystring: query({ name: ImageName }),
-          response: answers({ 201: { description: "imported", schema: importAnswer } }),
+          response: answers({
+            201: { description: "imported", schema: importAnswer },
+            202: { description: "the pull has begun", schema: ref("Operation") },
+          }),
         },
       },
       async (request, reply) => {
         const change = changeOf(request);
         const archive = request.body;
-        if (typeof archive?.pipe !== "function") {
-          throw fleetError("MEDIA_TYPE_UNSUPPORTED", `Send an archive as one of ${archiveTypes.join(", ")}.`);
+        if (!isArchive(archive)) {
+          if (archive != null) return startPull(context, archive, { request, reply });
+          const types = `an archive as one of ${archiveTypes.join(", ")}, or a reference as application/json`;
+          throw fleetError("MEDIA_TYPE_UNSUPPORTED", `Send ${types}.`);
         }
         const body = meteredBody(settings.imageMaxBytes);
         archive.on("error", (error) => body.stream.destroy(error));
@@ -55,7 +92,11 @@ export const addImageRoutes: AddRoutes = (app, { inventory, images, control, set
         archive.on("close", () => {
           if (!archive.readableEnded) body.stream.destroy(fleetError("IMAGE_INVALID", "The upload was cut off."));
         });
-        const imported = await images.import(archive.pipe(body.stream), clientGone(reply.raw));
+        const imported = await images.import(archive.pipe(body.stream), {
+          project: change.project,
+          name: request.query.name,
+          signal: clientGone(reply.raw),
+        });
         const names = importNames(imported, request.query.name);
         await answerOnce(
           { request, reply, inventory },

@@ -20,7 +20,8 @@ import { type SchedulerApp, buildApp } from "../app.ts";
 import { checkAnswers } from "./answer-check.ts";
 import { hashToken } from "../auth/token-cache.ts";
 import { ControlLoop } from "../control/index.ts";
-import { openImageStore } from "../images/image-store.ts";
+import { type ImageStoreOptions, openImageStore } from "../images/image-store.ts";
+import { PullRunner } from "../images/pull-runner.ts";
 import type { ImageStore } from "../ports.ts";
 import { FakeAgent, testFacts } from "./fake-agent.ts";
 
@@ -47,6 +48,7 @@ export class TestFleet implements AsyncDisposable {
   readonly bus: Bus;
   readonly control: ControlLoop;
   readonly images: ImageStore;
+  readonly pulls: PullRunner;
   readonly scheduler: SchedulerApp;
   readonly url: string;
   readonly #directory: string;
@@ -60,6 +62,7 @@ export class TestFleet implements AsyncDisposable {
     bus: Bus;
     control: ControlLoop;
     images: ImageStore;
+    pulls: PullRunner;
     scheduler: SchedulerApp;
     url: string;
     directory: string;
@@ -71,13 +74,16 @@ export class TestFleet implements AsyncDisposable {
     this.bus = parts.bus;
     this.control = parts.control;
     this.images = parts.images;
+    this.pulls = parts.pulls;
     this.scheduler = parts.scheduler;
     this.url = parts.url;
     this.#directory = parts.directory;
     this.#violations = parts.violations;
   }
 
-  static async start(options: { imageMaxBytes?: number; streamsMax?: number } = {}): Promise<TestFleet> {
+  static async start(
+    options: { imageMaxBytes?: number; streamsMax?: number; images?: Partial<ImageStoreOptions> } = {},
+  ): Promise<TestFleet> {
     const [postgres, nats] = await Promise.all([startPostgres({ migrate }), startNats({ keys: true })]);
     const log = createLogger({ service: "test", level: "error" });
     const nowMs = () => performance.now();
@@ -86,12 +92,13 @@ export class TestFleet implements AsyncDisposable {
     const bus = await connectBus({ ...(await nats.service("scheduler")), log });
     const signer = await readSigner(nats.keys.scheduler.hostSignerFile);
     const directory = await mkdtemp(join(tmpdir(), "bulkhead-scheduler-"));
-    const images = await openImageStore(directory, 2 ** 30);
+    const images = await openImageStore({ root: directory, maxBytes: 2 ** 30, ...options.images });
     let onEvents = (): void => undefined;
     const control = new ControlLoop(
       { store: inventory.control, bus, log, nowMs, onEvents: () => onEvents() },
       { times: { takeoverGraceMs: 0 } },
     );
+    const pulls = new PullRunner({ images, inventory: inventory.api, log, onWritten: () => control.wake() });
     const readiness = new Readiness();
     readiness.open();
     // The port is known only after listening; agents are told the address with each stream.
@@ -113,6 +120,7 @@ export class TestFleet implements AsyncDisposable {
         commands: busCommands(bus),
         images,
         control,
+        pulls,
         credentials: {
           natsUrl: nats.url,
           mint: async ({ hostId, ...agent }) => mintHostUser({ signer, hostId: hostId as HostId, ...agent }),
@@ -136,6 +144,7 @@ export class TestFleet implements AsyncDisposable {
       bus,
       control,
       images,
+      pulls,
       scheduler,
       url,
       directory,
@@ -205,6 +214,7 @@ export class TestFleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.scheduler.app.close();
+    await this.pulls[Symbol.asyncDispose]();
     await this.control.stop();
     for (const agent of this.#agents) await agent[Symbol.asyncDispose]();
     await this.bus[Symbol.asyncDispose]();

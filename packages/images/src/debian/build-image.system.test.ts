@@ -15,7 +15,8 @@ import {
   unrunnableImage,
 } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ImportedImage, importArchive } from "../archive/import.ts";
+import { importArchive } from "../archive/import.ts";
+import type { ImportedImage } from "../archive/imported-image.ts";
 import { BlobStore } from "../blobs/blob-store.ts";
 import { type EnsuredImage, LayerStore } from "../layers/layer-store.ts";
 import { buildDebianImage } from "./build-image.ts";

@@ -10,12 +10,13 @@ interface ImageRow {
   readonly sizeBytes: number;
   readonly layers: Image["layers"];
   readonly config: ImageConfig;
+  readonly source: string | null;
   readonly createdAt: Date;
   readonly names: string[];
 }
 
 const selectText = `
-  SELECT m.project, m.digest, m.size_bytes AS "sizeBytes", m.layers, m.config, m.created_at AS "createdAt",
+  SELECT m.project, m.digest, m.size_bytes AS "sizeBytes", m.layers, m.config, m.source, m.created_at AS "createdAt",
          ARRAY(SELECT n.name FROM image_name n WHERE n.project = m.project AND n.digest = m.digest ORDER BY n.name) AS names
   FROM image m`;
 
@@ -71,12 +72,15 @@ export interface NewImage {
   readonly config: ImageConfig;
   /** with tags; a name that another image has moves here */
   readonly names: readonly string[];
+  /** registry reference it was pulled from; absent for an import */
+  readonly source?: string;
 }
 
 const upsertImage = statement(
   "api_image_upsert",
-  `INSERT INTO image (project, digest, size_bytes, layers, config) VALUES ($1, $2, $3, $4, $5)
-   ON CONFLICT (project, digest) DO UPDATE SET size_bytes = excluded.size_bytes`,
+  `INSERT INTO image (project, digest, size_bytes, layers, config, source) VALUES ($1, $2, $3, $4, $5, $6)
+   ON CONFLICT (project, digest) DO UPDATE
+     SET size_bytes = excluded.size_bytes, source = coalesce(excluded.source, image.source)`,
 );
 const ensureProject = statement("api_project", `INSERT INTO project (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`);
 const upsertNames = statement(
@@ -85,9 +89,10 @@ const upsertNames = statement(
    ON CONFLICT (project, name) DO UPDATE SET digest = excluded.digest`,
 );
 
-/** Records an image whose blobs are all stored; importing it again changes only names. */
+/** Records an image whose blobs are all stored; recording it again changes only names and where it came from. */
 export const recordImage = async (sql: Sql, change: Change, image: NewImage): Promise<Image> => {
-  const { digest, names } = image;
+  const { digest, names, source } = image;
+  const data = { ...(source === undefined ? {} : { source }), names };
   await sql.count(ensureProject, [change.project]);
   await sql.count(upsertImage, [
     change.project,
@@ -95,11 +100,14 @@ export const recordImage = async (sql: Sql, change: Change, image: NewImage): Pr
     image.sizeBytes,
     JSON.stringify(image.layers),
     JSON.stringify(image.config),
+    image.source ?? null,
   ]);
   await Promise.all([
     sql.count(upsertNames, [change.project, digest, [...names].sort()]),
-    appendEvents(sql, change, [{ type: "image.imported", data: { digest, names } }]),
-    audit(sql, change, { verb: "image.import", target: digest, data: { names } }),
+    appendEvents(sql, change, [
+      { type: source === undefined ? "image.imported" : "image.pulled", data: { digest, ...data } },
+    ]),
+    audit(sql, change, { verb: source === undefined ? "image.import" : "image.pull", target: digest, data }),
   ]);
   return getImage(sql, change.project, digest);
 };

@@ -3,6 +3,7 @@ import type { Change } from "./change.ts";
 import * as events from "./events.ts";
 import * as hosts from "./hosts.ts";
 import { type OnceKey, type StoredAnswer, claim, complete, release } from "./idempotency.ts";
+import * as pulls from "./image-pulls.ts";
 import * as images from "./images.ts";
 import * as instanceRows from "./instance-rows.ts";
 import * as instances from "./instances.ts";
@@ -47,6 +48,11 @@ const writes = (sql: Sql) => ({
     instances.recordKill(sql, change, killed),
   patchHost: (change: Pick<Change, "tokenId">, update: hosts.HostUpdate) => hosts.patchHost(sql, change, update),
   recordImage: (change: Change, image: images.NewImage) => images.recordImage(sql, change, image),
+  startPull: (change: Change, pull: pulls.NewPull) => pulls.startPull(sql, change, pull),
+  claimPulls: (claim: pulls.PullClaim) => pulls.claimPulls(sql, claim),
+  beatPull: (pull: pulls.HeldPull, news: pulls.PullNews) => pulls.beatPull(sql, pull, news),
+  finishPull: (pull: pulls.HeldPull, outcome: pulls.PullOutcome) => pulls.finishPull(sql, pull, outcome),
+  releasePulls: (holder: string) => pulls.releasePulls(sql, holder),
   deleteImage: (change: Change, reference: string) => images.deleteImage(sql, change, reference),
   upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),
   createToken: (token: tokens.NewToken, by: string) => tokens.createToken(sql, token, by),
@@ -79,6 +85,7 @@ export type { OnceKey, StoredAnswer } from "./idempotency.ts";
 export { type NewImage, withTag } from "./images.ts";
 export type { InstanceFilter } from "./instance-rows.ts";
 export type { InstanceAction } from "./instances.ts";
+export type { HeldPull, NewPull, PullNews, PullOutcome } from "./image-pulls.ts";
 export { isUuid, type Page, type PageRequest } from "./page.ts";
 export { instanceName } from "./replicas.ts";
 export type { Identity, NewToken } from "./tokens.ts";

@@ -10,13 +10,14 @@ interface OperationRow {
   readonly targetType: string;
   readonly targetId: string;
   readonly progress: string | null;
+  readonly layers: Operation["layers"];
   readonly error: Problem | null;
   readonly traceId: string | null;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
 }
 
-const columns = `id, project, kind, state, target_type AS "targetType", target_id AS "targetId", progress, error,
+const columns = `id, project, kind, state, target_type AS "targetType", target_id AS "targetId", progress, layers, error,
   trace_id AS "traceId", created_at AS "createdAt", finished_at AS "finishedAt"`;
 
 const toOperation = ({ targetType, targetId, ...row }: OperationRow): Operation => ({
@@ -36,14 +37,14 @@ const insertOperation = statement<OperationRow>(
 
 export interface NewOperation {
   readonly kind: OperationKind;
-  readonly target: { readonly type: "workload" | "instance"; readonly id: string };
+  readonly target: { readonly type: "workload" | "instance" | "image"; readonly id: string };
   /** nothing is left to wait for */
   readonly done: boolean;
   /** what must be reached besides the kind's own condition */
   readonly expect?: { readonly generation?: number; readonly attempt?: number };
 }
 
-/** Writes an operation; the leader's report folder finishes it unless `done`. */
+/** Writes an operation; the leader's report folder finishes it unless `done`, and a pull's holder a pull. */
 export const startOperation = async (sql: Sql, change: Change, wanted: NewOperation): Promise<Operation> => {
   const { kind, target, done } = wanted;
   const [row] = await sql.rows(insertOperation, [
@@ -65,7 +66,8 @@ const finished = (sql: Sql, change: Change, id: string, { kind, target }: NewOpe
   appendEvents(sql, change, [
     {
       type: "operation.finished",
-      ...(target.type === "workload" ? { workloadId: target.id } : { instanceId: target.id }),
+      ...(target.type === "workload" ? { workloadId: target.id } : {}),
+      ...(target.type === "instance" ? { instanceId: target.id } : {}),
       data: { operationId: id, kind, state: "succeeded" },
     },
   ]);

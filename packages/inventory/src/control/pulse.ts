@@ -12,7 +12,7 @@ const selectPulse = statement<Pulse>(
   "control_pulse",
   `SELECT EXISTS (SELECT FROM event_inbox) AS events, EXISTS (SELECT FROM outbox) AS outbox,
      EXISTS (SELECT FROM instance WHERE state = 'pending' AND NOT removing AND desired <> 'stopped') AS pending,
-     EXISTS (SELECT FROM operation WHERE state = 'running' AND kind <> 'image.import') AS operations`,
+     EXISTS (SELECT FROM operation WHERE state = 'running' AND kind NOT IN ('image.import', 'image.pull')) AS operations`,
 );
 
 /** One cheap question instead of one for every kind of work. */
