@@ -18,7 +18,11 @@ export const debianPackages = {
   test: {
     runc: "the peer that container starts are measured against",
     podman: "the peer that starts and removals are measured against",
-    skopeo: "writes archives that image import is tested with",
+    skopeo: "writes archives that image import is tested with, and pushes images to a registry",
+    "docker-registry": "the registry that pulls are tested against",
+    "apache2-utils": "htpasswd, for a registry with a password",
+    buildah: "builds images that must be accepted",
+    openssl: "makes the certificates of test servers",
     umoci: "a second opinion on OCI layouts",
     "busybox-static": "the smallest real user space for container tests",
     curl: "runs what --print-request prints",

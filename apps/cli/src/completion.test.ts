@@ -31,8 +31,8 @@ const offered = (line: string): string[] => {
 };
 
 test("commands, and the words of a group", () => {
-  expect(offered("bulkhead re")).toEqual(["restart", "resume", "resize"]);
-  expect(offered("bulkhead images ")).toEqual(["import", "build", "inspect", "rm"]);
+  expect(offered("bulkhead re")).toEqual(["restart", "resume", "resize", "registry"]);
+  expect(offered("bulkhead images ")).toEqual(["import", "pull", "build", "inspect", "rm"]);
   expect(offered("bulkhead __")).toEqual([]);
 });
 

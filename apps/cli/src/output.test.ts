@@ -43,6 +43,22 @@ test("on a terminal a status rewrites its line and never wraps", () => {
   expect(terminal.text).toBe(`\r\u001b[2K${"x".repeat(39)}\r\u001b[2Kdone\r\u001b[2K`);
 });
 
+test("lines below the first are rewritten with it, as many as the terminal has", () => {
+  const terminal = Object.assign(stream(true), { rows: 4 });
+  const status = new StatusLine(terminal);
+  status.show("a\nb\nc\nd");
+  status.show("e");
+  status.clear();
+  expect(terminal.text).toBe("\r\u001b[2Ka\nb\nc\r\u001b[2A\u001b[0Je\r\u001b[2K");
+});
+
+test("a log has no details", () => {
+  const log = stream(false);
+  const status = new StatusLine(log);
+  for (const text of ["one\n10 %", "one\n20 %", "two\n30 %"]) status.show(text);
+  expect(log.text).toBe("one\ntwo\n");
+});
+
 test("in a log each different text is a line, and clearing writes nothing", () => {
   const log = stream(false);
   const status = new StatusLine(log);

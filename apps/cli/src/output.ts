@@ -43,13 +43,14 @@ export const printObject = async (invocation: Pick<Invocation, "format" | "print
 };
 
 /**
- * One line that changes while something long goes on. On a terminal it is rewritten in place; elsewhere each different
- * text is a line of its own, so that logs stay short.
+ * A line that changes while something long goes on, with details in lines below it. On a terminal they are rewritten in
+ * place; elsewhere each different first line is a line of its own, so that logs stay short.
  */
 export class StatusLine {
   readonly #stream: NodeJS.WriteStream;
   readonly #live: boolean;
   #last = "";
+  #below = 0;
 
   constructor(stream: NodeJS.WriteStream) {
     this.#stream = stream;
@@ -57,20 +58,37 @@ export class StatusLine {
   }
 
   show(text: string): void {
-    if (text === this.#last) return;
-    this.#last = text;
-    this.#stream.write(this.#live ? `\r\u001b[2K${text.slice(0, (this.#stream.columns ?? 80) - 1)}` : `${text}\n`);
+    const [first = "", ...others] = text.split("\n");
+    const shown = this.#live ? text : first;
+    if (shown === this.#last) return;
+    const lines = [first, ...others.slice(0, (this.#stream.rows ?? 24) - 2)];
+    if (this.#live) this.#stream.write(`${this.#erase()}${lines.map((line) => this.#cut(line)).join("\n")}`);
+    else this.#stream.write(`${first}\n`);
+    this.#last = shown;
+    this.#below = this.#live ? lines.length - 1 : 0;
+  }
+
+  /** A line that wraps could not be rewritten. */
+  #cut(line: string): string {
+    return line.slice(0, (this.#stream.columns ?? 80) - 1);
+  }
+
+  /** Goes back to the first line and takes all away. */
+  #erase(): string {
+    return this.#below === 0 ? "\r\u001b[2K" : `\r\u001b[${this.#below}A\u001b[0J`;
   }
 
   /** Replaces the line by a lasting one. */
   done(text: string): void {
-    this.#stream.write(this.#live ? `\r\u001b[2K${text}\n` : `${text}\n`);
+    this.#stream.write(this.#live ? `${this.#erase()}${text}\n` : `${text}\n`);
     this.#last = "";
+    this.#below = 0;
   }
 
   /** Takes the line away, before something else is printed. */
   clear(): void {
-    if (this.#live && this.#last !== "") this.#stream.write("\r\u001b[2K");
+    if (this.#live && this.#last !== "") this.#stream.write(this.#erase());
     this.#last = "";
+    this.#below = 0;
   }
 }

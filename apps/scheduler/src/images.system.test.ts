@@ -99,7 +99,7 @@ describe("import", () => {
     ]);
     expect((await send("", made.archive, { "content-type": "text/html" })).body.code).toBe("MEDIA_TYPE_UNSUPPORTED");
     expect((await send("", Buffer.from("{}"), { "content-type": "application/json" })).body.code).toBe(
-      "MEDIA_TYPE_UNSUPPORTED",
+      "REQUEST_INVALID",
     );
     expect((await send("?name=Not%20A%20Name", made.archive)).body.errors?.[0]?.pointer).toBe("/name");
     const none = await fleet.call("POST", "/v1/images");

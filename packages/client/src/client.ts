@@ -6,6 +6,7 @@ import type {
   InstanceView,
   Operation,
   PatchWorkload,
+  PullImage,
   ViewInstance,
   Workload,
 } from "@bulkhead/contracts";
@@ -122,6 +123,8 @@ export const createClient = (options: ClientOptions) => {
       remove: async (image: string): Promise<void> => {
         await transport.send({ method: "DELETE", path: `/v1/images/${segment(image)}` });
       },
+      /** Has the scheduler fetch an image from a registry. */
+      pull: (body: PullImage) => transport.json<Operation>({ method: "POST", path: "/v1/images", json: body }),
       /** Sends an OCI layout or docker archive; resolves when it is verified and stored. */
       import: (
         name: string | undefined,

@@ -1,4 +1,6 @@
 import type { Command } from "../command.ts";
+import { pullTimeout } from "../run-defaults.ts";
+import { shared } from "./options.ts";
 
 const host = { name: "HOST", complete: "hosts" } as const;
 
@@ -29,6 +31,20 @@ export const fleetCommands: readonly Command[] = [
       "skopeo copy docker://… oci-archive:/dev/stdout | bulkhead images import - --name app:1",
     ],
     load: async () => ({ run: (await import("../commands/images.ts")).importImage }),
+  },
+  {
+    path: ["images", "pull"],
+    summary: "Fetch images from a registry",
+    description:
+      "REFERENCE is [registry/]repository[:tag][@sha256:…]; without a registry Docker's is meant. The scheduler fetches and verifies the image; what has arrived is kept when a pull fails. Ctrl-C stops watching, not the pull.",
+    positionals: [{ name: "REFERENCE", many: true }],
+    options: [
+      { name: "name", short: "n", value: "NAME[:TAG]", description: "name to run it by (default: the reference)" },
+      shared.wait,
+      { ...shared.timeout, description: `how long to wait, such as 30s or 5m (default ${pullTimeout})` },
+    ],
+    examples: ["bulkhead images pull redis:7", "bulkhead images pull registry.example:5000/team/app:1 --name app:1"],
+    load: () => import("../commands/pull-image.ts"),
   },
   {
     path: ["images", "build"],

@@ -71,6 +71,33 @@ export const localCommands: readonly Command[] = [
     load: async () => ({ run: (await import("../commands/context.ts")).remove }),
   },
   {
+    path: ["registry", "login"],
+    summary: "Give this machine's scheduler the credentials of a registry",
+    description:
+      "Needs root. The password is kept in the state directory, readable by the scheduler alone, and used from the next pull on. A scheduler elsewhere reads the file named by BULKHEAD_REGISTRY_AUTH_FILE, in the format of Docker's config.json.",
+    positionals: [{ name: "REGISTRY" }],
+    options: [
+      { name: "username", short: "u", value: "NAME", description: "who we are to the registry" },
+      {
+        name: "password-file",
+        value: "FILE",
+        description: "file that holds the password or token; - reads standard input",
+        complete: "files",
+      },
+    ],
+    examples: ["bulkhead registry login registry.example:5000 -u ann --password-file - < password"],
+    local: true,
+    load: async () => ({ run: (await import("../commands/registry.ts")).login }),
+  },
+  {
+    path: ["registry", "logout"],
+    summary: "Forget the credentials of a registry",
+    positionals: [{ name: "REGISTRY" }],
+    options: [],
+    local: true,
+    load: async () => ({ run: (await import("../commands/registry.ts")).logout }),
+  },
+  {
     path: ["completion"],
     summary: "Print the shell's completion script",
     positionals: [{ name: "SHELL", complete: ["bash", "zsh", "fish"] }],

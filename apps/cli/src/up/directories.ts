@@ -1,5 +1,5 @@
 import { chmod, chown, lstat, mkdir, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { SystemUser } from "@bulkhead/bus";
 import type { Layout } from "./settings.ts";
 import { requireTraversable } from "./requirements.ts";
@@ -44,6 +44,7 @@ export const makeDirectories = async (
   await ownedBy(join(layout.control, "postgres"), users["bulkhead-postgres"]);
   await ownedBy(layout.nats, users["bulkhead-nats"]);
   await ownedBy(layout.blobs, users["bulkhead-scheduler"]);
+  await ownedBy(dirname(layout.registryAuth), users["bulkhead-scheduler"]);
   for (const name of ["scheduler", "metrics"] as const) {
     await ownedBy(join(layout.cache, name), users[`bulkhead-${name}`]);
   }

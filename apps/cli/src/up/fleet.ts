@@ -23,7 +23,8 @@ export interface FleetParts {
 }
 
 /** Variables of the user that concern services, beside those `up` sets itself. */
-const passedOn = /^(OTEL_.*|BULKHEAD_LOG_LEVEL|BULKHEAD_HOST_.*|NODE_EXTRA_CA_CERTS)$/;
+const passedOn =
+  /^(OTEL_.*|BULKHEAD_LOG_LEVEL|BULKHEAD_REGISTRY_.*|BULKHEAD_IMAGE_.*|BULKHEAD_HOST_.*|NODE_EXTRA_CA_CERTS)$/;
 
 const serviceEnvironment = (parts: FleetParts): Record<string, string> =>
   Object.fromEntries(
@@ -84,6 +85,7 @@ const startScheduler = async (parts: FleetParts, urls: { database: string; nats:
     checkout: layout.checkout,
     user: parts.users["bulkhead-scheduler"],
     environment: {
+      BULKHEAD_REGISTRY_AUTH_FILE: layout.registryAuth,
       ...serviceEnvironment(parts),
       NODE_COMPILE_CACHE: join(layout.cache, "scheduler"),
       DATABASE_URL: urls.database,

@@ -33,6 +33,8 @@ export interface Layout {
   readonly blobs: string;
   readonly keys: string;
   readonly adminToken: string;
+  /** credentials of registries, the scheduler's own */
+  readonly registryAuth: string;
   readonly logs: string;
   readonly cache: string;
   /** on the agent's mount allow-list, so that the first session has a directory to share */
@@ -69,6 +71,7 @@ export const readUpSettings = (environment: Environment) => {
     blobs: join(control, "blobs"),
     keys,
     adminToken: join(keys, "scheduler", "admin-token"),
+    registryAuth: join(control, "registry", "auth.json"),
     logs: join(state, "logs"),
     cache: join(state, "cache"),
     shared: join(state, "shared"),

@@ -62,7 +62,10 @@ describe("a layer", () => {
       };
       more();
     });
-    expect(await refusal(reference)).toMatchObject({ code: "IMAGE_DIGEST_MISMATCH", message: expect.stringMatching(/larger than/) });
+    expect(await refusal(reference)).toMatchObject({
+      code: "IMAGE_DIGEST_MISMATCH",
+      message: expect.stringMatching(/larger than/),
+    });
     expect(sent).toBeLessThan(bytes.byteLength + 64 * 2 ** 20);
   });
 
@@ -83,7 +86,10 @@ describe("a layer", () => {
     registry.intercept = on(layer, (response, { headers }) =>
       headers.range === undefined ? response.end(bytes.subarray(0, 1000)) : response.writeHead(416).end(),
     );
-    expect(await refusal(reference)).toMatchObject({ code: "REGISTRY_UNAVAILABLE", message: expect.stringMatching(/1000 of/) });
+    expect(await refusal(reference)).toMatchObject({
+      code: "REGISTRY_UNAVAILABLE",
+      message: expect.stringMatching(/1000 of/),
+    });
   });
 
   test("with a Content-Length that is too large or too small does not arrive", async () => {
@@ -107,7 +113,10 @@ describe("a layer", () => {
       timers.push(setInterval(() => response.write("x"), 20));
     });
     const began = performance.now();
-    expect(await refusal(reference)).toMatchObject({ code: "REGISTRY_UNAVAILABLE", message: expect.stringMatching(/brought \d+ bytes/) });
+    expect(await refusal(reference)).toMatchObject({
+      code: "REGISTRY_UNAVAILABLE",
+      message: expect.stringMatching(/brought \d+ bytes/),
+    });
     expect(performance.now() - began).toBeLessThan(quickTimes.deadlineMs * 4);
     for (const timer of timers) clearInterval(timer);
   });
@@ -175,7 +184,10 @@ describe("redirects", () => {
   test("a loop is REGISTRY_UNAVAILABLE and soon over", async () => {
     const reference = registry.add(image);
     registry.intercept = on(layer, (response, { url }) => response.writeHead(307, { location: url ?? "" }).end());
-    expect(await refusal(reference)).toMatchObject({ code: "REGISTRY_UNAVAILABLE", message: expect.stringMatching(/redirects more than 5/) });
+    expect(await refusal(reference)).toMatchObject({
+      code: "REGISTRY_UNAVAILABLE",
+      message: expect.stringMatching(/redirects more than 5/),
+    });
     expect(registry.asked(layer)).toHaveLength(6);
   });
 

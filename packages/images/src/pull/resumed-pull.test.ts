@@ -144,7 +144,10 @@ describe("the sweep", () => {
       await rig.blobs.deleteUnused(layer, Infinity);
       return original(...put);
     };
-    await expect(rig.pull(reference)).rejects.toMatchObject({ code: "REGISTRY_UNAVAILABLE", message: expect.stringMatching(/pull again/) });
+    await expect(rig.pull(reference)).rejects.toMatchObject({
+      code: "REGISTRY_UNAVAILABLE",
+      message: expect.stringMatching(/pull again/),
+    });
   });
 });
 

@@ -15,7 +15,7 @@ export const quickTimes = { pace: { windowMs: 300, minBytes: 1024 }, deadlineMs:
 export const layerOf = (name: string, kib = 1): Buffer => {
   const words = Buffer.alloc(kib * 1024);
   // A linear congruential generator (Numerical Recipes): the same bytes in every run.
-  let state = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 7);
+  let state = Buffer.from(name).reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7);
   for (let at = 0; at < words.byteLength; at += 1) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     words[at] = state >>> 24;

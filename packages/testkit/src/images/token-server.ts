@@ -25,9 +25,9 @@ export class TokenServer implements AsyncDisposable {
   private constructor(options: TokenServerOptions) {
     this.#options = options;
     this.#server = createServer((request, response) => {
-      void this.#answer(request).then(({ status, body }) => {
-        response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-      });
+      void this.#answer(request).then(({ status, body }) =>
+        response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body)),
+      );
     });
   }
 
