@@ -16,6 +16,11 @@ export const debianPackages = {
     procps: "ps, for people who look at what runs",
   },
   test: {
+    podman: "a container engine that must work with our OCI runtime",
+    containerd: "another one: ctr drives our OCI runtime through its shim",
+    buildah: "image builds whose steps run in our OCI runtime",
+    conmon: "podman's monitor, which starts the OCI runtime and holds its terminals",
+    crun: "a peer in C, and podman's and buildah's dependency on an OCI runtime",
     runc: "the peer that container starts are measured against",
     podman: "the peer that starts and removals are measured against",
     skopeo: "writes archives that image import is tested with, and pushes images to a registry",

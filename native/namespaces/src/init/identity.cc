@@ -96,6 +96,16 @@ Status setIds(const Identity& identity) {
   return Done{};
 }
 
+/** A change of ids keeps the permitted set and empties the effective one. */
+Status raiseEffective() {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {};
+  if (syscall(SYS_capget, &header, data) < 0) return failure("capget", errno);
+  for (auto& word : data) word.effective = word.permitted;
+  if (syscall(SYS_capset, &header, data) < 0) return failure("capset", errno);
+  return Done{};
+}
+
 Status setCapabilities(uint64_t permitted) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2] = {};
@@ -172,7 +182,10 @@ Status becomeProcess(const Becoming& becoming) {
   const bool noNewPrivileges = (process.flags & plan::kProcessNoNewPrivileges) != 0;
   TRY(steps.begin("seccomp"));
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
-  if (!noNewPrivileges) TRY(installSeccomp(process.seccomp));
+  if (!noNewPrivileges) {
+    TRY(raiseEffective());
+    TRY(installSeccomp(process.seccomp));
+  }
   TRY(setCapabilities(process.permittedSet));
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));

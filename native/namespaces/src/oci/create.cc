@@ -57,6 +57,9 @@ bool Creation::checkTerminal() {
   const plan::View process = root.member("process");
   const plan::View terminal = process.member("terminal");
   const bool wanted = terminal.present() && terminal.value().IsBool() && terminal.value().GetBool();
+  if (wanted && options_.consoleSocket.empty() && !options_.foreground) {
+    return session_->fail("process.terminal needs --console-socket when the container is not run in the foreground");
+  }
   if (!wanted && !options_.consoleSocket.empty()) {
     return session_->fail("--console-socket is given, but process.terminal is not set");
   }
@@ -119,7 +122,7 @@ bool Creation::compile(std::string* bytes) {
     const bool inSpec = pointer.starts_with("/spec/");
     return session_->fail((inSpec ? "config.json: " : "") + error.pointer.substr(inSpec ? 5 : 0) + " " + error.message);
   }
-  for (const std::string& warning : compiled.warnings) session_->warn(warning);
+  for (const std::string& warning : compiled.warnings) session_->trace(warning);
   *bytes = std::move(compiled.bytes);
   return true;
 }
@@ -163,6 +166,9 @@ bool Creation::converse(Init* init) {
 }
 
 bool Creation::run() {
+  if (session_->systemdCgroup) {
+    return session_->fail("--systemd-cgroup is not supported: use cgroupfs, in a cgroup that is delegated to the caller");
+  }
   if (!bundle_.load(session_, options_.bundle) || !checkTerminal() ||
       !placeCgroups(session_, bundle_.cgroupsPath(), options_.id, &paths_) || !instance_.create(options_.id)) {
     return false;

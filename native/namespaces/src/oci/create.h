@@ -16,6 +16,8 @@ struct CreateOptions {
   /** Where the terminal's master goes; empty: it stays with the caller (`run` in the foreground). */
   std::string consoleSocket;
   int preservedFds = 0;
+  /** The caller stays and can serve a terminal itself. */
+  bool foreground = false;
 };
 
 struct Created {

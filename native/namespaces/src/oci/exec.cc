@@ -193,7 +193,7 @@ bool Execution::compile(std::string* bytes) {
   if (!plan::compileExec(plan::View(input), nullptr, &compiled, &error)) {
     return session_->fail(error.pointer + " " + error.message);
   }
-  for (const std::string& warning : compiled.warnings) session_->warn(warning);
+  for (const std::string& warning : compiled.warnings) session_->trace(warning);
   *bytes = std::move(compiled.bytes);
   return true;
 }

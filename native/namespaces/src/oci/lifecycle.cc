@@ -56,12 +56,7 @@ int runCreate(Session* session, const Arguments& arguments) {
   CreateOptions options;
   Created created(session);
   if (!readCreateOptions(session, arguments, &options)) return kFailed;
-  if (!createContainer(session, options, &created)) return kFailed;
-  if (!created.terminal.valid()) return 0;
-  session->fail("process.terminal needs --console-socket when the container is not run in the foreground");
-  Session undoing;
-  destroy(&undoing, &created.instance);
-  return kFailed;
+  return exitStatus(createContainer(session, options, &created));
 }
 
 int runStart(Session* session, const Arguments& arguments) {
@@ -74,15 +69,14 @@ int runRun(Session* session, const Arguments& arguments) {
   Foreground foreground;
   const bool detached = arguments.flag("detach");
   if (!readCreateOptions(session, arguments, &options)) return kFailed;
+  options.foreground = !detached;
   if (!detached && !foreground.prepare(session)) return kFailed;
   Created created(session);
   if (!createContainer(session, options, &created)) {
     return session->programStatus != 0 ? session->programStatus : kFailed;
   }
   Instance& instance = created.instance;
-  const bool unanswered = detached && created.terminal.valid();
-  if (unanswered) session->fail("process.terminal needs --console-socket when the container is detached");
-  if (unanswered || !startContainer(session, &instance)) {
+  if (!startContainer(session, &instance)) {
     Session undoing;
     deleteContainer(&undoing, &instance);
     return session->programStatus != 0 ? session->programStatus : kFailed;

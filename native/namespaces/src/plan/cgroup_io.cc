@@ -77,6 +77,12 @@ bool CgroupWrites::devices(const View& part) {
                                                   (access.empty() ? "rwm" : std::string(access.view()));
     add("devices", allow ? "devices.allow" : "devices.deny", value);
   }
+  // The standard /dev and the making of nodes come on top of any list, as in every runtime that engines know.
+  if (part.count() == 0) return true;
+  for (const char* rule : {"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
+                           "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"}) {
+    add("devices", "devices.allow", rule);
+  }
   return true;
 }
 

@@ -94,6 +94,11 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
     return context->fail(process.member("terminal"), "is only supported for exec");
   }
   const View hooks = spec.member("hooks");
+  // The caller runs these, some of them much later; what is wrong with them is told now.
+  for (const char* moment : {"prestart", "createRuntime", "poststart", "poststop"}) {
+    Span<Hook> checked;
+    if (!compileHooks(context, hooks, moment, &checked)) return false;
+  }
   return compileHooks(context, hooks, "createContainer", &target->createContainerHooks) &&
          compileHooks(context, hooks, "startContainer", &target->startContainerHooks);
 }
