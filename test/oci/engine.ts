@@ -63,6 +63,11 @@ export class Engine extends Place {
     return stdout;
   }
 
+  /** podman removes a pod's cgroup from the v1 hierarchies only, whichever runtime made it in the unified one. */
+  protected override leftovers(): string[] {
+    return super.leftovers().filter((path) => !path.startsWith("/sys/fs/cgroup/unified/"));
+  }
+
   override async [Symbol.asyncDispose](): Promise<void> {
     if (this.#program === "podman") {
       await this.do(["pod", "rm", "--all", "--force", "--time", "0"]);

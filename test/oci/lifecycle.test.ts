@@ -98,7 +98,13 @@ test("run forwards signals to the program", async () => {
     "-c",
     `exec >"${place.output("a")}"; ${script}`,
     "sh",
-    ...[runtimePath, "--root", place.root, "run", "--bundle", bundle, "a"],
+    runtimePath,
+    "--root",
+    place.root,
+    "run",
+    "--bundle",
+    bundle,
+    "a",
   ]);
   expect(place.said("a")).toBe("ready\ncaught\n");
   expect(status).toBe(5);

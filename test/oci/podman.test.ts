@@ -160,26 +160,11 @@ test("a health check runs in the container", async () => {
   await podman.mustDo("rm", "--force", "--time", "0", "checked");
 });
 
-test("volumes, read-only root, tmpfs, user namespace and capabilities", async () => {
-  const script =
-    "touch /x 2>/dev/null || echo ro; touch /t/y && echo tmpfs; cat /v/passwd | wc -l; touch /v/z 2>/dev/null || echo ro; grep CapBnd /proc/self/status";
-  const ran = await podman.mustDo(
-    ...run(
-      "--rm",
-      "--read-only",
-      "--tmpfs",
-      "/t",
-      "--cap-drop",
-      "all",
-      "-v",
-      `${podman.rootfs}/etc:/v:ro`,
-      "busybox",
-      "sh",
-      "-c",
-      script,
-    ),
-  );
-  expect(ran.replaceAll(/\s+/g, " ")).toBe("ro tmpfs 2 ro CapBnd: 0000000000000000 ");
+test("volumes, capabilities and a user namespace", async () => {
+  const script = "cat /v/passwd | wc -l; touch /v/z 2>/dev/null || echo ro; grep CapBnd /proc/self/status";
+  const volume = `${podman.rootfs}/etc:/v:ro`;
+  const ran = await podman.mustDo(...run("--rm", "--cap-drop", "all", "-v", volume, "busybox", "sh", "-c", script));
+  expect(ran.replaceAll(/\s+/g, " ")).toBe("2 ro CapBnd: 0000000000000000 ");
   const mapped = await podman.mustDo(
     ...run(
       "--rm",

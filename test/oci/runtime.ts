@@ -189,7 +189,11 @@ export class Place implements AsyncDisposable {
       runtimePath,
       "--root",
       this.root,
-      ...["create", "--bundle", bundle, ...options, id],
+      "create",
+      "--bundle",
+      bundle,
+      ...options,
+      id,
     ]);
     if (status !== 0) throw new Error(`create ended with ${status}: ${stdout}${stderr}${this.said(id)}`);
   }
@@ -222,10 +226,15 @@ export class Place implements AsyncDisposable {
     });
   }
 
+  /** What no container of this place may leave. */
+  protected leftovers(): string[] {
+    return this.cgroups();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const ids = existsSync(this.root) ? readdirSync(this.root) : [];
     for (const id of ids) await this.run(["delete", "--force", id]);
-    const left = this.cgroups();
+    const left = this.leftovers();
     for (const place of [
       "/sys/fs/cgroup",
       ...readdirSync("/sys/fs/cgroup").map((name) => join("/sys/fs/cgroup", name)),

@@ -17,7 +17,8 @@ Status PreparedMounts::make(const plan::Container& container, Steps& steps) {
     mounts_[index] = TRY(makePseudo(mount, container));
     if (mount.kind != plan::MountKind::cgroup || !hasHierarchies(container)) continue;
     for (uint32_t at = 0; at < container.cgroups.count && at < hierarchies_.size(); ++at) {
-      if (!hierarchies_[at].valid()) hierarchies_[at] = TRY(makeHierarchy(container.cgroups[at], mount.attributesSet));
+      if (!hierarchies_[at].valid())
+        hierarchies_[at] = TRY(makeHierarchy(container, container.cgroups[at], mount.attributesSet));
     }
   }
   return Done{};
@@ -33,7 +34,7 @@ Status PreparedMounts::fillCgroup(int area, const plan::Mount& mount, const plan
   for (uint32_t at = 0; at < container.cgroups.count && at < hierarchies_.size(); ++at) {
     const plan::CgroupDirectory& directory = container.cgroups[at];
     Fd hierarchy = std::move(hierarchies_[at]);
-    if (!hierarchy.valid()) hierarchy = TRY(makeHierarchy(directory, mount.attributesSet));
+    if (!hierarchy.valid()) hierarchy = TRY(makeHierarchy(container, directory, mount.attributesSet));
     Fd place = TRY(sys::openAt(area, directory.controllers.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
     TRY(sys::moveMount(hierarchy.get(), place.get()));
   }

@@ -12,6 +12,6 @@ Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container
 /** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */
 bool hasHierarchies(const plan::Container& container);
 /** One v1 hierarchy ("cpu,cpuacct") or the unified one, detached and rooted at the container's own cgroup. */
-Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attributes);
+Result<Fd> makeHierarchy(const plan::Container& container, const plan::CgroupDirectory& directory, uint64_t attributes);
 
 }  // namespace bulkhead::init

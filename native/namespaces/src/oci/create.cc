@@ -167,7 +167,8 @@ bool Creation::converse(Init* init) {
 
 bool Creation::run() {
   if (session_->systemdCgroup) {
-    return session_->fail("--systemd-cgroup is not supported: use cgroupfs, in a cgroup that is delegated to the caller");
+    return session_->fail(
+        "--systemd-cgroup is not supported: use cgroupfs, in a cgroup that is delegated to the caller");
   }
   if (!bundle_.load(session_, options_.bundle) || !checkTerminal() ||
       !placeCgroups(session_, bundle_.cgroupsPath(), options_.id, &paths_) || !instance_.create(options_.id)) {
