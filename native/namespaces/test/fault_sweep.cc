@@ -4,12 +4,10 @@
 //
 // --all tries every call of every process with every error, --call that one of each process; otherwise N of those cases
 // are drawn by the seed.
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,8 +16,8 @@
 #include <random>
 
 #include "init/report.h"
-#include "launcher.h"
 #include "leftovers.h"
+#include "plain_start.h"
 #include "plan/compile.h"
 #include "scene.h"
 #include "sweep_options.h"
@@ -58,31 +56,6 @@ std::string compiled(const std::string& json, bool exec) {
   exit(2);
 }
 
-bool receive(const Fd& socket, init::Report* report) {
-  return recv(socket.get(), report, sizeof *report, MSG_DONTWAIT) >= static_cast<ssize_t>(init::kReportBytes);
-}
-
-/** Starts without a tracer: a container for execs to enter, and the proof that an id can be used again. */
-class Plain {
- public:
-  explicit Plain(const std::string& executable) {
-    if (!launcher_.load(executable).ok()) exit(2);
-  }
-  bool start(const std::string& plan, const char* mode, init::Report* report) {
-    const int stdio[3] = {-1, -1, -1};
-    Result<Launched> launched = launcher_.launch(mode, plan, stdio, -1);
-    if (!launched.ok()) return false;
-    struct pollfd slot = {launched.value().report.get(), POLLIN, 0};
-    const bool heard = poll(&slot, 1, 10'000) > 0 && receive(launched.value().report, report);
-    if (heard && report->kind == init::ReportKind::started) return true;
-    fprintf(stderr, "plain %s: %s: %s: %s %s\n", mode, report->step, report->op, strerror(report->err), report->path);
-    return false;
-  }
-
- private:
-  Launcher launcher_;
-};
-
 class Sweep {
  public:
   Sweep(const SweepOptions& options, const Scene& scene, const std::string& directory)
@@ -100,13 +73,15 @@ class Sweep {
   void end(Outcome* outcome);
   void violation(const char* what);
   void openContainer();
-  bool startsAgain();
+  bool startsAgain(init::Report* report);
 
   const SweepOptions& options_;
   const Scene& scene_;
   Plain plain_;
   Tracer tracer_;
   Leftovers before_;
+  /** The fork server, and the shim of the container that execs enter. */
+  std::set<pid_t> kept_;
   std::string plan_;
   init::Report container_ = {};
   /** What the run of the case reported. */
@@ -123,7 +98,7 @@ void Sweep::violation(const char* what) {
 
 /** The container that execs enter. */
 void Sweep::openContainer() {
-  if (!plain_.start(compiled(scene_.containerInput(kSleep, false), false), "container", &container_)) exit(2);
+  if (!plain_.start(compiled(scene_.containerInput(kSleep, false), false), init::Mode::container, &container_)) exit(2);
 }
 
 /** Ends what was started; without a report it is whatever is not the container's first process. */
@@ -146,14 +121,13 @@ Traced Sweep::once(const Fault& fault, Outcome* outcome) {
   return traced;
 }
 
-bool Sweep::startsAgain() {
-  init::Report report = {};
+bool Sweep::startsAgain(init::Report* report) {
   if (options_.exec) {
     const std::string plan =
         compiled(scene_.execInput(R"(["/bin/true"])", container_.processPid, container_.processTicks), true);
-    return plain_.start(plan, "exec", &report);
+    return plain_.start(plan, init::Mode::exec, report);
   }
-  return plain_.start(compiled(scene_.containerInput(R"(["/bin/true"])", false), false), "container", &report);
+  return plain_.start(compiled(scene_.containerInput(R"(["/bin/true"])", false), false), init::Mode::container, report);
 }
 
 void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outcome) {
@@ -167,8 +141,7 @@ void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outco
   if (fault.err == EINTR && Leftovers::isInterruptible(traced.hit) && !started) {
     violation("an interrupted call was not repeated");
   }
-  const pid_t kept = options_.exec ? container_.shimPid : 0;
-  if (!Leftovers::awaitNoChildren(kept)) violation("a process is left");
+  if (!Leftovers::awaitOnly(kept_)) violation("a process is left");
   if (options_.exec) {
     const std::vector<pid_t> inside = Leftovers::processesOf(scene_);
     if (inside != std::vector<pid_t>{container_.processPid}) violation("a process is left in the container");
@@ -182,8 +155,9 @@ void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outco
     if (!scene_.endCgroups()) violation("the cgroups cannot be removed");
     scene_.removeRecords();
   }
-  if (!startsAgain()) violation("the id cannot be used again");
-  if (!Leftovers::awaitNoChildren(kept)) violation("the start after it left a process");
+  init::Report again = {};
+  if (!startsAgain(&again)) violation("the id cannot be used again");
+  if (!Leftovers::awaitOnly(kept_)) violation("the start after it left a process");
   if (!options_.exec) {
     if (!Leftovers::hasExit(scene_)) violation("the start after it left no exit record");
     if (!scene_.endCgroups()) violation("the cgroups cannot be removed");
@@ -222,7 +196,17 @@ std::vector<Fault> Sweep::faults(const Traced& model) const {
 
 int Sweep::run() {
   signal(SIGALRM, onAlarm);
-  if (options_.exec) openContainer();
+  if (options_.exec) {
+    openContainer();
+    kept_ = Leftovers::children();
+  } else {
+    init::Report first = {};
+    if (!startsAgain(&first)) return 2;
+    kept_ = Leftovers::children();
+    kept_.erase(first.shimPid);
+    if (!Leftovers::awaitOnly(kept_) || !scene_.endCgroups()) return 2;
+    scene_.removeRecords();
+  }
   before_ = Leftovers::now(scene_);
   plan_ = options_.exec ? compiled(scene_.execInput(kSleep, container_.processPid, container_.processTicks), true)
                         : compiled(scene_.containerInput(kSleep, false), false);
@@ -250,7 +234,8 @@ int Sweep::run() {
   if (options_.exec) {
     step_.clear();
     if (!scene_.endCgroups()) violation("the container's cgroups stay");
-    if (!Leftovers::awaitNoChildren(0)) violation("the container does not end");
+    kept_.erase(container_.shimPid);
+    if (!Leftovers::awaitOnly(kept_)) violation("the container does not end");
     scene_.removeRecords();
   }
   size_t calls = 0;
@@ -283,7 +268,7 @@ int sweep(int argc, char** argv) {
   }
   int status = 0;
   waitpid(child, &status, 0);
-  const bool clean = scene.endCgroups() && Leftovers::awaitNoChildren(0);
+  const bool clean = scene.endCgroups() && Leftovers::awaitOnly({});
   return WIFEXITED(status) && clean ? WEXITSTATUS(status) : 4;
 }
 

@@ -95,23 +95,24 @@ std::string Leftovers::difference(const Leftovers& later) const {
   return text;
 }
 
-bool Leftovers::awaitNoChildren(pid_t kept) {
+std::set<pid_t> Leftovers::children() {
+  std::ifstream list("/proc/self/task/" + std::to_string(getpid()) + "/children");
+  std::set<pid_t> pids;
+  for (pid_t pid = 0; list >> pid;) pids.insert(pid);
+  return pids;
+}
+
+bool Leftovers::awaitOnly(const std::set<pid_t>& kept) {
   for (int round = 0; round < 5'000; ++round) {
     int status = 0;
     const pid_t pid = waitpid(-1, &status, __WALL | WNOHANG);
-    if (pid < 0) return kept == 0;
     if (pid > 0) {
       // Made in the moment its maker was killed, so the tracer never heard of it: it runs on by itself.
       if (WIFSTOPPED(status)) ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
       continue;
     }
-    if (kept > 0) {
-      std::ifstream children("/proc/self/task/" + std::to_string(getpid()) + "/children");
-      pid_t first = 0;
-      pid_t second = 0;
-      children >> first >> second;
-      if (first == kept && second == 0) return true;
-    }
+    const std::set<pid_t> now = children();
+    if (std::includes(kept.begin(), kept.end(), now.begin(), now.end())) return true;
     poll(nullptr, 0, 2);
   }
   return false;

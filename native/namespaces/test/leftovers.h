@@ -17,8 +17,10 @@ class Leftovers {
   /** What is there now and was not before, and the other way round; "" when nothing. */
   std::string difference(const Leftovers& later) const;
 
-  /** Reaps until `kept` (0: nobody) is the only child; false after 10 s, longer than any grace of a shim. */
-  static bool awaitNoChildren(pid_t kept);
+  /** Children of this process, zombies included. */
+  static std::set<pid_t> children();
+  /** Reaps until no child is left but those in `kept`; false after 10 s, longer than any grace of a shim. */
+  static bool awaitOnly(const std::set<pid_t>& kept);
   static std::vector<pid_t> processesOf(const Scene& scene);
   static std::vector<std::string> recordsOf(const Scene& scene);
   static bool hasExit(const Scene& scene);
