@@ -25,6 +25,7 @@ export const debianPackages = {
     "docker-registry": "the registry that pulls are tested against",
     "apache2-utils": "htpasswd, for a registry with a password",
     openssl: "makes the certificates of test servers",
+    "libseccomp-dev": "a second opinion on what seccomp profiles mean",
     umoci: "a second opinion on OCI layouts",
     "busybox-static": "the smallest real user space for container tests",
     curl: "runs what --print-request prints",

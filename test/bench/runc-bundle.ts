@@ -4,29 +4,11 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Assignment } from "@bulkhead/contracts";
 import { firstRangeId, idsPerRange } from "@bulkhead/host";
-import { buildSpec, defaultSeccomp, defaultCapabilities, ociResources } from "@bulkhead/namespaces";
+import { buildSpec, ociResources } from "@bulkhead/namespaces";
 import type { Rig } from "@bulkhead/namespaces/testing";
 
 /** Above every range that a rig's first containers get. */
 const uidRange = { firstId: firstRangeId + 4096 * idsPerRange, ids: idsPerRange };
-
-/** libseccomp refuses an unconditional rule beside a conditional one, so the same filter is put as it wants it. */
-const seccompForRunc = (): ReturnType<typeof defaultSeccomp> => {
-  const { syscalls = [], ...profile } = defaultSeccomp(defaultCapabilities);
-  const socket = (op: "SCMP_CMP_LT" | "SCMP_CMP_EQ" | "SCMP_CMP_GT", value: number): (typeof syscalls)[number] => ({
-    names: ["socket"],
-    action: "SCMP_ACT_ALLOW",
-    args: [{ index: 0, value, op }],
-  });
-  const others = syscalls
-    .map((rule) => ({ ...rule, names: rule.names.filter((name) => name !== "socket") }))
-    .filter(({ names }) => names.length > 0);
-  // All but AF_ALG (38) and AF_VSOCK (40).
-  return {
-    ...profile,
-    syscalls: [...others, socket("SCMP_CMP_LT", 38), socket("SCMP_CMP_EQ", 39), socket("SCMP_CMP_GT", 40)],
-  };
-};
 
 /** An OCI bundle equal to what our runtime makes of an assignment, for `runc run`; its overlay is mounted beforehand. */
 export class RuncBundle implements AsyncDisposable {
@@ -76,7 +58,7 @@ export class RuncBundle implements AsyncDisposable {
       root: { path: path("rootfs") },
     };
     for (let worker = 0; worker < workers; worker += 1) {
-      const linux = { ...spec.linux, cgroupsPath: `${cgroup}/${worker}`, seccomp: seccompForRunc() };
+      const linux = { ...spec.linux, cgroupsPath: `${cgroup}/${worker}` };
       mkdirSync(path(`bundle-${worker}`));
       writeFileSync(path(`bundle-${worker}/config.json`), JSON.stringify({ ...config, linux }));
     }

@@ -10,6 +10,20 @@ const namespaceFlags = 0x7e02_0000;
 /** Families refused by number (linux/socket.h): AF_ALG reaches the kernel's crypto, AF_VSOCK the hypervisor; no
  * namespace divides either. */
 const refusedFamilies = [38, 40];
+/**
+ * All families below 64 (AF_MAX is 46) but the refused ones, as [first, how many], each a power of two at a multiple
+ * of itself: one masked comparison each. Rules that overlap no other mean the same under every runtime.
+ */
+const allowedFamilies = [
+  [0, 32],
+  [32, 4],
+  [36, 2],
+  [39, 1],
+  [41, 1],
+  [42, 2],
+  [44, 4],
+  [48, 16],
+] as const;
 /** EAFNOSUPPORT: programs take it as "this machine has no such family" and go on. */
 const eafnosupport = 97;
 /** socket(2) looks at 32 bits of its first argument only, so a comparison of all 64 could be walked around. */
@@ -32,7 +46,7 @@ const madeMax = 64;
 
 /**
  * The default profile for a set of capabilities, in the OCI runtime-spec's form: everything is refused but the listed
- * calls, and each capability adds the calls it is for. For one call the first rule that fits decides.
+ * calls, and each capability adds the calls it is for.
  */
 export const defaultSeccomp = (capabilities: readonly string[]): OciSeccomp => {
   const key = capabilities.join();
@@ -47,7 +61,9 @@ export const defaultSeccomp = (capabilities: readonly string[]): OciSeccomp => {
 const build = (capabilities: readonly string[]): OciSeccomp => {
   const added = capabilities.flatMap((name) => syscallsOfCapability[name]?.names ?? []);
   const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added]);
+  const unconditional = [...names].filter((name) => name !== "socket").sort();
   const rules: Rule[] = [
+    { names: unconditional, action: "SCMP_ACT_ALLOW" },
     ...refusedFamilies.map((family) =>
       onArgument(
         "socket",
@@ -55,7 +71,13 @@ const build = (capabilities: readonly string[]): OciSeccomp => {
         { action: "SCMP_ACT_ERRNO", errnoRet: eafnosupport },
       ),
     ),
-    { names: [...names].sort(), action: "SCMP_ACT_ALLOW" },
+    ...allowedFamilies.map(([first, count]) =>
+      onArgument(
+        "socket",
+        { index: 0, value: low32Bits - (count - 1), valueTwo: first, op: "SCMP_CMP_MASKED_EQ" },
+        {},
+      ),
+    ),
     ...harmlessPersonalities.map((value) => onArgument("personality", { index: 0, value, op: "SCMP_CMP_EQ" }, {})),
   ];
   if (!names.has("clone")) {

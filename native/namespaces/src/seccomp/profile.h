@@ -26,12 +26,14 @@ struct Rule {
 
 struct ArchRules {
   Arch arch = Arch::x86_64;
-  std::vector<Rule> rules;  // in the order of the profile: the first whose conditions hold decides
+  std::vector<Rule> rules;
 };
 
 struct Profile {
   uint32_t defaultAction = 0;
   uint32_t flags = 0;
+  /** Some rule asks a listener (SECCOMP_RET_USER_NOTIF). */
+  bool notifies = false;
   std::vector<ArchRules> archs;
 };
 
@@ -43,10 +45,34 @@ struct Instruction {
   uint32_t operand;
 };
 
+/** What decides one system call: the first of `conditional` whose conditions hold, else `otherwise`. */
+struct Decision {
+  std::vector<Rule> conditional;
+  uint32_t otherwise = 0;
+};
+
 /**
- * A program that finds the rule by binary search over ranges of equal treatment. System calls above the largest
- * number that the profile names answer ENOSYS (the program must believe in an old kernel, not in a refusal); a foreign
- * architecture kills the process. Empty when it would not fit in the kernel's 4096 instructions.
+ * The rules of one system call in the order that decides, as libseccomp reads them, so that a profile means here what
+ * it means under other runtimes. The order in the profile says nothing:
+ * - a rule with the default action has no effect;
+ * - of two rules the wider wins: one without conditions over all others, one whose conditions are among another's
+ *   over that one (the first given, when they are the same);
+ * - otherwise equality is asked before "less", that before "greater", a tighter bound before a looser one.
+ */
+Decision decide(const std::vector<Rule>& rules, uint32_t defaultAction);
+
+/** Above this number a system call answers ENOSYS unless the default lets it happen. */
+uint32_t highestNumber(const ArchRules& arch);
+/** What a system call answers that the profile cannot know: a program must believe in an old kernel, not in a refusal.
+ */
+uint32_t unknownAction(uint32_t defaultAction);
+/** x32 system calls carry this bit under the x86-64 architecture; they answer ENOSYS, as kernels without x32 do. */
+inline constexpr uint32_t kX32Bit = 0x40000000;
+
+/**
+ * The program: a decision diagram without repeated parts, a foreign architecture kills the process. It uses only
+ * instructions that the kernel can follow when it looks for system calls that are always allowed (since Linux 5.11
+ * those do not run the filter at all). Empty when it would not fit in the kernel's 4096 instructions.
  */
 std::vector<Instruction> assemble(const Profile& profile);
 

@@ -26,6 +26,7 @@ constexpr ActionName kActions[] = {
     {"SCMP_ACT_TRAP", SECCOMP_RET_TRAP, false},
     {"SCMP_ACT_TRACE", SECCOMP_RET_TRACE, true},
     {"SCMP_ACT_LOG", SECCOMP_RET_LOG, false},
+    {"SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF, false},
 };
 
 struct CompareName {
@@ -39,6 +40,9 @@ constexpr CompareName kCompares[] = {
     {"SCMP_CMP_MASKED_EQ", Compare::maskedEqual},
 };
 
+// include/uapi/linux/seccomp.h, Linux 5.19
+constexpr uint32_t kWaitKillable = 1u << 5;
+
 struct FlagName {
   std::string_view name;
   uint32_t flag;
@@ -47,6 +51,7 @@ constexpr FlagName kFlags[] = {
     {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
     {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
     {"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread exists when the filter is installed
+    {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", kWaitKillable},
 };
 
 template <class Table>
@@ -132,16 +137,66 @@ bool readRule(Context* context, const View& entry, uint32_t defaultErrno, Profil
     bool known = false;
     for (ArchRules& arch : profile->archs) {
       const int number = syscallNumber(arch.arch, element.text());
-      if (number < 0) continue;
+      if (number >= 0) {
+        known = true;
+        for (const auto& alternative : alternatives(conditions)) {
+          arch.rules.push_back({static_cast<uint32_t>(number), action, alternative});
+        }
+      }
+      const Multiplexed way = multiplexed(arch.arch, element.text());
+      if (way.number < 0) continue;
       known = true;
-      for (const auto& alternative : alternatives(conditions)) {
-        arch.rules.push_back({static_cast<uint32_t>(number), action, alternative});
+      // The arguments lie in memory there, where no filter can look.
+      if (conditions.empty()) {
+        arch.rules.push_back({static_cast<uint32_t>(way.number), action, {{0, Compare::equal, way.call, 0}}});
       }
     }
     // A name that only 32-bit x86 has is as well known as any other.
     if (!known && syscallNumber(Arch::i386, element.text()) < 0 && warnings->size() < 20) {
       warnings->push_back(element.pointer() + ": unknown system call is ignored");
     }
+  }
+  return true;
+}
+
+/** What the rules of one system call are, seen together. */
+bool checkTogether(Context* context, const View& rules, const Profile& profile, std::vector<std::string>* warnings) {
+  // Deciding between them takes time in the square of their number.
+  constexpr uint32_t kMaxRules = 256;
+  for (const ArchRules& arch : profile.archs) {
+    struct Seen {
+      uint32_t rules = 0;
+      bool conditional = false;
+      bool unconditional = false;
+    };
+    std::vector<Seen> seen(highestNumber(arch) + 1);
+    bool idle = false;
+    for (const Rule& rule : arch.rules) {
+      Seen& call = seen[rule.number];
+      if (++call.rules > kMaxRules) return context->fail(rules, "has more than 256 rules for one system call");
+      if (rule.action == profile.defaultAction) continue;
+      (rule.conditions.empty() ? call.unconditional : call.conditional) = true;
+      idle = idle || (call.conditional && call.unconditional);
+    }
+    if (idle && arch.arch == Arch::x86_64) {
+      warnings->push_back(rules.pointer() + ": rules with conditions have no effect beside one without");
+    }
+  }
+  return true;
+}
+
+bool readListener(Context* context, const View& view, Profile* profile) {
+  const View path = view.member("listenerPath");
+  const View metadata = view.member("listenerMetadata");
+  const auto notifies = [](uint32_t action) { return (action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF; };
+  for (const ArchRules& arch : profile->archs) {
+    for (const Rule& rule : arch.rules) profile->notifies = profile->notifies || notifies(rule.action);
+  }
+  profile->notifies = profile->notifies || notifies(profile->defaultAction);
+  if (profile->notifies && !path.present()) return context->fail(path, "is required by SCMP_ACT_NOTIFY");
+  if (metadata.present() && !path.present()) return context->fail(metadata, "needs a listenerPath");
+  if ((profile->flags & kWaitKillable) != 0 && !profile->notifies) {
+    return context->fail(view.member("flags"), "has SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without SCMP_ACT_NOTIFY");
   }
   return true;
 }
@@ -167,7 +222,6 @@ bool readProfile(Context* context, const View& view, Profile* profile, std::vect
     if (flag == nullptr) return context->fail(element, "is no supported flag");
     profile->flags |= flag->flag;
   }
-  if (view.member("listenerPath").present()) return context->fail(view.member("listenerPath"), "is not supported");
   const View rules = view.member("syscalls");
   if (!context->array(rules)) return false;
   for (uint32_t index = 0; index < rules.count(); ++index) {
@@ -176,7 +230,8 @@ bool readProfile(Context* context, const View& view, Profile* profile, std::vect
     // An own errno of a rule defaults to EPERM, not to the profile's default errno (runtime-spec, config-linux).
     if (!readRule(context, entry, EPERM, profile, warnings)) return false;
   }
-  return true;
+  if (!checkTogether(context, rules, *profile, warnings)) return false;
+  return readListener(context, view, profile);
 }
 
 }  // namespace bulkhead::seccomp
