@@ -21,6 +21,17 @@ export interface OciRlimit {
   hard: number;
 }
 
+export interface OciScheduler {
+  policy: string;
+  nice?: number;
+  priority?: number;
+  flags?: readonly string[];
+  /** Nanoseconds, for SCHED_DEADLINE. */
+  runtime?: number;
+  deadline?: number;
+  period?: number;
+}
+
 export interface OciProcess {
   args: readonly string[];
   env?: readonly string[];
@@ -32,6 +43,12 @@ export interface OciProcess {
   oomScoreAdj?: number;
   terminal?: boolean;
   consoleSize?: { height: number; width: number };
+  apparmorProfile?: string;
+  selinuxLabel?: string;
+  scheduler?: OciScheduler;
+  ioPriority?: { class: string; priority?: number };
+  /** CPU lists for a process added to a running container: until it has joined its cgroup, and after. */
+  execCPUAffinity?: { initial?: string; final?: string };
 }
 
 export interface OciMount {
@@ -114,6 +131,9 @@ export interface OciSeccomp {
   defaultAction: string;
   defaultErrnoRet?: number;
   architectures?: readonly string[];
+  /** Unix socket that gets the notification descriptor of SCMP_ACT_NOTIFY with a ContainerProcessState. */
+  listenerPath?: string;
+  listenerMetadata?: string;
   flags?: readonly string[];
   syscalls?: readonly {
     names: readonly string[];
@@ -134,6 +154,9 @@ export interface OciLinux {
   sysctl?: Readonly<Record<string, string>>;
   devices?: readonly OciDevice[];
   rootfsPropagation?: string;
+  personality?: { domain: "LINUX" | "LINUX32"; flags?: readonly string[] };
+  memoryPolicy?: { mode: string; nodes?: string; flags?: readonly string[] };
+  timeOffsets?: Readonly<Partial<Record<"monotonic" | "boottime", { secs?: number; nanosecs?: number }>>>;
 }
 
 export interface OciSpec {
@@ -143,5 +166,6 @@ export interface OciSpec {
   hostname?: string;
   domainname?: string;
   mounts?: readonly OciMount[];
+  annotations?: Readonly<Record<string, string>>;
   linux?: OciLinux;
 }

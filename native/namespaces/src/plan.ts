@@ -39,6 +39,10 @@ export interface PlanInput {
   lease: { page: string; leaseMs: number } | null;
   /** The user as the image writes it, looked up inside its root; overrides spec.process.user. */
   imageUser?: string;
+  /** Who the container is to seccomp listeners and in its keyring's name. */
+  state?: { id: string; bundle: string };
+  /** false: the starter's session keyring stays; otherwise the container gets its own. */
+  keyring?: boolean;
   /** Mount index -> the directory that its source must lie beneath, and whether it is seen with the container's ids. */
   binds?: Readonly<Record<number, { beneath: string; idmap: boolean }>>;
   /** For tests and benchmarks. `faultStep` is honoured by fault-injection builds of bulkhead-init only. */

@@ -51,6 +51,9 @@ const APPLETS = [
   "mkdir",
   "env",
   "test",
+  "cut",
+  "uname",
+  "ionice",
 ];
 
 const MAP = [{ containerID: 0, hostID: 0x10000000, size: 65536 }];

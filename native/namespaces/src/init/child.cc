@@ -15,6 +15,7 @@
 #include <iterator>
 
 #include "init/gate.h"
+#include "init/join.h"
 #include "init/report.h"
 #include "init/terminal.h"
 #include "sys/retry.h"
@@ -60,22 +61,23 @@ Status joinLater(int socket) {
   return joined;
 }
 
-Status prepare(const ChildContext& context, Identity* identity) {
+Status prepare(const ChildContext& context, Identity* identity, Notification* notification) {
   const plan::Container& container = context.container;
   Steps& steps = context.steps;
   TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
   TRY(steps.begin("cgroup join"));
   TRY(context.cgroups.joinSelf());
   // Descriptors of the host (run directory, log, cgroups) that the fork copied must be gone before the image acts.
-  int kept[5 + plan::kMaxPreservedFds] = {context.socket, context.stdio.input, context.stdio.output,
-                                          context.stdio.error};
-  size_t keptCount = 4;
+  int kept[6 + plan::kMaxPreservedFds] = {context.socket, context.stdio.input, context.stdio.output,
+                                          context.stdio.error, context.listener};
+  size_t keptCount = 5;
   if (container.process.preservedFds > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
   if ((container.flags & plan::kPlanUnattended) != 0) kept[keptCount++] = kGateFd;
   for (uint32_t index = 0; index < container.process.preservedFds; ++index) {
     kept[keptCount++] = kPreservedFd + static_cast<int>(index);
   }
   TRY(sys::closeAllBut(kept, keptCount));
+  if (context.listener >= 0) *notification = {context.listener, TRY(numberOnHost())};
   TRY(steps.begin("network namespace"));
   const int here = static_cast<int>(container.namespaces & kUnsharedHere);
   if (here != 0) TRY(sys::unshareNamespaces(here));
@@ -87,7 +89,7 @@ Status prepare(const ChildContext& context, Identity* identity) {
   TRY(steps.begin("wait for cgroups"));
   TRY(joinLater(context.socket));
   TRY(steps.begin("become root"));
-  if ((container.namespaces & CLONE_NEWUSER) != 0) TRY(becomeRoot());
+  if (hasUserNamespace(container)) TRY(becomeRoot());
   TRY(steps.begin("cgroup namespace"));
   if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
   Fd devNull;
@@ -142,12 +144,13 @@ Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& ident
 void runChild(const ChildContext& context) {
   context.steps.enterChild();
   Identity identity;
-  Status prepared = prepare(context, &identity);
+  Notification notification;
+  Status prepared = prepare(context, &identity, &notification);
   Gate gate(context.container, context.socket);
   const bool attended = (context.container.flags & plan::kPlanUnattended) == 0;
   if (prepared.ok()) {
-    prepared = becomeProcess(
-        {context.container.process, identity, context.steps, context.socket, attended, attended ? nullptr : &gate});
+    prepared = becomeProcess({context.container.process, identity, context.steps, context.socket, attended,
+                              attended ? nullptr : &gate, notification});
   }
   Error error;
   if (prepared.ok()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cgroup/directory.h"
+#include "init/listener.h"
 #include "init/steps.h"
 #include "plan/plan.h"
 #include "sys/result.h"
@@ -25,6 +26,8 @@ struct ChildContext {
   /** SOCK_SEQPACKET to the shim: mounts come in, the failure goes out, end of file means execve has happened. */
   int socket;
   Stdio stdio;
+  /** Connection to a seccomp listener, or -1. */
+  int listener;
 };
 
 /** Does not return. */
@@ -63,6 +66,7 @@ struct Becoming {
   bool attended;
   /** Where a program that nobody attends waits to be started; may be null. */
   Gate* gate;
+  Notification notification;
 };
 /**
  * Working directory, limits, ids, capabilities, signals, seccomp: everything from the inside to execve. An

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "init/container.h"
+#include "init/listener.h"
 #include "init/gate.h"
 #include "init/privileges.h"
 #include "init/record.h"
@@ -34,12 +35,16 @@ Status refuseFrozen(const cgroup::Placement& cgroups) {
   return Done{};
 }
 
-Result<bool> hasOwnUserNamespace(pid_t pid) {
+/** Whether a process has a namespace ("user", "time") that is not ours; kernels without the type have none. */
+Result<bool> hasOwnNamespace(pid_t pid, const char* type) {
   char path[48];
-  snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+  snprintf(path, sizeof path, "/proc/self/ns/%s", type);
+  Result<struct stat> ours = sys::statusAt(AT_FDCWD, path, 0);
+  if (!ours.ok() && ours.error().err == ENOENT) return false;
+  if (!ours.ok()) return ours.error();
+  snprintf(path, sizeof path, "/proc/%d/ns/%s", pid, type);
   const struct stat theirs = TRY(sys::statusAt(AT_FDCWD, path, 0));
-  const struct stat ours = TRY(sys::statusAt(AT_FDCWD, "/proc/self/ns/user", 0));
-  return theirs.st_ino != ours.st_ino;
+  return theirs.st_ino != ours.value().st_ino;
 }
 
 /** Host id of the container's root, from its own map; our own when it shares our user namespace. */
@@ -108,7 +113,8 @@ Status Join::run() {
   TRY(steps_.begin("target"));
   const sys::ProcessRef target = {static_cast<pid_t>(exec_.targetPid), exec_.targetTicks};
   Fd pidfd = TRY(sys::openProcess(target));
-  const bool joinsUser = TRY(hasOwnUserNamespace(target.pid));
+  const bool joinsUser = TRY(hasOwnNamespace(target.pid, "user"));
+  const bool joinsTime = TRY(hasOwnNamespace(target.pid, "time"));
   TRY(steps_.begin("stdio"));
   if (joinsUser) TRY(givePipes(TRY(rootOf(target.pid))));
   TRY(steps_.begin("cgroup join"));
@@ -119,14 +125,18 @@ Status Join::run() {
     Result<Fd> counter = sys::openAt(cgroups_.memory(), file, O_RDONLY);
     if (counter.ok()) oomCounter_ = counter.take();
   }
+  TRY(steps_.begin("seccomp listener"));
+  Fd listener = TRY(connectListener(exec_.process.seccomp));
   TRY(steps_.begin("clone"));
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
   sys::Cloned cloned = TRY(sys::cloneProcess(0, cgroups_.unified()));
   if (cloned.pid == 0) {
     Result<Fd> socket = aboveProgram(std::move(pair.right), exec_.process);
     Result<Fd> joined = aboveProgram(std::move(pidfd), exec_.process);
-    if (!socket.ok() || !joined.ok()) _exit(127);
-    runJoiner({exec_, steps_, cgroups_, joined.value().get(), joinsUser, socket.value().get()});
+    Result<Fd> asked = listener.valid() ? aboveProgram(std::move(listener), exec_.process) : Result<Fd>(Fd());
+    if (!socket.ok() || !joined.ok() || !asked.ok()) _exit(127);
+    runJoiner({exec_, steps_, cgroups_, joined.value().get(), joinsUser, joinsTime, socket.value().get(),
+               asked.value().get()});
   }
   joiner_ = std::move(cloned.pidfd);
   pair.right.reset();
@@ -173,6 +183,8 @@ Status Join::accept(char kind, size_t size, const char* data, int fd) {
   report_.shimTicks = TRY(sys::startTicks(report_.shimPid));
   report_.processTicks = TRY(sys::startTicks(pid));
   report_.startedAtUnixMs = unixMs();
+  // Its listener is told which process asks, and inside it cannot know its number here.
+  if (!exec_.process.seccomp.listenerPath.empty()) TRY(sys::sendMessage(socket_.get(), &pid, sizeof pid));
   (void)sys::reap(joiner_.get(), true).ok();
   joiner_.reset();
   return Done{};

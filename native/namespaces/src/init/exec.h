@@ -16,8 +16,11 @@ struct ExecContext {
   /** pidfd of the container's init. */
   int target;
   bool joinsUser;
+  bool joinsTime;
   /** To the shim: the new process's number and pidfd, a terminal, a failure; end of file once execve has happened. */
   int socket;
+  /** Connection to a seccomp listener, or -1. */
+  int listener;
 };
 
 /** Joins the container and clones the process into it. Does not return. */

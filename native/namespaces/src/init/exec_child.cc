@@ -6,12 +6,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "init/child.h"
 #include "init/exec.h"
 #include "init/report.h"
+#include "init/scheduling.h"
 #include "init/terminal.h"
+#include "sys/file.h"
 
 namespace bulkhead::init {
 namespace {
@@ -37,22 +40,42 @@ Status becomeExec(const ExecContext& context, Identity* identity) {
     TRY(context.steps.begin("stdio"));
     TRY(connectStdio({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, Fd(), *identity));
   }
+  Notification notification;
+  if (context.listener >= 0) {
+    TRY(context.steps.begin("seccomp listener"));
+    notification.listener = context.listener;
+    const sys::Received told = TRY(sys::receiveMessage(context.socket, &notification.pid, sizeof notification.pid));
+    if (told.size != sizeof notification.pid) return failure("recvmsg", ECONNRESET);
+  }
   const bool attended = (context.exec.flags & plan::kPlanUnattended) == 0;
-  return becomeProcess({process, *identity, context.steps, context.socket, attended, nullptr});
+  return becomeProcess({process, *identity, context.steps, context.socket, attended, nullptr, notification});
+}
+
+/** What needs the host's privileges, or its /proc, and passes on to the process that is cloned. */
+Status prioritize(const plan::Process& process) {
+  if (!process.firstAffinity.empty()) TRY(setAffinity(process.firstAffinity));
+  TRY(applyPriorities(process.scheduling, 0));
+  if ((process.flags & plan::kProcessOomScore) == 0) return Done{};
+  char text[16];
+  const int size = snprintf(text, sizeof text, "%d", process.oomScore);
+  return sys::writeFile(AT_FDCWD, "/proc/self/oom_score_adj", {text, static_cast<size_t>(size)});
 }
 
 Status join(const ExecContext& context) {
+  const plan::Process& process = context.exec.process;
+  TRY(context.steps.begin("priorities"));
+  TRY(prioritize(process));
   TRY(context.steps.begin("cgroup join"));
   TRY(context.cgroups.joinSelf());
-  const plan::Process& process = context.exec.process;
   if (process.preservedFds > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
-  int kept[2 + plan::kMaxPreservedFds] = {context.socket, context.target};
+  int kept[3 + plan::kMaxPreservedFds] = {context.socket, context.target, context.listener};
   for (uint32_t index = 0; index < process.preservedFds; ++index) {
-    kept[2 + index] = kPreservedFd + static_cast<int>(index);
+    kept[3 + index] = kPreservedFd + static_cast<int>(index);
   }
-  TRY(sys::closeAllBut(kept, 2 + process.preservedFds));
+  TRY(sys::closeAllBut(kept, 3 + process.preservedFds));
   TRY(context.steps.begin("join namespaces"));
-  TRY(sys::enterNamespace(context.target, kAllNamespaces | (context.joinsUser ? CLONE_NEWUSER : 0)));
+  const int special = (context.joinsUser ? CLONE_NEWUSER : 0) | (context.joinsTime ? CLONE_NEWTIME : 0);
+  TRY(sys::enterNamespace(context.target, kAllNamespaces | special));
   if (chdir("/") < 0) return failure("chdir", errno);
   return context.joinsUser ? becomeRoot() : Status(Done{});
 }

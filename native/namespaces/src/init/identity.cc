@@ -2,10 +2,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -18,6 +15,8 @@
 
 #include "init/child.h"
 #include "init/gate.h"
+#include "init/labels.h"
+#include "init/scheduling.h"
 #include "sys/retry.h"
 
 namespace bulkhead::init {
@@ -50,20 +49,6 @@ Status enterWorkingDirectory(const Str& path) {
   char seen[PATH_MAX];
   // The raw call answers "(unreachable)/..." for a directory outside the root; glibc's would hide that.
   if (syscall(SYS_getcwd, seen, sizeof seen) < 0 || seen[0] != '/') return failure("getcwd", ENOENT, path.view());
-  return Done{};
-}
-
-Status setAffinity(const Span<uint64_t>& cpus) {
-  // CPU_SETSIZE words cover 1024 CPUs; the kernel cuts a longer mask and ignores CPUs that do not exist.
-  uint64_t all[128];
-  const uint64_t* mask = cpus.data;
-  size_t words = cpus.count;
-  if (cpus.empty()) {
-    memset(all, 0xff, sizeof all);
-    mask = all;
-    words = sizeof all / sizeof all[0];
-  }
-  if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) < 0) return failure("sched_setaffinity", errno);
   return Done{};
 }
 
@@ -106,27 +91,19 @@ Status raiseEffective() {
   return Done{};
 }
 
-Status setCapabilities(uint64_t permitted) {
+Status setCapabilities(const plan::Process& process) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2] = {};
   for (int word = 0; word < 2; ++word) {
-    data[word].permitted = static_cast<uint32_t>(permitted >> (32 * word));
+    data[word].permitted = static_cast<uint32_t>(process.permittedSet >> (32 * word));
     data[word].effective = data[word].permitted;
+    data[word].inheritable = static_cast<uint32_t>(process.ambientSet >> (32 * word));
   }
   if (syscall(SYS_capset, &header, data) < 0) return failure("capset", errno);
-  return Done{};
-}
-
-Status installSeccomp(const plan::Seccomp& seccomp) {
-  if (seccomp.program.empty()) return Done{};
-  static_assert(sizeof(plan::BpfInstruction) == sizeof(struct sock_filter));
-  struct sock_fprog program = {};
-  program.len = static_cast<uint16_t>(seccomp.program.count);
-  program.filter = reinterpret_cast<struct sock_filter*>(seccomp.program.data);
-  long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, seccomp.flags, &program);
-  // A flag this kernel does not know is a refinement; the filter is not.
-  if (result < 0 && errno == EINVAL) result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
-  if (result < 0) return failure("seccomp", errno);
+  for (unsigned long capability = 0; capability <= kernel::kMaxCapability; ++capability) {
+    if ((process.ambientSet & (uint64_t{1} << capability)) == 0) continue;
+    TRY(sys::processControl("prctl PR_CAP_AMBIENT", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability));
+  }
   return Done{};
 }
 
@@ -160,6 +137,9 @@ Status becomeProcess(const Becoming& becoming) {
   const plan::Process& process = becoming.process;
   const Identity& identity = becoming.identity;
   Steps& steps = becoming.steps;
+  TRY(steps.begin("labels"));
+  TRY(setLabels(process));
+  TRY(joinKeyring(process));
   TRY(steps.begin("working directory"));
   TRY(enterWorkingDirectory(process.workingDirectory));
   TRY(steps.begin("session"));
@@ -167,6 +147,7 @@ Status becomeProcess(const Becoming& becoming) {
   TRY(resetSignals());
   TRY(steps.begin("affinity"));
   TRY(setAffinity(process.affinity));
+  TRY(applyExecution(process.scheduling));
   TRY(steps.begin("rlimits"));
   TRY(setLimits(process.limits));
   umask(process.umask);
@@ -184,13 +165,13 @@ Status becomeProcess(const Becoming& becoming) {
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
   if (!noNewPrivileges) {
     TRY(raiseEffective());
-    TRY(installSeccomp(process.seccomp));
+    TRY(installSeccomp(process.seccomp, becoming.notification));
   }
-  TRY(setCapabilities(process.permittedSet));
+  TRY(setCapabilities(process));
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
     TRY(passDescriptors(process));
-    TRY(installSeccomp(process.seccomp));
+    TRY(installSeccomp(process.seccomp, becoming.notification));
     return Done{};
   }
   return passDescriptors(process);

@@ -13,7 +13,10 @@
 
 #include "init/child.h"
 #include "init/gate.h"
+#include "init/join.h"
+#include "init/listener.h"
 #include "init/root.h"
+#include "init/scheduling.h"
 #include "sys/file.h"
 #include "sys/retry.h"
 
@@ -61,37 +64,34 @@ Status Start::openFiles() {
   return Done{};
 }
 
-Status Start::joinNamespaces() {
-  for (const plan::NamespaceJoin& join : container_.joins) {
-    Fd space = TRY(sys::openAt(AT_FDCWD, join.path.c_str(), O_RDONLY));
-    if (ioctl(space.get(), kernel::kNsGetType) != static_cast<int>(join.type)) {
-      return failure("ioctl NS_GET_NSTYPE", EINVAL, join.path.view());
-    }
-    TRY(sys::enterNamespace(space.get(), static_cast<int>(join.type)));
-  }
-  return Done{};
-}
-
 Status Start::cloneChild() {
   TRY(steps_.begin("join namespaces"));
-  TRY(joinNamespaces());
+  Fd listener = TRY(connectListener(container_.process.seccomp));
+  Joined joined;
+  TRY(joinNamespaces(container_, &joined));
+  TRY(offsetClocks(container_));
   TRY(steps_.begin("clone"));
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  sys::Cloned cloned = TRY(sys::cloneProcess(container_.namespaces & ~kMadeByChild, cgroups_.unified()));
+  uint64_t flags = container_.namespaces & ~kMadeByChild;
+  // With offsets the namespace is made already, and the child is born in it.
+  if (!container_.timeOffsets.empty()) flags &= ~uint64_t{CLONE_NEWTIME};
+  sys::Cloned cloned = joined.user.valid() ? TRY(cloneThrough(joined.user.get(), flags, cgroups_.unified()))
+                                           : TRY(sys::cloneProcess(flags, cgroups_.unified()));
   if (cloned.pid == 0) {
     Result<Fd> socket = aboveProgram(std::move(pair.right), container_.process);
-    if (!socket.ok()) _exit(127);
+    Result<Fd> asked = listener.valid() ? aboveProgram(std::move(listener), container_.process) : Result<Fd>(Fd());
+    if (!socket.ok() || !asked.ok()) _exit(127);
     const bool logged = !container_.logPath.empty();
     const Stdio stdio =
         logged ? Stdio{-1, childOutput_.get(), childError_.get()} : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    runChild({container_, steps_, cgroups_, socket.value().get(), stdio});
+    runChild({container_, steps_, cgroups_, socket.value().get(), stdio, asked.value().get()});
   }
   child_ = cloned.pid;
   watched_->process = std::move(cloned.pidfd);
   socket_ = std::move(pair.left);
   childOutput_.reset();
   childError_.reset();
-  return Done{};
+  return returnToOwnTime(joined);
 }
 
 Status Start::writeMap(const char* file, const Span<plan::IdMap>& maps) {
@@ -111,10 +111,14 @@ Status Start::writeMap(const char* file, const Span<plan::IdMap>& maps) {
 
 Status Start::admitChild() {
   TRY(steps_.begin("id maps"));
-  TRY(writeMap("uid_map", container_.uidMap));
-  TRY(writeMap("gid_map", container_.gidMap));
-  char path[48];
   if ((container_.namespaces & CLONE_NEWUSER) != 0) {
+    TRY(writeMap("uid_map", container_.uidMap));
+    TRY(writeMap("gid_map", container_.gidMap));
+  } else if (hasUserNamespace(container_)) {
+    TRY(compareMaps(container_, child_));
+  }
+  char path[48];
+  if (hasUserNamespace(container_)) {
     snprintf(path, sizeof path, "/proc/%d/ns/user", child_);
     userNamespace_ = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
   }
@@ -129,6 +133,8 @@ Status Start::admitChild() {
     const int size = snprintf(text, sizeof text, "%d", container_.process.oomScore);
     TRY(sys::writeFile(AT_FDCWD, path, {text, static_cast<size_t>(size)}));
   }
+  TRY(steps_.begin("priorities"));
+  TRY(applyPriorities(container_.process.scheduling, child_));
   TRY(steps_.begin("rlimits"));
   for (const plan::Limit& limit : container_.process.limits) {
     // Raising a hard limit needs the host's privileges; lowering is left to the child, which still has work to do.

@@ -26,7 +26,6 @@ class Start {
 
  private:
   Status openFiles();
-  Status joinNamespaces();
   Status cloneChild();
   Status writeMap(const char* file, const Span<plan::IdMap>& maps);
   Status admitChild();

@@ -84,6 +84,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
       !compileAffinity(context, cpu.member("cpus"), &target->process.affinity) ||
       !compileSeccomp(context, linuxPart.member("seccomp"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
+      !compileTimeOffsets(context, linuxPart, target) || !compileExecution(context, linuxPart, &target->process) ||
+      !compileIdentity(context, input, &target->process) ||
       !context->absolutePath(runDirectory, &target->runDirectory) ||
       !compileLog(context, input.member("log"), target) || !compileLease(context, input.member("lease"), target) ||
       !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
@@ -115,6 +117,12 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
       !compileSeccomp(context, input.member("seccomp"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
+    return false;
+  }
+  const View affinity = process.member("execCPUAffinity");
+  if (!compileIdentity(context, input, &target->process) ||
+      !compileAffinity(context, affinity.member("initial"), &target->process.firstAffinity) ||
+      !compileAffinity(context, affinity.member("final"), &target->process.affinity)) {
     return false;
   }
   if (!reference.isObject()) return context->fail(reference, "must be an object");

@@ -26,9 +26,18 @@ bool compileExec(const View& input, seccomp::Cache* cache, Compiled* result, Com
 // The parts, one file each.
 bool compileProcess(Context* context, const View& process, Process* target);
 bool compileSeccomp(Context* context, const View& profile, seccomp::Cache* cache, Process* target);
+/** process.scheduler, ioPriority and execCPUAffinity. */
+bool compileScheduling(Context* context, const View& process, Process* target);
+/** linux.personality and memoryPolicy. */
+bool compileExecution(Context* context, const View& linuxPart, Process* target);
+bool compileTimeOffsets(Context* context, const View& linuxPart, Container* target);
+/** `state` and `keyring` of the input: who the container is to listeners, and in its keyring's name. */
+bool compileIdentity(Context* context, const View& input, Process* target);
 bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target);
 bool compileMountOptions(Context* context, const View& options, Mount* mount);
 bool compileNamespaces(Context* context, const View& linuxPart, Container* target);
+/** The container does not share the host's namespace of this type: it makes one or joins one by path. */
+bool hasNamespace(const Container& container, uint32_t flag);
 bool compileRoot(Context* context, const View& input, Container* target);
 /** The hooks of one moment ("prestart", "createRuntime", ...) from the specification's `hooks`. */
 bool compileHooks(Context* context, const View& hooks, const char* moment, Span<Hook>* target);

@@ -48,13 +48,24 @@ bool fields(Archive& a, BpfInstruction& v) {
 }
 template <class Archive>
 bool fields(Archive& a, Seccomp& v) {
-  return a(v.flags) && a(v.program);
+  return a(v.flags) && a(v.program) && a(v.listenerPath) && a(v.stateBefore);
+}
+template <class Archive>
+bool fields(Archive& a, Scheduling& v) {
+  return a(v.flags) && a(v.policy) && a(v.policyFlags) && a(v.nice) && a(v.priority) && a(v.runtimeNs) &&
+         a(v.deadlineNs) && a(v.periodNs) && a(v.ioPriority) && a(v.personality) && a(v.memoryMode) && a(v.memoryNodes);
+}
+template <class Archive>
+bool fields(Archive& a, TimeOffset& v) {
+  return a(v.clock) && a(v.seconds) && a(v.nanoseconds);
 }
 template <class Archive>
 bool fields(Archive& a, Process& v) {
   return a(v.flags) && a(v.arguments) && a(v.environment) && a(v.workingDirectory) && a(v.imageUser) && a(v.uid) &&
          a(v.gid) && a(v.groups) && a(v.umask) && a(v.oomScore) && a(v.boundingSet) && a(v.permittedSet) &&
-         a(v.limits) && a(v.affinity) && a(v.seccomp) && a(v.rows) && a(v.columns) && a(v.preservedFds);
+         a(v.ambientSet) && a(v.limits) && a(v.affinity) && a(v.firstAffinity) && a(v.scheduling) &&
+         a(v.appArmorProfile) && a(v.seLinuxLabel) && a(v.keyring) && a(v.seccomp) && a(v.rows) && a(v.columns) &&
+         a(v.preservedFds);
 }
 template <class Archive>
 bool fields(Archive& a, Hook& v) {
@@ -68,8 +79,9 @@ template <class Archive>
 bool fields(Archive& a, Container& v) {
   return a(v.flags) && a(v.namespaces) && a(v.joins) && a(v.uidMap) && a(v.gidMap) && a(v.cgroups) && a(v.root) &&
          a(v.mounts) && a(v.devices) && a(v.maskedPaths) && a(v.readOnlyPaths) && a(v.sysctls) && a(v.hostname) &&
-         a(v.domainname) && a(v.process) && a(v.runDirectory) && a(v.logPath) && a(v.logMaxBytes) && a(v.logMaxFiles) &&
-         a(v.leasePage) && a(v.leaseMs) && a(v.createContainerHooks) && a(v.startContainerHooks) && a(v.faultStep);
+         a(v.domainname) && a(v.timeOffsets) && a(v.process) && a(v.runDirectory) && a(v.logPath) && a(v.logMaxBytes) &&
+         a(v.logMaxFiles) && a(v.leasePage) && a(v.leaseMs) && a(v.createContainerHooks) && a(v.startContainerHooks) &&
+         a(v.faultStep);
 }
 template <class Archive>
 bool fields(Archive& a, Exec& v) {

@@ -45,7 +45,7 @@ bool compileSysctls(Context* context, const View& object, Container* target) {
     if (scope == std::end(kSysctls) || name.find("..") != std::string::npos || name.size() > 200) {
       return context->fail(entry, "is no sysctl of a namespace");
     }
-    if ((target->namespaces & scope->space) == 0) return context->fail(entry, "needs its own namespace");
+    if (!hasNamespace(*target, scope->space)) return context->fail(entry, "needs its own namespace");
     Sysctl sysctl;
     sysctl.path = context->keep(name);
     if (!entry.isString()) return context->fail(entry, "must be a string");
@@ -113,11 +113,11 @@ bool compileKernelView(Context* context, const View& spec, Container* target) {
   if (!context->text(hostname, &target->hostname) || !context->text(domainname, &target->domainname)) return false;
   for (const View* name : {&hostname, &domainname}) {
     if (!name->present()) continue;
-    if ((target->namespaces & CLONE_NEWUTS) == 0) return context->fail(*name, "needs its own uts namespace");
+    if (!hasNamespace(*target, CLONE_NEWUTS)) return context->fail(*name, "needs its own uts namespace");
     if (name->text().size() > 64) return context->fail(*name, "is longer than 64 bytes");
   }
   const View linuxPart = spec.member("linux");
-  for (const char* name : {"intelRdt", "mountLabel", "memoryPolicy", "timeOffsets", "personality", "netDevices"}) {
+  for (const char* name : {"intelRdt", "mountLabel", "netDevices"}) {
     const View member = linuxPart.member(name);
     if (member.present() && !(member.isString() && member.text().empty())) {
       return context->fail(member, "is not supported");

@@ -57,8 +57,8 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
       target->namespaces |= flag;
       continue;
     }
-    if (flag != CLONE_NEWNET && flag != CLONE_NEWIPC && flag != CLONE_NEWUTS) {
-      return context->fail(path, "only network, ipc and uts namespaces can be joined");
+    if (flag == CLONE_NEWNS) {
+      return context->fail(path, "names a mount namespace, whose other members would get the container's root");
     }
     NamespaceJoin join;
     join.type = flag;
@@ -73,13 +73,19 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
   if (!compileMappings(context, uids, &target->uidMap) || !compileMappings(context, gids, &target->gidMap)) {
     return false;
   }
-  if ((target->namespaces & CLONE_NEWUSER) != 0) {
+  // For a joined user namespace they must say what its own are: files are given to its root before it is entered.
+  if ((seen & CLONE_NEWUSER) != 0) {
     if (!mapsRoot(target->uidMap)) return context->fail(uids, "must map id 0");
     if (!mapsRoot(target->gidMap)) return context->fail(gids, "must map id 0");
   } else if (!target->uidMap.empty() || !target->gidMap.empty()) {
     return context->fail(uids, "needs a user namespace");
   }
   return true;
+}
+
+bool hasNamespace(const Container& container, uint32_t flag) {
+  const auto joins = [&](const NamespaceJoin& join) { return join.type == flag; };
+  return (container.namespaces & flag) != 0 || std::any_of(container.joins.begin(), container.joins.end(), joins);
 }
 
 bool compileRoot(Context* context, const View& input, Container* target) {

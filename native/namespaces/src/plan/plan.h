@@ -90,6 +90,13 @@ struct NamespaceJoin {
   Str path;
 };
 
+/** A clock of the container's own time namespace. */
+struct TimeOffset {
+  Str clock;  // "monotonic" or "boottime"
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+};
+
 struct BpfInstruction {
   uint16_t code = 0;
   uint8_t jumpTrue = 0;
@@ -100,6 +107,36 @@ struct BpfInstruction {
 struct Seccomp {
   uint32_t flags = 0;  // SECCOMP_FILTER_FLAG_*
   Span<BpfInstruction> program;
+  /** Unix socket that gets the notification descriptor; empty: no call is asked about. */
+  Str listenerPath;
+  /** ContainerProcessState (runtime-spec) up to the number of the process, which ends it. */
+  Str stateBefore;
+};
+
+enum SchedulingFlag : uint32_t {
+  kScheduler = 1,
+  kIoPriority = 2,
+  kPersonality = 4,
+  kMemoryPolicy = 8,
+};
+
+/** How the kernel runs a process. */
+struct Scheduling {
+  uint32_t flags = 0;
+  // struct sched_attr
+  uint32_t policy = 0;
+  uint64_t policyFlags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtimeNs = 0;
+  uint64_t deadlineNs = 0;
+  uint64_t periodNs = 0;
+  /** As ioprio_set(2) takes it. */
+  uint32_t ioPriority = 0;
+  uint32_t personality = 0;
+  /** MPOL_* and its flags, as set_mempolicy(2) takes them. */
+  uint32_t memoryMode = 0;
+  Span<uint64_t> memoryNodes;
 };
 
 enum ProcessFlag : uint32_t {
@@ -108,6 +145,7 @@ enum ProcessFlag : uint32_t {
   kProcessTerminal = 4,
   kProcessOomScore = 8,
   kProcessUmask = 16,
+  kProcessNewKeyring = 32,
 };
 
 struct Process {
@@ -123,9 +161,18 @@ struct Process {
   int32_t oomScore = 0;
   uint64_t boundingSet = 0;
   uint64_t permittedSet = 0;
+  /** Also the inheritable set: the kernel wants them there, and nothing else ever is. */
+  uint64_t ambientSet = 0;
   Span<Limit> limits;
   /** Bit set of CPUs, 64 per word; empty: every CPU the cpuset allows. */
   Span<uint64_t> affinity;
+  /** execCPUAffinity.initial: where an exec runs until it has joined its cgroup. */
+  Span<uint64_t> firstAffinity;
+  Scheduling scheduling;
+  Str appArmorProfile;
+  Str seLinuxLabel;
+  /** Name of the new session keyring; empty: it has none. */
+  Str keyring;
   Seccomp seccomp;
   uint16_t rows = 0;
   uint16_t columns = 0;
@@ -179,6 +226,7 @@ struct Container {
   Span<Sysctl> sysctls;
   Str hostname;
   Str domainname;
+  Span<TimeOffset> timeOffsets;
   Process process;
   Str runDirectory;
   Str logPath;  // empty: stdio stays as given

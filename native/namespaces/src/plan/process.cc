@@ -36,8 +36,13 @@ bool compileCapabilities(Context* context, const View& object, Process* target) 
     context->warn(object, "capabilities outside the bounding set are dropped");
     target->permittedSet &= target->boundingSet;
   }
+  target->ambientSet = ambient & target->permittedSet;
+  if (target->ambientSet != ambient)
+    context->warn(object, "ambient capabilities outside the permitted set are dropped");
   // A non-empty inheritable set lets file capabilities raise a process (CVE-2022-29162 and its kin).
-  if ((inheritable | ambient) != 0) context->warn(object, "inheritable and ambient capabilities are left empty");
+  if ((inheritable & ~target->ambientSet) != 0) {
+    context->warn(object, "inheritable capabilities that are not ambient are left out");
+  }
   return true;
 }
 
@@ -134,13 +139,10 @@ bool compileProcess(Context* context, const View& process, Process* target) {
   target->rows = static_cast<uint16_t>(rows);
   target->columns = static_cast<uint16_t>(columns);
 
-  for (const char* name : {"selinuxLabel", "apparmorProfile", "scheduler", "ioPriority", "execCPUAffinity"}) {
-    const View member = process.member(name);
-    if (member.present() && !(member.isString() && member.text().empty())) {
-      return context->fail(member, "is not supported");
-    }
-  }
-  return compileUser(context, process.member("user"), target) &&
+  return compileScheduling(context, process, target) &&
+         context->text(process.member("apparmorProfile"), &target->appArmorProfile) &&
+         context->text(process.member("selinuxLabel"), &target->seLinuxLabel) &&
+         compileUser(context, process.member("user"), target) &&
          compileCapabilities(context, process.member("capabilities"), target) &&
          compileLimits(context, process.member("rlimits"), target);
 }

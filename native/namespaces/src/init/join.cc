@@ -1,0 +1,136 @@
+#include "init/join.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "sys/file.h"
+
+namespace bulkhead::init {
+namespace {
+
+struct Kind {
+  uint32_t type;
+  const char* own;
+};
+constexpr Kind kKinds[] = {{CLONE_NEWUSER, "/proc/self/ns/user"}, {CLONE_NEWPID, "/proc/self/ns/pid_for_children"},
+                           {CLONE_NEWNET, "/proc/self/ns/net"},   {CLONE_NEWIPC, "/proc/self/ns/ipc"},
+                           {CLONE_NEWUTS, "/proc/self/ns/uts"},   {CLONE_NEWCGROUP, "/proc/self/ns/cgroup"},
+                           {CLONE_NEWTIME, "/proc/self/ns/time"}};
+
+const char* ownPath(uint32_t type) {
+  for (const Kind& kind : kKinds) {
+    if (kind.type == type) return kind.own;
+  }
+  return "";
+}
+
+bool changesNamespaces(const plan::Container& container) {
+  return !container.sysctls.empty() || !container.hostname.empty() || !container.domainname.empty();
+}
+
+/** The first line of an id map: inside, outside, count. */
+Result<plan::IdMap> firstMap(pid_t pid, const char* file) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+  char text[8192];
+  TRY(sys::readFile(AT_FDCWD, path, text, sizeof text));
+  plan::IdMap map;
+  if (sscanf(text, "%u %u %u", &map.inside, &map.outside, &map.count) != 3) return failure("parse", EPROTO, path);
+  return map;
+}
+
+bool begins(const Span<plan::IdMap>& maps, const plan::IdMap& first) {
+  return std::any_of(maps.begin(), maps.end(), [&](const plan::IdMap& map) {
+    return map.inside == first.inside && map.outside == first.outside && map.count == first.count;
+  });
+}
+
+struct Passing {
+  pid_t pid;
+};
+
+}  // namespace
+
+bool hasUserNamespace(const plan::Container& container) {
+  return (container.namespaces & CLONE_NEWUSER) != 0 ||
+         std::any_of(container.joins.begin(), container.joins.end(),
+                     [](const plan::NamespaceJoin& join) { return join.type == CLONE_NEWUSER; });
+}
+
+Status joinNamespaces(const plan::Container& container, Joined* joined) {
+  for (const plan::NamespaceJoin& join : container.joins) {
+    Fd space = TRY(sys::openAt(AT_FDCWD, join.path.c_str(), O_RDONLY));
+    if (ioctl(space.get(), kernel::kNsGetType) != static_cast<int>(join.type)) {
+      return failure("ioctl NS_GET_NSTYPE", EINVAL, join.path.view());
+    }
+    const struct stat theirs = TRY(sys::statusOf(space.get()));
+    const struct stat ours = TRY(sys::statusAt(AT_FDCWD, ownPath(join.type), 0));
+    const bool same = theirs.st_ino == ours.st_ino;
+    // A sysctl or a name would be the host's.
+    if (same && changesNamespaces(container)) return failure("setns", EPERM, join.path.view());
+    if (same && join.type == CLONE_NEWUSER) return failure("setns", EINVAL, join.path.view());
+    if (join.type == CLONE_NEWUSER) {
+      joined->user = std::move(space);
+      continue;
+    }
+    if (join.type == CLONE_NEWTIME) joined->ownTime = TRY(sys::openAt(AT_FDCWD, "/proc/self/ns/time", O_RDONLY));
+    TRY(sys::enterNamespace(space.get(), static_cast<int>(join.type)));
+  }
+  return Done{};
+}
+
+Status offsetClocks(const plan::Container& container) {
+  if (container.timeOffsets.empty()) return Done{};
+  TRY(sys::unshareNamespaces(CLONE_NEWTIME));
+  for (const plan::TimeOffset& offset : container.timeOffsets) {
+    char line[64];
+    const int size = snprintf(line, sizeof line, "%s %lld %u\n", offset.clock.c_str(),
+                              static_cast<long long>(offset.seconds), offset.nanoseconds);
+    TRY(sys::writeFile(AT_FDCWD, "/proc/self/timens_offsets", {line, static_cast<size_t>(size)}));
+  }
+  return Done{};
+}
+
+Status returnToOwnTime(const Joined& joined) {
+  if (!joined.ownTime.valid()) return Done{};
+  return sys::enterNamespace(joined.ownTime.get(), CLONE_NEWTIME);
+}
+
+Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup) {
+  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
+  sys::Cloned middle = TRY(sys::cloneProcess(0, -1));
+  if (middle.pid == 0) {
+    if (!sys::enterNamespace(user, CLONE_NEWUSER).ok()) _exit(1);
+    Result<sys::Cloned> cloned = sys::cloneProcess(flags | CLONE_PARENT, cgroup);
+    if (!cloned.ok()) _exit(1);
+    if (cloned.value().pid == 0) return cloned;
+    const Passing passing = {cloned.value().pid};
+    const int pidfd = cloned.value().pidfd.get();
+    _exit(sys::sendMessage(pair.right.get(), &passing, sizeof passing, &pidfd, 1).ok() ? 0 : 1);
+  }
+  pair.right.reset();
+  Passing passing = {0};
+  int pidfd = -1;
+  Result<sys::Received> received = sys::receiveMessage(pair.left.get(), &passing, sizeof passing, &pidfd, 1);
+  (void)sys::reap(middle.pidfd.get(), true).ok();
+  if (!received.ok() || received.value().fdCount == 0) return failure("setns", EPERM, "user namespace");
+  return sys::Cloned{passing.pid, Fd(pidfd)};
+}
+
+Status compareMaps(const plan::Container& container, pid_t pid) {
+  const plan::IdMap uids = TRY(firstMap(pid, "uid_map"));
+  const plan::IdMap gids = TRY(firstMap(pid, "gid_map"));
+  if (!begins(container.uidMap, uids)) return failure("compare", EINVAL, "uid_map");
+  if (!begins(container.gidMap, gids)) return failure("compare", EINVAL, "gid_map");
+  return Done{};
+}
+
+}  // namespace bulkhead::init

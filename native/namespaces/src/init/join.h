@@ -1,0 +1,34 @@
+// Namespaces that exist already, and clocks that begin elsewhere: what happens before the child is cloned.
+#pragma once
+
+#include "plan/plan.h"
+#include "sys/fd.h"
+#include "sys/result.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::init {
+
+struct Joined {
+  /** The user namespace to be entered by the child only: who enters it loses the host's privileges. */
+  Fd user;
+  /** Our own time namespace, to come back to: leases count in it. */
+  Fd ownTime;
+};
+
+/** Enters (or notes) every namespace that the plan names by path; each must be of its type. */
+Status joinNamespaces(const plan::Container& container, Joined* joined);
+/** The next child will be in a new time namespace with the plan's offsets; nothing without any. */
+Status offsetClocks(const plan::Container& container);
+Status returnToOwnTime(const Joined& joined);
+
+/**
+ * clone3 by way of a process that enters `user` first, so that what the child makes belongs to it; the child is the
+ * caller's all the same. Returns pid 0 in the child.
+ */
+Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup);
+/** EINVAL when the process's id maps do not begin as the plan says. */
+Status compareMaps(const plan::Container& container, pid_t pid);
+/** The container has a user namespace that is not ours. */
+bool hasUserNamespace(const plan::Container& container);
+
+}  // namespace bulkhead::init

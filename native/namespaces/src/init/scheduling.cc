@@ -1,0 +1,60 @@
+#include "init/scheduling.h"
+
+#include <linux/ioprio.h>
+#include <linux/sched/types.h>
+#include <sys/personality.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace bulkhead::init {
+
+Status applyPriorities(const plan::Scheduling& scheduling, pid_t pid) {
+  if ((scheduling.flags & plan::kIoPriority) != 0 &&
+      syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, scheduling.ioPriority) < 0) {
+    return failure("ioprio_set", errno);
+  }
+  if ((scheduling.flags & plan::kScheduler) == 0) return Done{};
+  struct sched_attr attributes = {};
+  attributes.size = sizeof attributes;
+  attributes.sched_policy = scheduling.policy;
+  attributes.sched_flags = scheduling.policyFlags;
+  attributes.sched_nice = scheduling.nice;
+  attributes.sched_priority = scheduling.priority;
+  attributes.sched_runtime = scheduling.runtimeNs;
+  attributes.sched_deadline = scheduling.deadlineNs;
+  attributes.sched_period = scheduling.periodNs;
+  if (syscall(SYS_sched_setattr, pid, &attributes, 0) < 0) return failure("sched_setattr", errno);
+  return Done{};
+}
+
+Status applyExecution(const plan::Scheduling& scheduling) {
+  if ((scheduling.flags & plan::kPersonality) != 0 && personality(scheduling.personality) < 0) {
+    return failure("personality", errno);
+  }
+  if ((scheduling.flags & plan::kMemoryPolicy) == 0) return Done{};
+  // The kernel takes one bit less than it is told.
+  const unsigned long bits = scheduling.memoryNodes.empty() ? 0 : scheduling.memoryNodes.count * 64ul + 1;
+  if (syscall(SYS_set_mempolicy, scheduling.memoryMode, scheduling.memoryNodes.data, bits) < 0) {
+    return failure("set_mempolicy", errno);
+  }
+  return Done{};
+}
+
+Status setAffinity(const Span<uint64_t>& cpus) {
+  // CPU_SETSIZE words cover 1024 CPUs; the kernel cuts a longer mask and ignores CPUs that do not exist.
+  uint64_t all[128];
+  const uint64_t* mask = cpus.data;
+  size_t words = cpus.count;
+  if (cpus.empty()) {
+    memset(all, 0xff, sizeof all);
+    mask = all;
+    words = sizeof all / sizeof all[0];
+  }
+  if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) < 0) return failure("sched_setaffinity", errno);
+  return Done{};
+}
+
+}  // namespace bulkhead::init
