@@ -21,7 +21,7 @@ test("scheduler, I/O priority, personality and memory policy are the kernel's ow
     input.spec.linux!.personality = { domain: "LINUX32" };
     input.spec.linux!.memoryPolicy = { mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_STATIC_NODES"] };
   });
-  expect(stdout).toMatch(/policy\s+: 3/);
+  expect(stdout).toMatch(/policy\s+:\s+3/);
   // nice, policy
   expect(stdout).toContain("7 3\n");
   expect(stdout).toContain("00000008");

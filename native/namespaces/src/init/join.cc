@@ -53,9 +53,17 @@ bool begins(const Span<plan::IdMap>& maps, const plan::IdMap& first) {
   });
 }
 
-struct Passing {
-  pid_t pid;
-};
+/** The number of a pidfd's process here; who cloned it may have counted in another pid namespace. */
+Result<pid_t> numberOf(int pidfd) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+  char text[1024];
+  TRY(sys::readFile(AT_FDCWD, path, text, sizeof text));
+  const char* line = strstr(text, "Pid:");
+  int pid = 0;
+  if (line == nullptr || sscanf(line, "Pid: %d", &pid) != 1 || pid <= 0) return failure("parse", ESRCH, path);
+  return pid_t{pid};
+}
 
 }  // namespace
 
@@ -112,17 +120,18 @@ Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup) {
     Result<sys::Cloned> cloned = sys::cloneProcess(flags | CLONE_PARENT, cgroup);
     if (!cloned.ok()) _exit(1);
     if (cloned.value().pid == 0) return cloned;
-    const Passing passing = {cloned.value().pid};
     const int pidfd = cloned.value().pidfd.get();
-    _exit(sys::sendMessage(pair.right.get(), &passing, sizeof passing, &pidfd, 1).ok() ? 0 : 1);
+    _exit(sys::sendMessage(pair.right.get(), "p", 1, &pidfd, 1).ok() ? 0 : 1);
   }
   pair.right.reset();
-  Passing passing = {0};
+  char byte;
   int pidfd = -1;
-  Result<sys::Received> received = sys::receiveMessage(pair.left.get(), &passing, sizeof passing, &pidfd, 1);
+  Result<sys::Received> received = sys::receiveMessage(pair.left.get(), &byte, 1, &pidfd, 1);
   (void)sys::reap(middle.pidfd.get(), true).ok();
   if (!received.ok() || received.value().fdCount == 0) return failure("setns", EPERM, "user namespace");
-  return sys::Cloned{passing.pid, Fd(pidfd)};
+  Fd process(pidfd);
+  const pid_t pid = TRY(numberOf(process.get()));
+  return sys::Cloned{pid, std::move(process)};
 }
 
 Status compareMaps(const plan::Container& container, pid_t pid) {
