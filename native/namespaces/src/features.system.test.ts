@@ -8,6 +8,7 @@ import { Area } from "../test/fixture.ts";
 import { compileProgram } from "../test/program.ts";
 import { exec, NativeError, type PlanInput, type ProcessRef, sendSignal } from "./index.ts";
 
+/** What a start that must fail failed with. */
 const refusal = async (area: Area, change: (input: PlanInput) => void): Promise<unknown> =>
   area.start(["true"], change).catch((error: unknown) => error);
 
@@ -57,28 +58,32 @@ test("the session keyring is the container's own", async () => {
   expect(keys(stdout)).toBe("_ses.keyring-test");
 });
 
-test("labels are refused where the kernel has no such module", async () => {
-  await using area = new Area();
-  if (!existsSync("/sys/module/apparmor")) {
-    expect(
-      await refusal(area, (input) => {
-        input.spec.process.apparmorProfile = "docker-default";
-      }),
-    ).toMatchObject({ step: "labels", op: "apparmor", code: "EOPNOTSUPP", path: "docker-default" });
-  }
-  if (!existsSync("/sys/fs/selinux/enforce")) {
-    expect(
-      await refusal(area, (input) => {
-        input.spec.process.selinuxLabel = "system_u:system_r:container_t:s0";
-      }),
-    ).toMatchObject({ step: "labels", op: "selinux", code: "EOPNOTSUPP" });
-  }
-  await using fine = new Area();
-  const { exit } = await fine.run(["true"], (input) => {
-    input.spec.process.apparmorProfile = "unconfined";
-  });
-  expect(exit.exitCode).toBe(0);
-});
+test.skipIf(existsSync("/sys/module/apparmor"))(
+  "an AppArmor profile is refused where there is no AppArmor",
+  async () => {
+    await using area = new Area();
+    const refused = await refusal(area, (input) => {
+      input.spec.process.apparmorProfile = "docker-default";
+    });
+    expect(refused).toMatchObject({ step: "labels", op: "apparmor", code: "EOPNOTSUPP", path: "docker-default" });
+    await using fine = new Area();
+    const { exit } = await fine.run(["true"], (input) => {
+      input.spec.process.apparmorProfile = "unconfined";
+    });
+    expect(exit.exitCode).toBe(0);
+  },
+);
+
+test.skipIf(existsSync("/sys/fs/selinux/enforce"))(
+  "an SELinux label is refused where there is no SELinux",
+  async () => {
+    await using area = new Area();
+    const refused = await refusal(area, (input) => {
+      input.spec.process.selinuxLabel = "system_u:system_r:container_t:s0";
+    });
+    expect(refused).toMatchObject({ step: "labels", op: "selinux", code: "EOPNOTSUPP" });
+  },
+);
 
 test("clocks begin where the specification says, for an exec too", async () => {
   await using area = new Area();

@@ -72,11 +72,7 @@ const build = (capabilities: readonly string[]): OciSeccomp => {
       ),
     ),
     ...allowedFamilies.map(([first, count]) =>
-      onArgument(
-        "socket",
-        { index: 0, value: low32Bits - (count - 1), valueTwo: first, op: "SCMP_CMP_MASKED_EQ" },
-        {},
-      ),
+      onArgument("socket", { index: 0, value: low32Bits - (count - 1), valueTwo: first, op: "SCMP_CMP_MASKED_EQ" }, {}),
     ),
     ...harmlessPersonalities.map((value) => onArgument("personality", { index: 0, value, op: "SCMP_CMP_EQ" }, {})),
   ];

@@ -67,13 +67,13 @@ void removeException(DeviceAccess* access, const DeviceRule& rule) {
 
 // Documentation/bpf/standardization/instruction-set.rst
 enum Opcode : uint8_t {
-  kLoadWord = 0x61,    // dst = *(u32 *)(src + offset)
-  kMove = 0xbc,        // dst = src, 32 bits
-  kMoveValue = 0xb4,   // dst = immediate
-  kAndValue = 0x54,    // dst &= immediate
-  kShiftRight = 0x74,  // dst >>= immediate
-  kJumpUnequal = 0x5e,        // 32-bit registers
-  kJumpUnequalValue = 0x56,   // register against immediate
+  kLoadWord = 0x61,          // dst = *(u32 *)(src + offset)
+  kMove = 0xbc,              // dst = src, 32 bits
+  kMoveValue = 0xb4,         // dst = immediate
+  kAndValue = 0x54,          // dst &= immediate
+  kShiftRight = 0x74,        // dst >>= immediate
+  kJumpUnequal = 0x5e,       // 32-bit registers
+  kJumpUnequalValue = 0x56,  // register against immediate
   kJumpEqualValue = 0x16,
   kExit = 0x95,
 };
