@@ -18,6 +18,8 @@ export interface ContainerNodePorts {
   readonly images: Pick<FleetImages, "collect">;
   readonly membership: Pick<Membership, "renew">;
   readonly meters: Meters;
+  /** how often every instance's contract is read back from the kernel, in milliseconds */
+  readonly contractMs: number;
   readonly log: Log;
 }
 
@@ -49,6 +51,7 @@ export const startContainerNode = async (ports: ContainerNodePorts): Promise<Con
     newId: () => uuidV7(Date.now(), randomBytes(10)),
     observer: meteringObserver(ports.meters, runtime.isolation),
     hostUsage: readHostUsage,
+    contractMs: ports.contractMs,
   });
   const collecting = setInterval(() => {
     runtime.imagesInUse().then(

@@ -19,6 +19,8 @@ export const ContainerNodeConfig = Type.Object({
   hostLabels: setting("BULKHEAD_HOST_LABELS", Type.Optional(Labels)),
   /** an image that no instance has used for this long is removed */
   imageKeepMs: setting("BULKHEAD_IMAGE_KEEP_MS", Type.Integer({ default: 86_400_000, minimum: 60_000 })),
+  /** how often every instance's limits, CPUs and namespaces are read back from the kernel */
+  contractMs: setting("BULKHEAD_CONTRACT_MS", Type.Integer({ default: 30_000, minimum: 500, maximum: 3_600_000 })),
   otlpEndpoint: setting("OTEL_EXPORTER_OTLP_ENDPOINT", Type.Optional(Type.String({ minLength: 1 }))),
 });
 export type ContainerNodeConfig = Static<typeof ContainerNodeConfig>;

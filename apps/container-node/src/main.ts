@@ -123,6 +123,7 @@ await runService("container-node", async (scope) => {
     images,
     membership,
     meters: telemetry.meters,
+    contractMs: config.contractMs,
     log,
   });
   scope.use("agent", node);

@@ -45,6 +45,15 @@ export interface Limits {
   cpusetCpus: string | null;
 }
 
+/** Where an instance's threads may run, against the CPUs it was given. */
+export interface ThreadAffinity {
+  threads: number;
+  /** of them, how many may run elsewhere */
+  straying: number;
+  /** where those may run besides */
+  cpus: readonly number[];
+}
+
 export interface HostFeatures {
   cgroupMode: "v1" | "hybrid" | "v2";
   /** controller -> mount point */
@@ -90,6 +99,7 @@ interface Addon {
   openEvents(paths: Paths): NativeResult<number>;
   readUsage(paths: Paths): Usage;
   readLimits(paths: Paths): Limits;
+  readAffinity(paths: Paths, cpus: readonly number[]): NativeResult<ThreadAffinity>;
   probe(): HostFeatures;
   removeTree(path: string): NativeResult<undefined>;
   removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;

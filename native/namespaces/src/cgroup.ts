@@ -1,4 +1,4 @@
-import { addon, type Limits, type Usage } from "./addon.ts";
+import { addon, type Limits, type ThreadAffinity, type Usage } from "./addon.ts";
 import { NativeError, unwrap } from "./error.ts";
 import type { OciResources } from "./oci.ts";
 import type { CgroupPlacement } from "./plan.ts";
@@ -50,6 +50,11 @@ export function readUsage(cgroup: CgroupPlacement): Usage {
 /** What the kernel enforces now. */
 export function readLimits(cgroup: CgroupPlacement): Limits {
   return addon.readLimits(cgroup.paths);
+}
+
+/** Asks the scheduler about every thread of the instance. Throws NativeError, ENOENT when it is gone. */
+export function readAffinity(cgroup: CgroupPlacement, cpus: readonly number[]): ThreadAffinity {
+  return unwrap(addon.readAffinity(cgroup.paths, cpus));
 }
 
 /** Asks again on every change of cgroup.events, and on a timer for what v1 does not announce. */

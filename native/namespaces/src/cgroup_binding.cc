@@ -5,6 +5,7 @@
 
 #include "cgroup/control.h"
 #include "cgroup/host.h"
+#include "cgroup/threads.h"
 #include "cgroup/usage.h"
 #include "plan/codec.h"
 #include "plan/compile.h"
@@ -121,6 +122,28 @@ Napi::Value readLimits(const Napi::CallbackInfo& info) {
   return value;
 }
 
+/** readAffinity(paths, cpus) -> { threads, straying, cpus } */
+Napi::Value readAffinity(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<unsigned> given;
+  const Napi::Array cpus = info[1].As<Napi::Array>();
+  for (uint32_t index = 0; index < cpus.Length(); ++index) {
+    given.push_back(cpus.Get(index).As<Napi::Number>().Uint32Value());
+  }
+  Result<cgroup::ThreadAffinity> read = cgroup::readAffinity(pathsOf(info[0]), given);
+  if (!read.ok()) return failed(env, "affinity", read.error());
+  const cgroup::ThreadAffinity& affinity = read.value();
+  Napi::Object value = Napi::Object::New(env);
+  value.Set("threads", Napi::Number::New(env, static_cast<double>(affinity.threads)));
+  value.Set("straying", Napi::Number::New(env, static_cast<double>(affinity.straying)));
+  Napi::Array outside = Napi::Array::New(env, affinity.cpus.size());
+  for (uint32_t index = 0; index < affinity.cpus.size(); ++index) {
+    outside.Set(index, Napi::Number::New(env, affinity.cpus[index]));
+  }
+  value.Set("cpus", outside);
+  return succeeded(env, value);
+}
+
 /** probe() -> HostFeatures */
 Napi::Value probe(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -157,6 +180,7 @@ void registerCgroups(Napi::Env env, Napi::Object exports) {
   add("openEvents", openEvents);
   add("readUsage", readUsage);
   add("readLimits", readLimits);
+  add("readAffinity", readAffinity);
   add("probe", probe);
 }
 

@@ -1,4 +1,4 @@
-import { Type, type Static } from "typebox";
+import { Type, type Static, type TSchema } from "typebox";
 import { Digest, Isolation, Labels, Name, Timestamp, WorkloadId } from "./ids.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -160,6 +160,19 @@ export type WorkloadSpec = Static<typeof WorkloadSpec>;
 export const CreateWorkload = Type.Object({ name: Name, spec: WorkloadSpec }, { ...closed, $id: "CreateWorkload" });
 export type CreateWorkload = Static<typeof CreateWorkload>;
 
+const orNone = <Limit extends TSchema>(limit: Limit) => Type.Optional(Type.Union([limit, Type.Null()]));
+
+const PatchIoLimits = Type.Object(
+  {
+    readBytesPerSec: orNone(Type.Integer({ minimum: 4096 })),
+    writeBytesPerSec: orNone(Type.Integer({ minimum: 4096 })),
+    readOpsPerSec: orNone(Type.Integer({ minimum: 1 })),
+    writeOpsPerSec: orNone(Type.Integer({ minimum: 1 })),
+    weight: orNone(Type.Integer({ minimum: 1, maximum: 10_000 })),
+  },
+  closed,
+);
+
 /** RFC 7396 merge patch of a workload: every field optional, `null` removes an optional one; absent fields stay. */
 export const PatchWorkload = Type.Object(
   {
@@ -177,7 +190,7 @@ export const PatchWorkload = Type.Object(
                 Type.Union([Type.Integer({ minimum: 0, maximum: 2 ** 46 }), Type.Null()]),
               ),
               pidsMax: Type.Optional(Type.Union([Type.Integer({ minimum: 2, maximum: 4_194_304 }), Type.Null()])),
-              io: Type.Optional(Type.Union([IoLimits, Type.Null()])),
+              io: Type.Optional(Type.Union([PatchIoLimits, Type.Null()])),
             },
             closed,
           ),

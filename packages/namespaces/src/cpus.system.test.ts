@@ -1,9 +1,12 @@
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Digest } from "@bulkhead/contracts";
 import { parseCpuList, usableCpus } from "@bulkhead/host";
 import type { Run } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
+import type { ContainerRun } from "./run.ts";
 import { Rig } from "./testing/rig.ts";
 
 let rig: Rig;
@@ -65,4 +68,57 @@ test("a CPU is never promised twice, and never the last one that others share", 
   if (online.length > 1) await rig.start(dedicated([own]));
   expect(await failure(dedicated([own]))).toBe("ResourceExhausted");
   expect(running.checkContract().held).toBe(true);
+});
+
+test.runIf(online.length > 1)("how the agent itself was started does not narrow what it starts", async () => {
+  const tid = String(process.pid);
+  execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", String(own), tid]);
+  try {
+    const run = await rig.start(rig.assignment(busybox, { command: ["sh", "-c", "sleep 1000 & exec sleep 1000"] }));
+    expect(allowed(run)).toEqual(online);
+    expect(run.checkContract()).toEqual({ held: true, violations: [] });
+    const command = ["grep", "Cpus_allowed_list", "/proc/self/status"];
+    const { stdout, ended } = await run.exec({ command, tty: false });
+    let said = "";
+    stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    await ended;
+    await expect.poll(() => said).toContain("\n");
+    expect(parseCpuList(said.split(":")[1]?.trim() ?? "")).toEqual(online);
+  } finally {
+    execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", online.join(","), tid]);
+  }
+});
+
+test.runIf(online.length > 1)(
+  "every thread is looked at: one that may run where it must not breaks the contract",
+  async () => {
+    const alone = (await rig.start(
+      rig.assignment(busybox, {
+        command: ["sh", "-c", "sleep 1000 & sleep 1000 & exec sleep 1000"],
+        resources: { cpuMillis: 1000, cpuPolicy: "dedicated" },
+        cpuIds: [own],
+      }),
+    )) as ContainerRun;
+    await expect.poll(() => alone.usage().pids, { timeout: 5_000 }).toBe(3);
+    expect(alone.checkContract()).toEqual({ held: true, violations: [] });
+    const cpuset = join(alone.cgroup.paths["cpuset"] ?? alone.cgroup.paths["unified"] ?? "", "cpuset.cpus");
+    writeFileSync(cpuset, online.join(","));
+    const widened = `its cpuset has CPU ${rest.join(",")}, which it was not given`;
+    expect(alone.checkContract()).toEqual({ held: false, violations: [widened] });
+    execFileSync("taskset", ["--cpu-list", "--pid", online.join(","), String(rig.pidOf(alone))]);
+    expect(alone.checkContract().violations).toEqual([
+      widened,
+      `1 of 3 threads may run on CPU ${rest.join(",")}, which it was not given`,
+    ]);
+    writeFileSync(cpuset, String(rest[0]));
+    expect(alone.checkContract().violations).toContain(`its cpuset lacks CPU ${own}, which is its own`);
+    writeFileSync(cpuset, String(own));
+    expect(alone.checkContract()).toEqual({ held: true, violations: [] });
+  },
+);
+
+test.runIf(online.length > 1)("a program may pin its own threads", async () => {
+  const run = await rig.start(shared());
+  execFileSync("taskset", ["--cpu-list", "--pid", String(own), String(rig.pidOf(run))]);
+  expect(run.checkContract()).toEqual({ held: true, violations: [] });
 });

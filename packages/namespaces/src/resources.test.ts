@@ -2,7 +2,7 @@ import type { Resources } from "@bulkhead/contracts";
 import { expect, test } from "vitest";
 import { parseMemoryStat, unreclaimableBytes } from "./memory-limit.ts";
 import { resourceChange } from "./resize.ts";
-import { blockWeightOf, ociResources, quotaOf, sharesOf } from "./resources.ts";
+import { blockWeightOf, ociResources, quotaOf, sharesOf, weightOf } from "./resources.ts";
 import { signalName, signalNumber } from "./signals.ts";
 
 const disk = { major: 254, minor: 0 };
@@ -13,6 +13,7 @@ test("CPU shares, quota and I/O weight are on the kernel's scales", () => {
   expect(sharesOf(1000)).toBe(1024);
   expect(sharesOf(1)).toBe(2);
   expect(sharesOf(10_000_000)).toBe(262_144);
+  expect([1, 2, 1024, 262_144, 300_000].map(weightOf)).toEqual([1, 1, 100, 10_000, 10_000]);
   expect(quotaOf(10)).toBe(1000);
   expect(quotaOf(2500)).toBe(250_000);
   expect([blockWeightOf(1), blockWeightOf(10_000)]).toEqual([10, 1000]);

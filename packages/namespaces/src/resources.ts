@@ -24,6 +24,14 @@ export interface Enforcement {
 export const sharesOf = (cpuMillis: number): number =>
   Math.min(sharesRange.maximum, Math.max(sharesRange.minimum, Math.round((cpuMillis * sharesPerCpu) / 1000)));
 
+/** What the plan compiler makes of shares on cgroup2: quadratic in log2 through (2, 1), (1024, 100), (262,144, 10,000). */
+export const weightOf = (shares: number): number => {
+  if (shares <= sharesRange.minimum) return 1;
+  if (shares >= sharesRange.maximum) return 10_000;
+  const log = Math.log2(shares);
+  return Math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34));
+};
+
 /** CFS quota in microseconds per period. */
 export const quotaOf = (cpuLimitMillis: number): number => Math.round((cpuLimitMillis * cpuPeriodUs) / 1000);
 

@@ -42,9 +42,12 @@ export const keyOf = (record: RunRecord): RunKey => ({
   attempt: record.attempt,
 });
 
+/** Two writers of one record do not meet in one draft. */
+let drafts = 0;
+
 /** Writes a record to disk whole, and then makes it durable; another agent never sees half of one. */
 export const writeRecord = async (path: string, record: RunRecord): Promise<void> => {
-  const draft = `${path}.new`;
+  const draft = `${path}.${(drafts += 1)}.new`;
   const file = await open(draft, "w", 0o600);
   try {
     await file.writeFile(JSON.stringify(record));

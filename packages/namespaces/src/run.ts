@@ -249,6 +249,8 @@ export class ContainerRun implements Run {
       resources: this.assignment.spec.resources,
       cpus: this.#host.cpusOf(this),
       dedicated: this.dedicated,
+      mode: this.#host.mode,
+      enforcement: this.#host.enforcement,
     });
   }
 

@@ -21,7 +21,6 @@ import { sampleOf } from "./usage-sampler.ts";
 
 const heartbeatMs = 2_000;
 const usageMs = 5_000;
-const contractMs = 30_000;
 const factsMs = 30_000;
 /** Without an answer to heartbeats for this long, the document is asked for by itself, in milliseconds. */
 const silentLeaderMs = 10_000;
@@ -49,6 +48,8 @@ export interface AgentOptions {
   readonly newId: () => string;
   readonly observer?: AgentObserver;
   readonly hostUsage?: () => HostUsage;
+  /** how often every instance's contract is read back from the kernel, in milliseconds; default 30 s */
+  readonly contractMs?: number;
   /** starts that run at once; default 16 */
   readonly startLimit?: number;
 }
@@ -207,7 +208,7 @@ export class Agent {
       if (clock.boottimeNs() - lastNs > BigInt(silentLeaderMs) * 1_000_000n) void this.#sync.refresh();
     });
     this.#every("usage", usageMs, () => this.#sample());
-    this.#every("contract", contractMs, () => void this.#checkContracts());
+    this.#every("contract", this.#options.contractMs ?? 30_000, () => void this.#checkContracts());
     this.#every("facts", factsMs, () => void this.#readFacts());
   }
 

@@ -11,40 +11,59 @@ import { followOperation } from "./follow-operation.ts";
 const limit = <Value>(text: string | undefined, parse: (text: string) => Value): Value | null | undefined =>
   text === undefined ? undefined : text === "none" ? null : parse(text);
 
+/** The entries that were named; undefined when none was. */
+const named = <Members extends object>(members: Members): Partial<Members> | undefined => {
+  const given = Object.entries(members).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? undefined : (Object.fromEntries(given) as Partial<Members>);
+};
+
 /** Only what was named, so that other limits stay. Throws UsageError when nothing was named. */
 export const patchOf = (options: OptionValues): PatchWorkload => {
-  const given = {
-    cpuMillis: options.text("cpu") === undefined ? undefined : parseCpu(options.text("cpu") ?? "", "cpu"),
-    cpuLimitMillis: limit(options.text("cpu-limit"), (text) => parseCpu(text, "cpu-limit")),
-    memoryBytes: options.text("memory") === undefined ? undefined : parseBytes(options.text("memory") ?? "", "memory"),
-    pidsMax: limit(options.text("pids"), (text) => parseCount(text, "pids")),
+  const text = (name: string): string | undefined => options.text(name);
+  const required = <Value>(name: string, parse: (text: string, name: string) => Value): Value | undefined => {
+    const value = text(name);
+    return value === undefined ? undefined : parse(value, name);
   };
-  const replicas = options.text("replicas");
-  const resources = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  if (Object.keys(resources).length === 0 && replicas === undefined) {
-    throw new UsageError("Name at least one of --cpu, --cpu-limit, --memory, --pids and --replicas.");
+  const optional = <Value>(name: string, parse: (text: string, name: string) => Value): Value | null | undefined =>
+    limit(text(name), (value) => parse(value, name));
+  const io = named({
+    readBytesPerSec: optional("io-read", parseBytes),
+    writeBytesPerSec: optional("io-write", parseBytes),
+    readOpsPerSec: optional("io-read-ops", parseCount),
+    writeOpsPerSec: optional("io-write-ops", parseCount),
+    weight: optional("io-weight", parseCount),
+  });
+  const resources = named({
+    cpuMillis: required("cpu", parseCpu),
+    cpuLimitMillis: optional("cpu-limit", parseCpu),
+    memoryBytes: required("memory", parseBytes),
+    memoryReservationBytes: optional("memory-reservation", parseBytes),
+    pidsMax: optional("pids", parseCount),
+    io,
+  });
+  const replicas = required("replicas", parseCount);
+  const spec = named({ resources, replicas });
+  if (spec === undefined) {
+    throw new UsageError(
+      "Name at least one of --cpu, --cpu-limit, --memory, --memory-reservation, --pids, --io-… and --replicas.",
+    );
   }
-  return {
-    spec: {
-      ...(Object.keys(resources).length === 0 ? {} : { resources }),
-      ...(replicas === undefined ? {} : { replicas: parseCount(replicas, "replicas") }),
-    },
-  };
+  return { spec } as PatchWorkload;
 };
 
 /** The workload meant: an instance's name stands for its workload, because a workload's copies are alike. */
-const workloadName = async (invocation: Invocation, named: string): Promise<string> => {
+const workloadName = async (invocation: Invocation, word: string): Promise<string> => {
   const client = invocation.client();
   try {
-    return (await client.workloads.get(named)).name;
+    return (await client.workloads.get(word)).name;
   } catch (error) {
     if (!isFleetError(error) || error.code !== "NOT_FOUND") throw error;
   }
   try {
-    return (await client.instances.get(named)).workloadName;
+    return (await client.instances.get(word)).workloadName;
   } catch (error) {
     if (!isFleetError(error) || error.code !== "NOT_FOUND") throw error;
-    throw fleetError("NOT_FOUND", `There is no workload and no instance ${named}.`, { cause: error });
+    throw fleetError("NOT_FOUND", `There is no workload and no instance ${word}.`, { cause: error });
   }
 };
 
@@ -65,9 +84,9 @@ const columns = [
 export const run: Run = async (invocation) => {
   const { options } = invocation;
   const patch = patchOf(options);
-  const [named = ""] = invocation.positionals;
+  const [word = ""] = invocation.positionals;
   const client = invocation.client();
-  const name = await workloadName(invocation, named);
+  const name = await workloadName(invocation, word);
   const operation = await client.workloads.patch(name, patch);
   if (options.given("wait") === false) return exitCodes.ok.code;
   await followOperation(invocation, {

@@ -80,6 +80,17 @@ test("a resize names only what was named; none removes a limit", () => {
   const all = patch("resize web --cpu 1 --cpu-limit none --pids 9 --replicas 2");
   expect(all).toEqual({ spec: { resources: { cpuMillis: 1000, cpuLimitMillis: null, pidsMax: 9 }, replicas: 2 } });
   expect(Value.Check(PatchWorkload, all)).toBe(true);
+  expect(patch("resize web --memory-reservation 8Mi --io-read 1Mi --io-write none --io-weight 300")).toEqual({
+    spec: {
+      resources: {
+        memoryReservationBytes: 8_388_608,
+        io: { readBytesPerSec: 1_048_576, writeBytesPerSec: null, weight: 300 },
+      },
+    },
+  });
+  expect(patch("resize web --io-read-ops 20 --io-write-ops none")).toEqual({
+    spec: { resources: { io: { readOpsPerSec: 20, writeOpsPerSec: null } } },
+  });
   expect(() => patch("resize web")).toThrow(UsageError);
 });
 

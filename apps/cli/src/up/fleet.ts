@@ -141,6 +141,7 @@ const startAgent = async (parts: FleetParts, client: Client): Promise<void> => {
       BULKHEAD_RUN_DIR: layout.run,
       BULKHEAD_API_URL: apiUrl,
       BULKHEAD_JOIN_TOKEN_FILE: layout.adminToken,
+      BULKHEAD_CONTRACT_MS: String(config.contractMs),
       BULKHEAD_MOUNT_ALLOW: [layout.shared, ...config.mountAllow].join(":"),
     },
     onLine: logOf(parts, "container-node"),

@@ -16,6 +16,8 @@ const UpConfig = Type.Object({
   natsPort: setting("BULKHEAD_NATS_PORT", Type.Integer({ default: 7482, minimum: 1, maximum: 65_535 })),
   databaseUrl: setting("DATABASE_URL", Type.Optional(Type.String()), { secret: true }),
   natsUrl: setting("BULKHEAD_NATS_URL", Type.Optional(Type.String())),
+  /** how often the agent reads limits, CPUs and namespaces back from the kernel, in milliseconds */
+  contractMs: setting("BULKHEAD_CONTRACT_MS", Type.Integer({ default: 30_000, minimum: 500, maximum: 3_600_000 })),
   mountAllow: setting("BULKHEAD_MOUNT_ALLOW", Type.Array(Type.String({ pattern: "^/" }), { default: [] }), {
     separator: ":",
   }),

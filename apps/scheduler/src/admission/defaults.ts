@@ -35,7 +35,8 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
         ? {}
         : { memoryReservationBytes: resources.memoryReservationBytes }),
       pidsMax: resources.pidsMax ?? defaults.pidsMax,
-      ...(resources.io === undefined ? {} : { io: resources.io }),
+      // What a patch took the last limit from says nothing any more.
+      ...(resources.io === undefined || Object.keys(resources.io).length === 0 ? {} : { io: resources.io }),
     },
     restart: { backoffMs: defaults.backoffMs, ...(spec.restart ?? defaultRestartPolicy) },
     replicas: spec.replicas ?? defaults.replicas,

@@ -87,6 +87,17 @@ describe("revise", () => {
     expect([after.resources.pidsMax, after.labels]).toEqual([1024, { b: "2" }]);
   });
 
+  test("limits of the disk stay, change and go one by one", () => {
+    const io = { readBytesPerSec: 8_192, writeOpsPerSec: 50 };
+    const before = workload({ resources: { cpuMillis: 1_000, memoryBytes: 2 ** 26, io } });
+    const changed = (patched: NonNullable<NonNullable<PatchWorkload["spec"]["resources"]>["io"]> | null) =>
+      revise(before, patch({ resources: { io: patched } }), undefined).resources.io;
+    expect(changed({ weight: 20 })).toEqual({ ...io, weight: 20 });
+    expect(changed({ readBytesPerSec: null })).toEqual({ writeOpsPerSec: 50 });
+    expect(changed({ readBytesPerSec: null, writeOpsPerSec: null })).toBeUndefined();
+    expect(changed(null)).toBeUndefined();
+  });
+
   test("a share above the limit that stays is refused with what would do", () => {
     const before = workload({ resources: { cpuMillis: 1_000, cpuLimitMillis: 2_000, memoryBytes: 2 ** 26 } });
     expect(refusal(() => revise(before, patch({ resources: { cpuMillis: 3_000 } }), undefined))).toMatchObject({
