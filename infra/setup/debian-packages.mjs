@@ -16,6 +16,8 @@ export const debianPackages = {
     procps: "ps, for people who look at what runs",
   },
   test: {
+    clang: "libFuzzer and its sanitizers, for the fuzzers of the native core",
+    "libclang-rt-14-dev": "libFuzzer's library itself, which clang only recommends",
     containerd: "a container engine: ctr drives our OCI runtime through its shim",
     buildah: "builds images that must be accepted, with steps that run in our OCI runtime",
     conmon: "podman's monitor, which starts the OCI runtime and holds its terminals",

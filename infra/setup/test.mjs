@@ -32,10 +32,12 @@ const runVitest = async (project) => {
   return vitestTally(report, exitCode);
 };
 
-const runNative = async (folder, progress) => {
+const nativeKinds = { "test:native": "native tests", "test:fuzz": "fuzzers" };
+
+const runNative = async (script, folder, progress) => {
   let tally = emptyTally;
-  await progress.step(`native tests of ${folder}`, async () => {
-    const { code, output } = await ask("sh", ["-c", "npm run --silent test:native 2>&1"], {
+  await progress.step(`${nativeKinds[script]} of ${folder}`, async () => {
+    const { code, output } = await ask("sh", ["-c", `npm run --silent ${script} 2>&1`], {
       cwd: join(root, folder),
       env: pinnedEnvironment(),
     });
@@ -66,7 +68,9 @@ await runMain(async () => {
   if (isRoot) for (const project of ["system", "lab"]) tally = addTally(tally, await runVitest(project));
   else progress.note("not root: system, lab and native tests are skipped");
   if (whole) {
-    for (const folder of workspacesWith("test:native")) tally = addTally(tally, await runNative(folder, progress));
+    for (const script of Object.keys(nativeKinds)) {
+      for (const folder of workspacesWith(script)) tally = addTally(tally, await runNative(script, folder, progress));
+    }
     const code = await leaks("after");
     tally = addTally(tally, { ...emptyTally, [code === 0 ? "passed" : "failed"]: 1 });
   }
