@@ -71,13 +71,16 @@ type Paths = Readonly<Record<string, string>>;
 
 interface Addon {
   compile(kind: "container" | "exec", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
-  launch(
+  /** Answers with the report socket of a shim that is on its way. */
+  fork(
     initPath: string,
     mode: "container" | "exec",
-    plan: Uint8Array,
     stdio: readonly [number, number, number],
     relay: number,
-  ): NativeResult<{ pid: number; pidfd: number; report: number }>;
+  ): NativeResult<number>;
+  /** Once for each fork, before anything else is received. */
+  awaitFork(report: number): NativeResult<{ pid: number; pidfd: number }>;
+  handPlan(report: number, plan: Uint8Array): NativeResult<undefined>;
   /** Answers with the pidfd of a child that writes its answer to `output` and ends. */
   reach(path: string, verb: string, request: Uint8Array, output: number): NativeResult<number>;
   /** undefined: nothing there yet; null: end of file. */

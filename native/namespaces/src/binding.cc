@@ -54,8 +54,8 @@ Napi::Value compile(const Napi::CallbackInfo& info) {
   return succeeded(env, value);
 }
 
-/** launch(initPath, mode, plan, [in, out, err], relay) -> { pid, pidfd, report } */
-Napi::Value launch(const Napi::CallbackInfo& info) {
+/** fork(initPath, mode, [in, out, err], relay) -> report */
+Napi::Value fork(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Instance* instance = instanceOf(info);
   const std::string path = info[0].As<Napi::String>().Utf8Value();
@@ -67,18 +67,30 @@ Napi::Value launch(const Napi::CallbackInfo& info) {
     launcher = instance->launchers.emplace(path, std::move(fresh)).first;
   }
   const bool exec = info[1].As<Napi::String>().Utf8Value() == "exec";
-  const Napi::Uint8Array bytes = info[2].As<Napi::Uint8Array>();
-  const Napi::Array fds = info[3].As<Napi::Array>();
+  const Napi::Array fds = info[2].As<Napi::Array>();
   const int stdio[3] = {integer(fds.Get(0u)), integer(fds.Get(1u)), integer(fds.Get(2u))};
-  Result<Launched> launched = launcher->second.launch(exec ? init::Mode::exec : init::Mode::container,
-                                                      {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()},
-                                                      stdio, integer(info[4]));
-  if (!launched.ok()) return failed(env, "spawn", launched.error());
+  Result<Fd> report = launcher->second.fork(exec ? init::Mode::exec : init::Mode::container, stdio, integer(info[3]));
+  if (!report.ok()) return failed(env, "spawn", report.error());
+  return succeeded(env, Napi::Number::New(env, report.value().release()));
+}
+
+/** awaitFork(report) -> { pid, pidfd } */
+Napi::Value awaitFork(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Result<Forked> forked = Launcher::await(integer(info[0]));
+  if (!forked.ok()) return failed(env, "spawn", forked.error());
   Napi::Object value = Napi::Object::New(env);
-  value.Set("pid", Napi::Number::New(env, launched.value().pid));
-  value.Set("pidfd", Napi::Number::New(env, launched.value().pidfd.release()));
-  value.Set("report", Napi::Number::New(env, launched.value().report.release()));
+  value.Set("pid", Napi::Number::New(env, forked.value().pid));
+  value.Set("pidfd", Napi::Number::New(env, forked.value().pidfd.release()));
   return succeeded(env, value);
+}
+
+/** handPlan(report, plan) */
+Napi::Value handPlan(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
+  Status handed = Launcher::hand(integer(info[0]), {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()});
+  return handed.ok() ? succeeded(env, env.Undefined()) : failed(env, "spawn", handed.error());
 }
 
 Napi::Value timingsOf(Napi::Env env, const init::Timings& timings) {
@@ -207,7 +219,9 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("compile", compile);
-  add("launch", launch);
+  add("fork", fork);
+  add("awaitFork", awaitFork);
+  add("handPlan", handPlan);
   add("receive", receive);
   add("resize", resize);
   add("hangUp", hangUp);

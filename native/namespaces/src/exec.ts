@@ -47,7 +47,7 @@ export async function exec(input: ExecInput): Promise<ExecStarted> {
   const ends = openEnds(input.stdio);
   let shim: Shim;
   try {
-    shim = new Shim({ mode: "exec", plan: plan.bytes, stdio: ends.theirs, relay: ends.relay });
+    shim = new Shim({ mode: "exec", stdio: ends.theirs, relay: ends.relay });
   } catch (error) {
     for (const fd of ends.all) addon.closeFd(fd);
     throw error;
@@ -55,6 +55,7 @@ export async function exec(input: ExecInput): Promise<ExecStarted> {
   const mine = new Set([ends.ours.stdin, ends.ours.stdout, ends.ours.stderr]);
   for (const fd of ends.all) if (!mine.has(fd)) addon.closeFd(fd);
   try {
+    shim.begin(plan.bytes);
     const report = await shim.next();
     if (report === null || report.kind !== "started") throw ended();
     const exited = untilExit(shim);

@@ -1,6 +1,7 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -10,6 +11,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "sys/retry.h"
+
 namespace bulkhead {
 namespace {
 
@@ -17,7 +20,7 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 // Sources are duplicated above every number that posix_spawn fills, so that no copy overwrites another's source.
 constexpr int kFirstFree = 16;
 // A fork takes a tenth of a millisecond; a host that cannot do one in this time cannot run anything.
-constexpr time_t kAnswerSeconds = 10;
+constexpr int kAnswerMs = 10'000;
 
 Result<Fd> sealedFile(const char* name, std::string_view bytes) {
   Fd file = TRY(sys::memoryFile(name, MFD_ALLOW_SEALING));
@@ -55,11 +58,6 @@ Launcher::~Launcher() {
 
 Status Launcher::startServer() {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  // A server that does not answer must not hold up the agent's only thread for ever.
-  const struct timeval limit = {kAnswerSeconds, 0};
-  if (setsockopt(pair.left.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0) {
-    return failure("setsockopt SO_RCVTIMEO", errno);
-  }
   Fd theirs = TRY(sys::duplicate(pair.right.get(), kFirstFree));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -106,13 +104,12 @@ Status Launcher::send(const init::ForkRequest& request, std::span<const int> fds
   return sys::sendMessage(server_.get(), &request, sizeof request, fds.data(), fds.size());
 }
 
-Result<Launched> Launcher::launch(init::Mode mode, std::string_view plan, std::span<const int, 3> stdio, int relay) {
-  Fd planFile = TRY(sealedFile("bulkhead-plan", plan));
+Result<Fd> Launcher::fork(init::Mode mode, std::span<const int, 3> stdio, int relay) {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET | SOCK_NONBLOCK));
   // The shim's end blocks: it has nothing else to do while it waits.
   if (fcntl(pair.right.get(), F_SETFL, 0) < 0) return failure("fcntl", errno);
   const auto orNull = [&](int fd) { return fd < 0 ? devNull_.get() : fd; };
-  const int fds[] = {planFile.get(), pair.right.get(), orNull(stdio[0]), orNull(stdio[1]), orNull(stdio[2]), relay};
+  const int fds[] = {pair.right.get(), orNull(stdio[0]), orNull(stdio[1]), orNull(stdio[2]), relay};
   const std::span<const int> passed(fds, relay < 0 ? init::kForkFds : init::kForkFdsWithRelay);
   const init::ForkRequest request = {mode};
   Status sent = send(request, passed);
@@ -122,18 +119,26 @@ Result<Launched> Launcher::launch(init::Mode mode, std::string_view plan, std::s
     sent = send(request, passed);
   }
   if (!sent.ok()) return sent.error();
+  return std::move(pair.left);
+}
+
+Result<Forked> Launcher::await(int report) {
+  struct pollfd slot = {report, POLLIN, 0};
+  // A server that does not answer must not hold up the agent's only thread for ever.
+  if (sys::retry([&] { return poll(&slot, 1, kAnswerMs); }) <= 0) return failure("poll", ETIMEDOUT, "fork server");
   init::ForkReply reply = {};
   int pidfd = -1;
-  Result<sys::Received> received = sys::receiveMessage(server_.get(), &reply, sizeof reply, &pidfd, 1);
-  const size_t size = received.ok() ? received.value().size : 0;
-  Fd process(size > 0 && received.value().fdCount == 1 ? pidfd : -1);
-  if (size != sizeof reply) {
-    // It may have made the shim, which gives up when it finds our end of the report socket closed; never ask twice.
-    stopServer();
-    return failure("recvmsg", received.ok() ? ECONNRESET : received.error().err, "fork server");
-  }
+  const sys::Received received = TRY(sys::receiveMessage(report, &reply, sizeof reply, &pidfd, 1));
+  Fd process(received.fdCount == 1 ? pidfd : -1);
+  if (received.size != sizeof reply) return failure("recvmsg", ECONNRESET, "fork server");
   if (!process.valid()) return failure("clone3", reply.err == 0 ? EMFILE : reply.err, "bulkhead-init");
-  return Launched{reply.pid, std::move(process), std::move(pair.left)};
+  return Forked{reply.pid, std::move(process)};
+}
+
+Status Launcher::hand(int report, std::string_view plan) {
+  Fd file = TRY(sealedFile("bulkhead-plan", plan));
+  const int passed = file.get();
+  return sys::sendMessage(report, "p", 1, &passed, 1);
 }
 
 }  // namespace bulkhead

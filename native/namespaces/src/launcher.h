@@ -11,11 +11,9 @@
 
 namespace bulkhead {
 
-struct Launched {
+struct Forked {
   pid_t pid;
   Fd pidfd;
-  /** SOCK_SEQPACKET, nonblocking: Report messages come in, an exec's ControlMessages go out. */
-  Fd report;
 };
 
 class Launcher {
@@ -28,10 +26,16 @@ class Launcher {
   /** Copies the executable into a sealed memory file: a container can never change what the next start runs. */
   Status load(const std::string& initPath);
   /**
-   * A shim as a child of this process. `stdio`: below 0 is /dev/null. `relay` below 0: none. Starts the fork server
-   * when none runs, also after somebody killed it.
+   * Begins a shim that will be a child of this process, and does not wait for it. `stdio`: below 0 is /dev/null.
+   * `relay` below 0: none. Starts the fork server when none runs, also after somebody killed it. The answer is the
+   * report socket (SOCK_SEQPACKET, nonblocking): `await` and `hand` come first, then Report messages come in and an
+   * exec's ControlMessages go out.
    */
-  Result<Launched> launch(init::Mode mode, std::string_view plan, std::span<const int, 3> stdio, int relay);
+  Result<Fd> fork(init::Mode mode, std::span<const int, 3> stdio, int relay);
+  /** The shim behind a report socket; to be called once, also by a caller who gives up, or nobody reaps it. */
+  static Result<Forked> await(int report);
+  /** Lets it begin. */
+  static Status hand(int report, std::string_view plan);
 
  private:
   Status startServer();

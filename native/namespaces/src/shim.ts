@@ -15,26 +15,31 @@ export function reapWhenEnded(pidfd: number): void {
 
 export interface ShimOptions {
   mode: "container" | "exec";
-  plan: Uint8Array;
   stdio: readonly [number, number, number];
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;
   initPath?: string;
 }
 
-/** A report socket; messages are taken one by one. */
+/** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
 export class Shim {
-  readonly pid: number;
   #report: number;
   #open = true;
+  #forked = false;
 
   constructor(options: ShimOptions) {
-    const launched = unwrap(
-      addon.launch(options.initPath ?? initPath, options.mode, options.plan, options.stdio, options.relay ?? -1),
-    );
-    this.pid = launched.pid;
-    this.#report = launched.report;
-    reapWhenEnded(launched.pidfd);
+    this.#report = unwrap(addon.fork(options.initPath ?? initPath, options.mode, options.stdio, options.relay ?? -1));
+  }
+
+  /** Lets it begin. Throws NativeError when it could not be forked. */
+  begin(plan: Uint8Array): void {
+    this.#await();
+    unwrap(addon.handPlan(this.#report, plan));
+  }
+
+  #await(): void {
+    this.#forked = true;
+    reapWhenEnded(unwrap(addon.awaitFork(this.#report)).pidfd);
   }
 
   /** The next message; null at the end of the stream. Rejects with the NativeError that the shim reports. */
@@ -68,6 +73,12 @@ export class Shim {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    addon.closeFd(this.#report);
+    try {
+      if (!this.#forked) this.#await();
+    } catch {
+      // There is no shim, so there is nothing to reap.
+    } finally {
+      addon.closeFd(this.#report);
+    }
   }
 }

@@ -26,24 +26,45 @@ export interface StartOptions {
 
 const ECONNRESET = 104;
 
-/** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. */
-export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
-  const shim = new Shim({
-    mode: "container",
-    plan: plan.bytes,
-    stdio: options.stdio ?? [-1, -1, -1],
-    relay: null,
-    initPath: options.initPath ?? initPath,
-  });
-  try {
-    const report = await shim.next();
-    if (report === null || report.kind !== "started") {
-      throw new NativeError({ ok: false, step: "shim", op: "ended without a report", errno: ECONNRESET, path: "" });
-    }
-    const { kind: _kind, process: init, ...rest } = report;
-    return { ...rest, init, watchEnd: () => shim.ended() };
-  } catch (error) {
-    shim.close();
-    throw error;
+/** A start whose process is being made while its plan still is. Dispose gives it up, unless `run` was called. */
+export class PreparedStart {
+  readonly #shim: Shim;
+  #begun = false;
+
+  constructor(options: StartOptions = {}) {
+    this.#shim = new Shim({
+      mode: "container",
+      stdio: options.stdio ?? [-1, -1, -1],
+      relay: null,
+      initPath: options.initPath ?? initPath,
+    });
   }
+
+  /** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. Once. */
+  async run(plan: Plan): Promise<Started> {
+    this.#begun = true;
+    const shim = this.#shim;
+    try {
+      shim.begin(plan.bytes);
+      const report = await shim.next();
+      if (report === null || report.kind !== "started") {
+        throw new NativeError({ ok: false, step: "shim", op: "ended without a report", errno: ECONNRESET, path: "" });
+      }
+      const { kind: _kind, process: init, ...rest } = report;
+      return { ...rest, init, watchEnd: () => shim.ended() };
+    } catch (error) {
+      shim.close();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#begun) this.#shim.close();
+  }
+}
+
+/** A start whose plan is there already. */
+export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
+  using prepared = new PreparedStart(options);
+  return await prepared.run(plan);
 }

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "init/report.h"
-#include "launcher.h"
+#include "launched.h"
 
 namespace bulkhead::test {
 
@@ -25,8 +25,7 @@ class Plain {
     if (!launcher_.load(executable).ok()) exit(2);
   }
   bool start(const std::string& plan, init::Mode mode, init::Report* report) {
-    const int stdio[3] = {-1, -1, -1};
-    Result<Launched> launched = launcher_.launch(mode, plan, stdio, -1);
+    Result<Launched> launched = launch(&launcher_, mode, plan);
     if (!launched.ok()) return false;
     struct pollfd slot = {launched.value().report.get(), POLLIN, 0};
     const bool heard = poll(&slot, 1, 10'000) > 0 && receive(launched.value().report, report);

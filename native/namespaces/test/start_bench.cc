@@ -13,7 +13,7 @@
 #include <map>
 
 #include "init/report.h"
-#include "launcher.h"
+#include "launched.h"
 #include "plan/compile.h"
 #include "scene.h"
 
@@ -33,9 +33,8 @@ struct Timed {
 };
 
 bool startOnce(Launcher* launcher, const std::string& plan, Timed* timed) {
-  const int stdio[3] = {-1, -1, -1};
   const double before = nowMs();
-  Result<Launched> launched = launcher->launch(init::Mode::container, plan, stdio, -1);
+  Result<test::Launched> launched = test::launch(launcher, init::Mode::container, plan);
   if (!launched.ok()) return false;
   struct pollfd slot = {launched.value().report.get(), POLLIN, 0};
   poll(&slot, 1, -1);

@@ -7,9 +7,9 @@ import type { EnsuredImage } from "@bulkhead/images";
 import {
   compilePlan,
   killAll,
+  PreparedStart,
   NativeError,
   removeCgroup,
-  start as startNative,
   watchExit,
   type Plan,
 } from "@bulkhead/native-namespaces";
@@ -87,6 +87,8 @@ export class Starter {
     const { paths: host, host: runHost } = this.#options;
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
+    // Forked while the plan is made here.
+    using prepared = new PreparedStart();
     await using undo = new AsyncDisposableStack();
     const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = this.#options.uidRanges.allocate(key.instanceId);
@@ -133,21 +135,22 @@ export class Starter {
       imageUser: process.user,
       binds: built.binds,
     });
-    return await this.#launch({ plan, record, paths, signal, undo });
+    return await this.#launch({ plan, prepared, record, paths, signal, undo });
   }
 
   async #launch(options: {
     plan: Plan;
+    prepared: PreparedStart;
     record: RunRecord;
     paths: RunPaths;
     signal: AbortSignal;
     undo: AsyncDisposableStack;
   }): Promise<ContainerRun> {
-    const { plan, record, paths, signal, undo } = options;
+    const { plan, prepared, record, paths, signal, undo } = options;
     if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
     signal.throwIfAborted();
     const cgroup = { paths: record.cgroup };
-    const started = await startNative(plan).catch(async (error: unknown) => {
+    const started = await prepared.run(plan).catch(async (error: unknown) => {
       // A shim that reports has undone everything; one that was killed has left whatever it had made.
       if (error instanceof NativeError && error.step === "shim") await endLeftover(cgroup);
       throw error;

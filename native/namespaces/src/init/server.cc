@@ -22,7 +22,7 @@ constexpr int kFirstFree = 16;
 
 /** Each descriptor at the number where a shim expects it, and nothing else open. */
 Status arrange(const int* fds, size_t count) {
-  constexpr int kTargets[] = {kPlanFd, kReportFd, 0, 1, 2, kRelayFd};
+  constexpr int kTargets[] = {kReportFd, 0, 1, 2, kRelayFd};
   static_assert(std::size(kTargets) == kForkFdsWithRelay);
   int copies[kForkFdsWithRelay];
   for (size_t index = 0; index < count; ++index) {
@@ -34,7 +34,19 @@ Status arrange(const int* fds, size_t count) {
     // dup3 leaves the copy as it is when both numbers are the same, which the numbers above rule out.
     if (dup3(copies[index], kTargets[index], flags) < 0) return failure("dup3", errno);
   }
+  close(kServerFd);
   return sys::closeFrom(static_cast<unsigned>(count == kForkFdsWithRelay ? kRelayFd : kReportFd) + 1, ~0u, 0);
+}
+
+/** Puts the plan where a shim expects it; false when the agent gave up before it had one. */
+bool awaitPlan() {
+  char byte;
+  int plan = -1;
+  Result<sys::Received> received = sys::receiveMessage(kReportFd, &byte, 1, &plan, 1);
+  if (!received.ok() || received.value().fdCount == 0) return false;
+  Fd owned(plan);
+  if (plan == kPlanFd) return owned.release() == kPlanFd;
+  return dup3(plan, kPlanFd, O_CLOEXEC) == kPlanFd;
 }
 
 int runShim(Mode mode, const int* fds, size_t count, char* title) {
@@ -42,7 +54,7 @@ int runShim(Mode mode, const int* fds, size_t count, char* title) {
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-shim")).ok();
   // A session of its own: no terminal and no signal to the agent's process group reaches it.
   setsid();
-  if (!arrange(fds, count).ok()) return 1;
+  if (!arrange(fds, count).ok() || !awaitPlan()) return 1;
   const std::string_view plan = mapPlan();
   return mode == Mode::exec ? runExec(plan) : runContainer(plan);
 }
@@ -73,21 +85,19 @@ int serve(char* title) {
   for (;;) {
     Request request;
     if (!receive(&request)) return 0;
-    ForkReply reply = {EINVAL, 0};
-    Fd pidfd;
-    if (request.count > 0) {
-      // CLONE_PARENT: the shim is the agent's child, who reaps it, and does not notice when this server goes.
-      Result<sys::Cloned> cloned = sys::cloneProcess(CLONE_PARENT, -1);
-      if (cloned.ok() && cloned.value().pid == 0) {
-        int fds[kForkFdsWithRelay];
-        for (size_t index = 0; index < request.count; ++index) fds[index] = request.fds[index].release();
-        return runShim(request.head.mode, fds, request.count, title);
-      }
-      reply = cloned.ok() ? ForkReply{0, cloned.value().pid} : ForkReply{cloned.error().err, 0};
-      if (cloned.ok()) pidfd = std::move(cloned.value().pidfd);
+    if (request.count == 0) continue;
+    // CLONE_PARENT: the shim is the agent's child, who reaps it, and does not notice when this server goes.
+    Result<sys::Cloned> cloned = sys::cloneProcess(CLONE_PARENT, -1);
+    if (cloned.ok() && cloned.value().pid == 0) {
+      int fds[kForkFdsWithRelay];
+      for (size_t index = 0; index < request.count; ++index) fds[index] = request.fds[index].release();
+      return runShim(request.head.mode, fds, request.count, title);
     }
+    const ForkReply reply = cloned.ok() ? ForkReply{0, cloned.value().pid} : ForkReply{cloned.error().err, 0};
+    Fd pidfd = cloned.ok() ? std::move(cloned.value().pidfd) : Fd();
     const int passed = pidfd.get();
-    if (!sys::sendMessage(kServerFd, &reply, sizeof reply, &passed, pidfd.valid() ? 1 : 0).ok()) return 0;
+    // An agent that gave up meanwhile hears nothing, and its shim ends by itself.
+    (void)sys::sendMessage(request.fds[0].get(), &reply, sizeof reply, &passed, pidfd.valid() ? 1 : 0).ok();
   }
 }
 

@@ -12,14 +12,17 @@ namespace bulkhead::init {
 
 enum class Mode : uint32_t { container = 1, exec = 2 };
 
-/** With it come the descriptors: plan, report, standard input, output, error, and for a terminal the relayed stream. */
+/** With it come the descriptors: report, standard input, output, error, and for a terminal the relayed stream. */
 struct ForkRequest {
   Mode mode;
 };
-inline constexpr size_t kForkFds = 5;
-inline constexpr size_t kForkFdsWithRelay = 6;
+inline constexpr size_t kForkFds = 4;
+inline constexpr size_t kForkFdsWithRelay = 5;
 
-/** With it comes the pidfd of the shim, a child of the agent, unless `err` says why there is none. */
+/**
+ * Comes on the report socket, with the pidfd of the shim, a child of the agent, unless `err` says why there is none.
+ * The shim then waits there for one byte that brings the plan; at end of file it ends and has done nothing.
+ */
 struct ForkReply {
   int32_t err;
   pid_t pid;

@@ -170,9 +170,6 @@ Status Start::handMounts() {
                                                 : TRY(makeBind(mount, userNamespace_.get()))));
   }
   TRY(steps_.begin("status"));
-  // Nobody would ever hear of this container: who asked for it has gone, or never learnt that it was begun.
-  struct pollfd caller = {kReportFd, 0, 0};
-  if (poll(&caller, 1, 0) > 0) return failure("poll", ECANCELED, "report");
   report_.kind = ReportKind::started;
   report_.shimPid = getpid();
   report_.processPid = child_;
