@@ -27,6 +27,7 @@ import { addOperationRoutes } from "./routes/operations.ts";
 import { addRegistryRoutes } from "./routes/registry.ts";
 import type { AddRoutes, RouteContext } from "./routes/route-context.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
+import { addUnknownInstanceRoutes } from "./routes/unknown-instances.ts";
 import { addWorkloadRoutes } from "./routes/workloads.ts";
 import { StreamBroker } from "./streams/stream-broker.ts";
 
@@ -45,6 +46,7 @@ const routes: readonly AddRoutes[] = [
   addExecRoute,
   addViewRoute,
   addHostRoutes,
+  addUnknownInstanceRoutes,
   addImageRoutes,
   addOperationRoutes,
   addEventRoutes,

@@ -109,6 +109,10 @@ export const createClient = (options: ClientOptions) => {
     hosts: {
       list: () => listAll<Host>(transport, "/v1/hosts"),
       get: (host: string) => get<Host>(`/v1/hosts/${segment(host)}`),
+      endUnknown: async (host: string, instanceId: string, graceMs?: number): Promise<void> => {
+        const path = `/v1/hosts/${segment(host)}/unknown/${segment(instanceId)}`;
+        await transport.send({ method: "DELETE", path, query: { graceMs } });
+      },
       patch: (host: string, body: { readonly cordoned?: boolean; readonly labels?: Record<string, string | null> }) =>
         transport.json<Host>({
           method: "PATCH",

@@ -119,6 +119,9 @@ export const Assignment = Type.Object(
   {
     instanceId: InstanceId,
     workloadId: WorkloadId,
+    workload: Type.Optional(
+      Type.String({ ...Name, description: "the workload's name; absent in what a scheduler before it wrote" }),
+    ),
     project: Name,
     name: Name,
     isolation: Isolation,

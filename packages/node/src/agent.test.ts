@@ -483,7 +483,7 @@ describe("what runs and what is true", () => {
     expect(host.control.usages.at(-1)).toMatchObject({
       hostName: "host-1",
       host: { instances: 1, memoryTotalBytes: 3 },
-      instances: [{ instanceId: one, project: "default", workload: "web", name: "web-1", contractHeld: true }],
+      instances: [{ instanceId: one, project: "default", workload: "shop", name: "web-1", contractHeld: true }],
     });
   });
 

@@ -1,9 +1,6 @@
-import type { Assignment, UsageSample } from "@bulkhead/contracts";
+import type { UsageSample } from "@bulkhead/contracts";
 import type { InstanceDriver } from "./instance.ts";
 import type { Log } from "./log.ts";
-
-/** Instance names are `<workload>-<slot>`; an assignment carries no other name of its workload. */
-const workloadOf = ({ name }: Assignment): string => name.replace(/-\d+$/, "");
 
 /** One sample of an instance that runs here; null when nothing of it runs or its cgroup just went. */
 export const sampleOf = ({ record }: InstanceDriver, log: Log): UsageSample | null => {
@@ -14,7 +11,7 @@ export const sampleOf = ({ record }: InstanceDriver, log: Log): UsageSample | nu
     return {
       instanceId: record.instanceId,
       project: assignment.project,
-      workload: workloadOf(assignment),
+      workload: assignment.workload ?? assignment.workloadId,
       name: assignment.name,
       ...held.run.usage(),
       // What was not proved is not claimed.

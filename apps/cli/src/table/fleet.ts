@@ -97,6 +97,22 @@ export const fleetCommands: readonly Command[] = [
     load: async () => ({ run: (await import("../commands/hosts.ts")).inspect }),
   },
   {
+    path: ["hosts", "unknown"],
+    summary: "List instances that run on hosts and that the fleet does not know",
+    description:
+      "They are what a lost or restored database has forgotten. They keep running until somebody decides: `hosts end-unknown` ends one.",
+    positionals: [{ ...host, optional: true }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/unknown-instances.ts")).list }),
+  },
+  {
+    path: ["hosts", "end-unknown"],
+    summary: "End instances that the fleet does not know",
+    positionals: [host, { name: "INSTANCE", many: true }],
+    options: [{ ...shared.grace, description: "time to end by itself before it is killed (default 10s)" }],
+    load: async () => ({ run: (await import("../commands/unknown-instances.ts")).end }),
+  },
+  {
     path: ["hosts", "cordon"],
     summary: "Let hosts take no new instances",
     positionals: [{ ...host, many: true }],

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { createControlKeys, NatsServer, natsServerConfig, type ControlKeys, type SystemUser } from "@bulkhead/bus";
+import { createControlKeys, NatsServer, natsTrustConfig, type ControlKeys, type SystemUser } from "@bulkhead/bus";
 import { createClient, type Client } from "@bulkhead/client";
 import { fleetError } from "@bulkhead/contracts/errors";
 import { PostgresServer } from "@bulkhead/service/postgres";
@@ -63,7 +63,7 @@ const startNats = async (parts: FleetParts): Promise<string> => {
   const common = { serverName: "bulkhead", port: config.natsPort, trust: parts.keys.trust };
   if (config.natsUrl !== undefined) {
     // What the administrator of an external server includes there, so that it trusts our accounts.
-    await writeFile(join(layout.nats, "external.conf"), natsServerConfig(common), { mode: 0o600 });
+    await writeFile(join(layout.nats, "external.conf"), natsTrustConfig(parts.keys.trust), { mode: 0o600 });
     return config.natsUrl;
   }
   const server = new NatsServer({

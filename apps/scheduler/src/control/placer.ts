@@ -4,6 +4,7 @@ import type { Era } from "./era.ts";
 import { FleetCache } from "./fleet-cache.ts";
 import type { ControlPorts, Term } from "./ports.ts";
 import type { Relay } from "./relay.ts";
+import { inTraces } from "./traces.ts";
 
 /** Instances placed in one commit at most; a commit of this size takes about 30 ms. */
 const batchSize = 1_000;
@@ -54,7 +55,11 @@ export class Placer {
     const startedAtMs = nowMs();
     const byId = new Map(pending.map((instance) => [instance.id, instance]));
     const requests = pending.map(({ id, spec }) => ({ instanceId: id, demand: demandOf(spec) }));
-    const made = plan(this.#fleet.snapshot, requests);
+    const made = await inTraces(
+      "scheduler.plan",
+      { parents: pending.map(({ traceparent }) => traceparent), attributes: { "bulkhead.instances": pending.length } },
+      () => plan(this.#fleet.snapshot, requests),
+    );
     if (!this.#term.valid()) throw new NotLeading(this.#term.term);
     const placed = made.placements.length === 0 ? 0 : await this.#commit(made, byId);
     const stale = made.placements.length - placed;
@@ -69,7 +74,14 @@ export class Placer {
 
   async #commit(made: Plan, pending: ReadonlyMap<string, PendingInstance>): Promise<number> {
     const { store } = this.#ports;
-    const committed = await store.commitPlan({ term: this.#term.term, era: this.#era.value, plan: made, pending });
+    const committed = await inTraces(
+      "scheduler.commit",
+      {
+        parents: made.placements.map(({ instanceId }) => pending.get(instanceId)?.traceparent),
+        attributes: { "bulkhead.placements": made.placements.length },
+      },
+      () => store.commitPlan({ term: this.#term.term, era: this.#era.value, plan: made, pending }),
+    );
     // At once, not by way of the outbox: its rows are for when this process ends right here.
     this.#relay.announce(committed.documents);
     this.#fleet.apply(committed, made.placements);

@@ -2,6 +2,7 @@ import type { Inbound } from "@bulkhead/bus";
 import { isFleetError, subjects, type ReportBatch } from "@bulkhead/contracts";
 import { NotLeading, type FoldResult } from "@bulkhead/inventory";
 import type { ControlPorts, Term } from "./ports.ts";
+import { inTraces } from "./traces.ts";
 
 /** What the folder's owner wants to hear. */
 export interface FolderEvents {
@@ -63,7 +64,15 @@ export class ReportFolder {
 
   async #fold(batches: readonly ReportBatch[]): Promise<void> {
     const { store, meters, log, onEvents } = this.#ports;
-    const result = await store.foldReports(this.#term.term, batches);
+    const reports = batches.flatMap((batch) => batch.reports);
+    const result = await inTraces(
+      "scheduler.fold",
+      {
+        parents: reports.map(({ traceparent }) => traceparent),
+        attributes: { "bulkhead.reports": reports.length },
+      },
+      () => store.foldReports(this.#term.term, batches),
+    );
     // The events first: someone may be waiting for just this state.
     onEvents?.();
     this.#events.folded();

@@ -10,6 +10,7 @@ import * as instances from "./instances.ts";
 import * as operations from "./operations.ts";
 import type { PageRequest } from "./page.ts";
 import * as tokens from "./tokens.ts";
+import * as unknownRuns from "./unknown-runs.ts";
 import * as workloadRows from "./workload-rows.ts";
 import * as workloads from "./workloads.ts";
 
@@ -47,6 +48,8 @@ const writes = (sql: Sql) => ({
   recordKill: (change: Change, killed: { instanceId: string; signal: number }) =>
     instances.recordKill(sql, change, killed),
   patchHost: (change: Pick<Change, "tokenId">, update: hosts.HostUpdate) => hosts.patchHost(sql, change, update),
+  endUnknownRun: (change: Pick<Change, "tokenId">, end: unknownRuns.UnknownEnd) =>
+    unknownRuns.endUnknownRun(sql, change, end),
   recordImage: (change: Change, image: images.NewImage) => images.recordImage(sql, change, image),
   startPull: (change: Change, pull: pulls.NewPull) => pulls.startPull(sql, change, pull),
   claimPulls: (claim: pulls.PullClaim) => pulls.claimPulls(sql, claim),

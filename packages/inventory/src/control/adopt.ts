@@ -22,7 +22,8 @@ interface KnownRow extends AssignedInstance {
 
 const lockKnown = statement<KnownRow>(
   "control_adopt_known",
-  `SELECT i.id, i.project, i.workload_id AS "workloadId", i.name, i.isolation, i.generation, i.spec,
+  `SELECT i.id, i.project, i.workload_id AS "workloadId",
+     (SELECT w.name FROM workload w WHERE w.id = i.workload_id) AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
      i.traceparent, i.removing, i.host_id AS "hostId",
      EXISTS (SELECT FROM assignment s WHERE s.instance_id = i.id AND s.era = r.era AND s.n = r.n) AS documented

@@ -40,6 +40,7 @@ describe("one commit", () => {
     const [assignment] = await fleet.assignments(host);
     expect(assignment).toMatchObject({
       name: "web-0",
+      workload: "web",
       project: "default",
       generation: 1,
       epoch: { era: 1, n: 1 },

@@ -106,6 +106,7 @@ export const assignmentOf = (
   ({
     instanceId: instance.id,
     workloadId: instance.workloadId,
+    workload: instance.workload,
     project: instance.project,
     name: instance.name,
     isolation: instance.isolation,

@@ -8,6 +8,8 @@ export interface PendingInstance {
   readonly id: string;
   readonly project: string;
   readonly workloadId: string;
+  /** the workload's name */
+  readonly workload: string;
   readonly name: string;
   readonly isolation: Isolation;
   readonly generation: number;
@@ -25,11 +27,12 @@ export interface PendingInstance {
 
 const selectPending = statement<PendingInstance>(
   "control_pending",
-  `SELECT id, project, workload_id AS "workloadId", name, isolation, generation, spec, image_digest AS "imageDigest",
-     desired, restart_request AS "restartRequest", era, epoch_n AS "epochN", traceparent, version, rejections
-   FROM instance
-   WHERE state = 'pending' AND NOT removing AND desired <> 'stopped' AND NOT id = ANY($1::uuid[])
-   ORDER BY id LIMIT $2`,
+  `SELECT i.id, i.project, i.workload_id AS "workloadId", w.name AS workload, i.name, i.isolation, i.generation, i.spec,
+     i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
+     i.traceparent, i.version, i.rejections
+   FROM instance i JOIN workload w ON w.id = i.workload_id
+   WHERE i.state = 'pending' AND NOT i.removing AND i.desired <> 'stopped' AND NOT i.id = ANY($1::uuid[])
+   ORDER BY i.id LIMIT $2`,
 );
 
 /** The oldest instances that wait for a host, without those that are known to fit nowhere at present. */

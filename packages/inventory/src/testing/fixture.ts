@@ -144,9 +144,13 @@ export class TestFleet implements AsyncDisposable {
   }
 
   /** Declares a workload; its instances are pending. */
-  addWorkload(name: string, changes: Partial<WorkloadSpec> = {}): Promise<Operation> {
+  addWorkload(
+    name: string,
+    changes: Partial<WorkloadSpec> = {},
+    origin: Partial<Pick<Change, "traceId" | "traceparent">> = {},
+  ): Promise<Operation> {
     return this.inventory.api.write((tx) =>
-      tx.createWorkload(this.change, { name, spec: spec(changes), imageDigest: digest }),
+      tx.createWorkload({ ...this.change, ...origin }, { name, spec: spec(changes), imageDigest: digest }),
     );
   }
 

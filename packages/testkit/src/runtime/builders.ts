@@ -37,6 +37,7 @@ type AssignmentFields = Partial<Omit<Assignment, "spec" | "epoch">> & {
 export const assignment = ({ n = 1, spec: wanted, ...over }: AssignmentFields = {}): Assignment => ({
   instanceId: instanceId(n),
   workloadId: "0198c0de-3333-7000-8000-000000000001" as WorkloadId,
+  workload: "shop",
   project: "default",
   name: `web-${n}`,
   isolation: "container",
