@@ -1,5 +1,5 @@
 import { type Span, type SpanContext, type Tracer, trace } from "@opentelemetry/api";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { formatTraceparent, parseTraceparent } from "@bulkhead/telemetry";
 import { Rig } from "./testing/rig.ts";
 import { inTraces } from "./traces.ts";
@@ -9,6 +9,7 @@ beforeAll(async () => {
   rig = await Rig.start();
 });
 afterAll(() => rig[Symbol.asyncDispose]());
+beforeEach(() => rig.reset());
 afterEach(() => trace.disable());
 
 interface Recorded {

@@ -8,7 +8,7 @@ import {
 } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { type Change, appendEvents, audit } from "./change.ts";
-import { changeDocuments } from "./documents.ts";
+import { changeDocuments } from "../document-changes.ts";
 import { startOperation } from "./operations.ts";
 import { type Reference, inProject, referenceValues } from "./workload-rows.ts";
 

@@ -1,7 +1,7 @@
 import type { WorkloadSpec } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { type Change, appendEvents, newIds } from "./change.ts";
-import { buryDocuments } from "./documents.ts";
+import { buryDocuments } from "../document-changes.ts";
 
 /** What instances take from their workload. */
 export interface WorkloadShape {

@@ -2,7 +2,7 @@ import { type Capacity, type WorkloadSpec, fleetError } from "@bulkhead/contract
 import { demandOf } from "@bulkhead/placement";
 import { type Sql, statement } from "../database.ts";
 import type { Change } from "./change.ts";
-import { changeDocuments } from "./documents.ts";
+import { changeDocuments } from "../document-changes.ts";
 import type { WorkloadShape } from "./replicas.ts";
 
 const lockInstances = statement<{ id: string; spec: WorkloadSpec; hostId: string | null }>(

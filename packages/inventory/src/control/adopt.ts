@@ -1,6 +1,7 @@
 import { compareEpochs, type Epoch } from "@bulkhead/contracts";
 import { demandOf } from "@bulkhead/placement";
 import { statement, type Sql } from "../database.ts";
+import { buryDocuments } from "../document-changes.ts";
 import { assignmentOf, type AssignedInstance } from "./commit-plan.ts";
 import type { AgentName } from "./documents.ts";
 import { assertLeading } from "./leadership.ts";
@@ -42,25 +43,6 @@ const bumpDocument = statement<{ version: number }>(
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agent
    )
    SELECT doc_version AS version FROM agent`,
-);
-
-// What the database thought of these instances is older than what runs.
-const buryOlder = statement(
-  "control_adopt_bury",
-  `WITH older AS (
-     SELECT s.instance_id, s.era, s.n, s.host_id, s.isolation FROM assignment s
-     WHERE s.instance_id = ANY($1::uuid[]) AND NOT s.tombstone
-   ), agents AS (
-     UPDATE host_agent a SET doc_version = a.doc_version + 1
-     FROM (SELECT DISTINCT host_id, isolation FROM older) o
-     WHERE a.host_id = o.host_id AND a.isolation = o.isolation
-     RETURNING a.host_id, a.isolation, a.doc_version
-   ), relayed AS (
-     INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
-   )
-   UPDATE assignment s SET tombstone = true, doc_version = a.doc_version
-   FROM older o JOIN agents a ON a.host_id = o.host_id AND a.isolation = o.isolation
-   WHERE s.instance_id = o.instance_id AND s.era = o.era AND s.n = o.n`,
 );
 
 const insertAssignments = statement(
@@ -122,7 +104,12 @@ export const adoptRuns = async (
   if (found.length === 0) return { adopted: 0, ended: 0 };
   const taken = found.filter((run) => run.adopt);
   const [, [document]] = await Promise.all([
-    taken.length === 0 ? 0 : sql.count(buryOlder, [taken.map(({ row }) => row.id)]),
+    // What the database thought of these instances is older than what runs.
+    buryDocuments(
+      sql,
+      taken.map(({ row }) => row.id),
+      null,
+    ),
     sql.rows(bumpDocument, [agent.hostId, agent.isolation]),
   ]);
   if (document === undefined) return { adopted: 0, ended: 0 };

@@ -1,4 +1,4 @@
-import { type Sql, statement } from "../database.ts";
+import { type Sql, statement } from "./database.ts";
 
 /** Members of an assignment's document to replace, for the agent that runs the instance. */
 export interface DocumentPatch {
@@ -60,17 +60,20 @@ const buryAssignments = statement<{ instanceId: string }>(
    ), relayed AS (
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
    )
-   UPDATE assignment s SET tombstone = true, grace_ms = $2, doc_version = g.doc_version
+   UPDATE assignment s SET tombstone = true, grace_ms = coalesce($2, s.grace_ms), doc_version = g.doc_version
    FROM held h JOIN agents g ON g.host_id = h.host_id AND g.isolation = h.isolation
    WHERE s.instance_id = h.instance_id AND s.era = h.era AND s.n = h.n
    RETURNING s.instance_id AS "instanceId"`,
 );
 
-/** Puts tombstones on the assignments in force of these instances; resolves to the ids that had one. */
+/**
+ * Puts tombstones on the assignments in force of these instances, and tells their agents; `graceMs` null keeps what each
+ * has. Resolves to the ids that had one.
+ */
 export const buryDocuments = async (
   sql: Sql,
   instanceIds: readonly string[],
-  graceMs: number,
+  graceMs: number | null,
 ): Promise<Set<string>> => {
   if (instanceIds.length === 0) return new Set();
   const rows = await sql.rows(buryAssignments, [instanceIds, graceMs]);
