@@ -167,7 +167,7 @@ describe("lost hosts", () => {
 describe("a restored database", () => {
   /** The state to which the database is put back: everything as it was when this was called. */
   const backup = async () => {
-    const tables = ["workload", "instance", "assignment", "host_agent", "operation", "lease"];
+    const tables = ["workload", "instance", "assignment", "host_agent", "operation", "image_pull", "lease"];
     const rows = new Map<string, unknown[]>();
     for (const table of tables) {
       rows.set(
