@@ -65,7 +65,7 @@ const rows: (string | number)[][] = [];
 const measured: { width: number; perSecond: number; runc: number; podman: number; cpuMsEach: number }[] = [];
 await using podman = await PodmanPeer.prepare(rig, assignment());
 for (const width of widths) {
-  await using runc = await RuncBundle.prepare(rig, assignment(), width);
+  await using runc = await RuncBundle.prepare(rig, assignment(), { workers: width });
   await runc.run();
   await podman.run();
   const cpuBefore = cpuMs();

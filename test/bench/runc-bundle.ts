@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Assignment } from "@bulkhead/contracts";
 import { firstRangeId, idsPerRange } from "@bulkhead/host";
 import { buildSpec, ociResources } from "@bulkhead/namespaces";
@@ -21,8 +21,12 @@ export class RuncBundle implements AsyncDisposable {
     this.#cgroup = cgroup;
   }
 
-  /** `workers` bundles that may run at once: one root file system, a cgroup each. */
-  static async prepare(rig: Rig, assignment: Assignment, workers = 1): Promise<RuncBundle> {
+  /** `workers` bundles of `args` that may run at once: one root file system, a cgroup each. */
+  static async prepare(
+    rig: Rig,
+    assignment: Assignment,
+    { workers = 1, args = ["/bin/true"] }: { workers?: number; args?: readonly string[] } = {},
+  ): Promise<RuncBundle> {
     const directory = mkdtempSync("/tmp/bulkhead-runc-");
     execFileSync("chmod", ["711", directory]);
     const path = (name: string): string => join(directory, name);
@@ -44,7 +48,7 @@ export class RuncBundle implements AsyncDisposable {
     const { resources } = assignment.spec;
     const { spec } = buildSpec({
       hostname: assignment.name,
-      process: { args: ["/bin/true"], env: ["PATH=/bin"], cwd: "/", user: "", stopSignal: 15 },
+      process: { args: [...args], env: ["PATH=/bin"], cwd: "/", user: "", stopSignal: 15 },
       resources: ociResources(resources, [], rig.runtime.enforcement),
       uidRange,
       mounts: [],
@@ -65,31 +69,30 @@ export class RuncBundle implements AsyncDisposable {
     return new RuncBundle(directory, cgroup);
   }
 
-  /** One `runc run` as a whole process; milliseconds. */
-  async run(worker = 0): Promise<number> {
+  /** One `runc run`, or another runtime's, as a whole process; milliseconds. */
+  async run(worker = 0, runtime = "runc"): Promise<number> {
     this.#count += 1;
+    const id = `bench-${process.pid}-${this.#count}`;
+    return this.call(runtime, "run", ["--bundle", this.bundle(worker), id]);
+  }
+
+  bundle(worker: number): string {
+    return join(this.#directory, `bundle-${worker}`);
+  }
+
+  /** One command of a runtime as a whole process; milliseconds. */
+  async call(runtime: string, command: string, args: readonly string[]): Promise<number> {
     const began = performance.now();
-    const child = spawn(
-      "runc",
-      [
-        "--root",
-        join(this.#directory, "root"),
-        "run",
-        "--bundle",
-        join(this.#directory, `bundle-${worker}`),
-        `bench-${process.pid}-${this.#count}`,
-      ],
-      {
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
+    const child = spawn(runtime, ["--root", join(this.#directory, "root", basename(runtime)), command, ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     let errors = "";
     child.stderr.on("data", (chunk: Buffer) => {
       errors += chunk.toString("utf8");
     });
     const [code] = (await once(child, "exit")) as [number | null];
     const took = performance.now() - began;
-    if (code !== 0) throw new Error(`runc ended with ${code}: ${errors}`);
+    if (code !== 0) throw new Error(`${runtime} ${command} ended with ${code}: ${errors}`);
     return took;
   }
 
