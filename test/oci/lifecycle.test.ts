@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { eventually, execute, Place, runtimePath } from "./runtime.ts";
 
@@ -237,4 +238,39 @@ test("a runtime killed at any moment of create leaves an id that can be deleted 
   await place.create("a", bundle);
   expect((await place.state("a")).status).toBe("created");
   expect(seen.size).toBeGreaterThan(1);
+});
+
+test("what a container reaches of the runtime as /proc/PID/exe cannot be written, even when nobody runs it", async () => {
+  await using place = new Place();
+  await place.create("one", place.bundle(["sleep", "1000"]));
+  const { pid } = await place.state("one");
+  const pathOnly = 0o10000000;
+  const held = openSync(`/proc/${pid}/exe`, pathOnly);
+  try {
+    await place.must(["delete", "--force", "one"]);
+    expect(alive(pid)).toBe(false);
+    expect(() => openSync(`/proc/self/fd/${held}`, "r+")).toThrow("EROFS");
+  } finally {
+    closeSync(held);
+  }
+});
+
+test("bulkhead oci becomes the runtime, with its options, input and exit status", async () => {
+  await using place = new Place();
+  const main = fileURLToPath(new URL("../../apps/cli/src/main.ts", import.meta.url));
+  const bundle = place.bundle(["sh", "-c", "cat; exit 4"]);
+  const args = [main, "oci", "--root", place.root, "run", "--bundle", bundle, "one"];
+  expect(await execute(process.execPath, args, { input: "in" })).toMatchObject({ status: 4, stdout: "in", stderr: "" });
+});
+
+test("systemd's cgroups are refused where they are asked for", async () => {
+  await using place = new Place();
+  for (const option of ["--systemd-cgroup", "--cgroup-manager=systemd"]) {
+    const { status, stderr } = await place.run([option, "run", "--bundle", place.bundle(["true"]), "one"]);
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringContaining("--systemd-cgroup is not supported"),
+    });
+  }
+  expect(existsSync(place.root) ? readdirSync(place.root) : []).toEqual([]);
 });

@@ -29,8 +29,8 @@ export interface Command {
   /** paragraphs for `help` and the docs */
   readonly description?: string;
   readonly positionals: readonly Positional[];
-  /** name of what may follow the positionals (`COMMAND…`); `after: "--"` needs the two dashes */
-  readonly rest?: { readonly name: string; readonly after: "--" | "positionals" };
+  /** name of what may follow the positionals (`COMMAND…`); `"--"` needs the two dashes, `"path"` takes options too */
+  readonly rest?: { readonly name: string; readonly after: "--" | "positionals" | "path" };
   readonly options: readonly Option[];
   readonly examples?: readonly string[];
   /** works without an API */

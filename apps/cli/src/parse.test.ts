@@ -90,3 +90,8 @@ test.each([
 ])("%j is refused: %s", (line, text) => {
   expect(fault(line)).toContain(text);
 });
+
+test("everything after `oci` is the native command's, its options and help too", () => {
+  expect(parse("oci --root /x run --help -- one").rest).toEqual(["--root", "/x", "run", "--help", "--", "one"]);
+  expect(parse("-o json oci list").rest).toEqual(["list"]);
+});

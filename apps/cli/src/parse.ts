@@ -135,7 +135,10 @@ export const parseCommandLine = (commands: readonly Command[], argv: readonly st
   const options = [...command.options, ...globalOptions];
   let args = [...leading, ...argv.slice(start + command.path.length)];
   let rest: readonly string[] = [];
-  if (command.rest?.after === "positionals") {
+  if (command.rest?.after === "path") {
+    rest = args.slice(leading.length);
+    args = args.slice(0, leading.length);
+  } else if (command.rest?.after === "positionals") {
     let end = 0;
     for (let found = 0; found < command.positionals.length; found += 1) {
       end += firstPositional(options, args.slice(end));

@@ -98,6 +98,18 @@ export const localCommands: readonly Command[] = [
     load: async () => ({ run: (await import("../commands/registry.ts")).logout }),
   },
   {
+    path: ["oci"],
+    summary: "The OCI runtime command line that container engines drive",
+    description:
+      "Becomes the native program `bulkhead-oci` with the arguments that follow: create, start, run, exec, kill, delete and the others of `bulkhead oci --help`. Engines are given the native file itself. Needs root.",
+    positionals: [],
+    rest: { name: "ARGUMENT", after: "path" },
+    options: [],
+    examples: ["bulkhead oci run --bundle . one", "bulkhead oci list --format json"],
+    local: true,
+    load: () => import("../commands/oci.ts"),
+  },
+  {
     path: ["completion"],
     summary: "Print the shell's completion script",
     positionals: [{ name: "SHELL", complete: ["bash", "zsh", "fish"] }],

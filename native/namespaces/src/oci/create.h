@@ -36,7 +36,7 @@ bool startContainer(Session* session, Instance* instance);
 bool writePidFile(Session* session, const std::string& path, pid_t pid);
 /** Sends a terminal's master over the socket at `path`. */
 bool sendTerminal(Session* session, const std::string& path, const Fd& master);
-/** What --preserve-fds asks for, and on top what a socket-activated caller got (LISTEN_FDS). */
+/** The number that --preserve-fds asks for; every one of them must be open. */
 bool countPreservedFds(Session* session, const std::string& asked, int* count);
 
 }  // namespace bulkhead::oci
