@@ -92,17 +92,4 @@ describe("a database that is not the one the hosts knew", () => {
     expect(fleet.isAlive(pid)).toBe(true);
     expect([starts("first"), starts("second")]).toEqual([1, 1]);
   });
-
-  test("an operator ends one of them by its name's id; the other goes on", async () => {
-    const pids = [fleet.pidFromKernel("first-0"), fleet.pidFromKernel("second-0")];
-    const [host] = await fleet.hosts();
-    const unknown = host?.unknownInstances.find(({ name }) => name === "second-0");
-    const ended = await fleet.http("DELETE", `/v1/hosts/${host?.name}/unknown/${unknown?.instanceId}?graceMs=1000`);
-    expect(ended.status).toBe(204);
-    await fleet.until(async () => {
-      const hosts = await fleet.hosts();
-      return hosts[0]?.unknownInstances.map(({ name }) => name).join(" ") === "first-0";
-    }, "only the other is listed");
-    expect(pids.map((pid) => fleet.isAlive(pid))).toEqual([true, false]);
-  });
 });
