@@ -52,7 +52,8 @@ export class RuncBundle implements AsyncDisposable {
       resources: ociResources(resources, [], rig.runtime.enforcement),
       uidRange,
       mounts: [],
-      files: [],
+      shares: [],
+    files: [],
       options: undefined,
       openFilesMax: rig.runtime.openFilesMax,
     });

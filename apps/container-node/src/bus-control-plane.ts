@@ -98,6 +98,14 @@ export class BusControlPlane implements ControlPlane {
     return this.#answer(subjects.signal, handler);
   }
 
+  onApplyShares(handler: Parameters<ControlPlane["onApplyShares"]>[0]): Subscription {
+    return this.#answer(subjects.applyShares, handler);
+  }
+
+  onRemoveShare(handler: Parameters<ControlPlane["onRemoveShare"]>[0]): Subscription {
+    return this.#answer(subjects.removeShare, handler);
+  }
+
   onView(handler: Parameters<ControlPlane["onView"]>[0]): Subscription {
     return this.#answer(subjects.view, handler);
   }

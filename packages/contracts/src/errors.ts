@@ -66,6 +66,18 @@ export const errors = {
     title: "The image is in use",
     remedy: "Delete the workloads that use it first.",
   },
+  SHARE_IN_USE: {
+    status: 409,
+    retry: false,
+    title: "The share is in use",
+    remedy: "Detach it from the instances that `detail` names, or delete their workloads.",
+  },
+  SHARE_ELSEWHERE: {
+    status: 409,
+    retry: false,
+    title: "The share lies on another host",
+    remedy: "A running instance stays where it is; run it where the share lies, or use another share.",
+  },
   PLAN_STALE: {
     status: 409,
     retry: true,

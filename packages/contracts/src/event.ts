@@ -63,6 +63,10 @@ export const eventTypes = [
   "image.imported",
   "image.pulled",
   "image.layer",
+  "share.created",
+  "share.deleted",
+  "share.attached",
+  "share.detached",
   "operation.finished",
   "cluster.era",
 ] as const;

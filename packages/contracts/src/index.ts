@@ -10,6 +10,7 @@ export * from "./instance.ts";
 export * from "./metrics.ts";
 export * from "./operation.ts";
 export * from "./problem.ts";
+export * from "./share.ts";
 export * from "./stream.ts";
 export * from "./subjects.ts";
 export * from "./token.ts";

@@ -1,5 +1,6 @@
 import { Type, type Static } from "typebox";
 import { Digest, Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
+import { AssignedShare } from "./share.ts";
 import { Resources, WorkloadSpec } from "./workload.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -132,6 +133,7 @@ export const Assignment = Type.Object(
     imageDigest: Digest,
     spec: WorkloadSpec,
     cpuIds: Type.Array(Type.Integer({ minimum: 0 })),
+    shares: Type.Optional(Type.Array(AssignedShare)),
     traceparent: Type.Optional(Type.String()),
   },
   closed,

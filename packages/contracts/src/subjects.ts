@@ -12,6 +12,7 @@ import {
   UsageBatch,
 } from "./agent.ts";
 import { ReportAck, ReportBatch } from "./event.ts";
+import { ApplyShares, RemoveShare, SharesApplied } from "./share.ts";
 import { InstanceView, ViewInstance } from "./view.ts";
 
 /** Who publishes: an agent only ever on its own host's and kind's subjects. */
@@ -138,6 +139,22 @@ export const subjects = {
     reply: InstanceView,
     timeoutMs: 10_000,
     meaning: "read from the kernel what an instance can see",
+  }),
+  applyShares: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.shares.apply",
+    publisher: "scheduler",
+    body: ApplyShares,
+    reply: SharesApplied,
+    timeoutMs: 10_000,
+    meaning: "attach and detach shares as the instance's newest document wants",
+  }),
+  removeShare: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.shares.remove",
+    publisher: "scheduler",
+    body: RemoveShare,
+    reply: Accepted,
+    timeoutMs: 10_000,
+    meaning: "remove a share that nobody uses, with its data",
   }),
 } as const;
 

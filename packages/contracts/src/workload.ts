@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from "typebox";
 import { Digest, Isolation, Labels, Name, Timestamp, WorkloadId } from "./ids.ts";
+import { ShareMount } from "./share.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -140,6 +141,12 @@ const specFields = {
   replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, default: 1 })),
   constraints: Type.Optional(Type.Object({ hostLabels: Type.Optional(Labels) }, closed)),
   mounts: Type.Optional(Type.Array(BindMount, { maxItems: 64 })),
+  shares: Type.Optional(
+    Type.Array(ShareMount, {
+      maxItems: 64,
+      description: "shares that its instances see; they run where the shares lie",
+    }),
+  ),
   stopGraceMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000, default: 10_000 })),
   onLoss: Type.Optional(
     Type.Union([Type.Literal("keep"), Type.Literal("replace")], {

@@ -10,10 +10,14 @@ export interface HostPaths {
   readonly state: string;
   readonly images: string;
   readonly instances: string;
+  /** data of shares on the host's disk */
+  readonly shares: string;
   readonly uidRanges: string;
   readonly trash: string;
   readonly run: string;
   readonly runInstances: string;
+  /** shares that are file systems of their own, mounted where nobody but root looks */
+  readonly runShares: string;
   /** one per agent: each agent's contact counts for its own instances only */
   readonly leasePages: Readonly<Record<Isolation, string>>;
   readonly lock: string;
@@ -32,10 +36,12 @@ export const hostPaths = (stateDir: string, runDir: string, hostId: HostId): Hos
     state,
     images: join(state, "images"),
     instances: join(state, "instances"),
+    shares: join(state, "shares"),
     uidRanges: join(state, "uid-ranges"),
     trash: join(state, "trash"),
     run,
     runInstances: join(run, "instances"),
+    runShares: join(run, "shares"),
     leasePages: { container: join(run, "lease.container"), vm: join(run, "lease.vm") },
     lock: join(run, "lock"),
   };

@@ -22,7 +22,7 @@ export const openRunDirectory = async (paths: HostPaths): Promise<void> => {
 
 /** Makes the host's persistent directories (root only) and sweeps nothing: what is there belongs to instances. */
 export const openStateDirectory = async (paths: HostPaths): Promise<void> => {
-  for (const directory of [paths.state, paths.images, paths.instances, paths.uidRanges, paths.trash]) {
+  for (const directory of [paths.state, paths.images, paths.instances, paths.shares, paths.uidRanges, paths.trash]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
 };

@@ -36,6 +36,7 @@ const built = (spec: WorkloadSpec, allowed = "") =>
     resources: ociResources(spec.resources, [], enforcement),
     uidRange: { firstId: 0x1000_0000, ids: 65_536 },
     mounts: admitMounts(spec, MountAllowList.parse(allowed)),
+    shares: [],
     files: [{ source: "/run/x/hosts", destination: "/etc/hosts" }],
     options: spec.container,
     openFilesMax: 20_000,

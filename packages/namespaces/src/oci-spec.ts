@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { WorkloadSpec } from "@bulkhead/contracts";
 import type { UidRange } from "@bulkhead/host";
 import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
@@ -5,6 +6,7 @@ import type { AdmittedMount } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
 import { defaultMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
 import type { ProcessPlan } from "./image-process.ts";
+import type { SharedMount } from "./shares/admit-share.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 
 /** A file of the instance's own that is shown inside, read-only. */
@@ -19,6 +21,7 @@ export interface SpecInput {
   readonly resources: OciResources;
   readonly uidRange: UidRange;
   readonly mounts: readonly AdmittedMount[];
+  readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   readonly options: WorkloadSpec["container"];
   /** hard limit on open files that the agent itself has; a child cannot have more */
@@ -43,6 +46,13 @@ const bindOf = ({ hostPath, path, readOnly }: AdmittedMount): OciMount => ({
   type: "bind",
   source: hostPath,
   options: ["rbind", "rprivate", "nosuid", "nodev", readOnly ? "rro" : "rw"],
+});
+
+const shareOf = ({ source, path, readOnly, executable }: SharedMount): OciMount => ({
+  destination: path,
+  type: "bind",
+  source: join(source.beneath, source.source),
+  options: ["bind", "rprivate", "nosuid", "nodev", ...(executable ? [] : ["noexec"]), readOnly ? "ro" : "rw"],
 });
 
 const providedOf = ({ source, destination }: ProvidedFile): OciMount => ({
@@ -77,8 +87,18 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
  * files, so that a user may replace /etc/hosts with a file of theirs.
  */
 export const buildSpec = (input: SpecInput): BuiltSpec => {
-  const fixed = [...defaultMounts, ...input.files.map(providedOf)];
-  const mounts = [...fixed, ...input.mounts.map(bindOf)];
+  // A share on /dev/shm stands in for the instance's own.
+  const own = defaultMounts.filter(({ destination }) => !input.shares.some(({ path }) => path === destination));
+  const fixed = [...own, ...input.files.map(providedOf)];
+  const confined = [
+    ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
+    ...input.shares.map((share) => ({
+      mount: shareOf(share),
+      beneath: share.source.beneath,
+      idmap: share.idMapped,
+    })),
+  ];
+  const mounts = [...fixed, ...confined.map(({ mount }) => mount)];
   const mapping = [{ containerID: 0, hostID: input.uidRange.firstId, size: input.uidRange.ids }];
   return {
     spec: {
@@ -100,7 +120,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
       },
     },
     binds: Object.fromEntries(
-      input.mounts.map(({ root }, offset) => [fixed.length + offset, { beneath: root, idmap: true }]),
+      confined.map(({ beneath, idmap }, offset) => [fixed.length + offset, { beneath, idmap }]),
     ),
   };
 };

@@ -2,10 +2,12 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   fleetError,
+  type AssignedShare,
   type Assignment,
   type InstanceId,
   type InstanceView,
   type Resources,
+  type ShareOutcome,
   type ViewInstance,
 } from "@bulkhead/contracts";
 import {
@@ -32,6 +34,8 @@ import { keyOf, type RunRecord } from "./run-record.ts";
 import { askToEnd } from "./stop-signal.ts";
 import { settlesWithin } from "./settles-within.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
+import { reshare } from "./shares/reshare.ts";
+import type { ShareStore } from "./shares/share-store.ts";
 import { instanceView } from "./view/instance-view.ts";
 
 /** Marks, in the per-boot directory, that the end of a run was asked for; an agent that starts later finds it. */
@@ -50,6 +54,8 @@ export interface RunHost {
   cpusOf(run: ContainerRun): readonly number[];
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   release(run: ContainerRun): Promise<void>;
+  readonly shares: ShareStore;
+  readonly kernel: string;
   /** name of an instance of this host, if it is known */
   nameOf(instanceId: InstanceId): string | undefined;
   /** called once, when a living run has ended */
@@ -254,6 +260,17 @@ export class ContainerRun implements Run {
     });
   }
 
+  async reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
+    if (this.#init === null || this.#over) return [];
+    const run = { instanceId: this.key.instanceId, init: this.#init, cgroup: this.cgroup };
+    const host = { store: this.#host.shares, kernel: this.#host.kernel };
+    const { seen, outcomes } = await reshare({ ...run, ...host }, this.assignment.shares ?? [], wanted);
+    this.#record = { ...this.#record, assignment: { ...this.assignment, shares: seen } };
+    await this.#recorded;
+    await this.#host.saveRecord(this.paths, this.#record);
+    return outcomes;
+  }
+
   async view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
     if (this.#init === null || this.#over) throw fleetError("STATE_CONFLICT", "the instance has ended");
     const { instanceId, name, spec } = this.assignment;
@@ -265,7 +282,7 @@ export class ContainerRun implements Run {
       profile: defaultSeccomp(spec.container?.capabilities ?? defaultCapabilities),
       stop: from === "kernel",
       nameOf: (id) => this.#host.nameOf(id),
-      shareOf: () => null,
+      shares: (this.assignment.shares ?? []).map((share) => ({ ...share, ...this.#host.shares.sourceOf(share) })),
     });
   }
 

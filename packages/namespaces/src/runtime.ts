@@ -31,6 +31,7 @@ import { ContainerRun, type RunHost } from "./run.ts";
 import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./scratch.ts";
 import { imageFailure } from "./start-failure.ts";
+import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
 
 export interface ContainerRuntimeOptions {
@@ -77,6 +78,7 @@ export class ContainerRuntime implements Runtime, RunHost {
   readonly #cpus: CpuSharing;
   readonly #starter: Starter;
   readonly #trash: Trash;
+  readonly shares: ShareStore;
   readonly #runs = new Map<string, ContainerRun>();
   /** two runs of one instance would share its writable layer */
   readonly #starting = new Set<InstanceId>();
@@ -86,12 +88,15 @@ export class ContainerRuntime implements Runtime, RunHost {
     this.#parts = parts;
     this.#cpus = new CpuSharing(parts.parents, usableCpus());
     this.#trash = new Trash(options.paths.trash, (path, err) => options.log.warn({ path, err }, "not removed"));
+    this.shares = new ShareStore(options.paths, this.#trash);
     this.#starter = new Starter({
       ...options,
       host: this,
       uidRanges: parts.uidRanges,
       cpus: this.#cpus,
       trash: this.#trash,
+      shares: this.shares,
+      kernel: parts.features.kernel,
       cgroupOf: (name, dedicated) => cgroupOfRun(parts.parents, name, dedicated),
     });
   }
@@ -226,7 +231,16 @@ export class ContainerRuntime implements Runtime, RunHost {
   async remove(instanceId: InstanceId): Promise<void> {
     const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
     if (held !== undefined) throw new Error(`run ${cpuName(held)} was not released`);
+    await this.shares.leaveAll(instanceId);
     this.#starter.discard(instanceId);
+  }
+
+  get kernel(): string {
+    return this.#parts.features.kernel;
+  }
+
+  async removeShare(shareId: string): Promise<void> {
+    await this.shares.remove(shareId);
   }
 
   /** Resolves when everything removed so far is gone from the disk. */

@@ -26,6 +26,8 @@ import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
+import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/admit-share.ts";
+import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./scratch.ts";
 import { settlesWithin } from "./settles-within.ts";
 import { imageFailure, startFailure } from "./start-failure.ts";
@@ -39,6 +41,9 @@ export interface StarterOptions {
   readonly uidRanges: UidRanges;
   readonly cpus: CpuSharing;
   readonly trash: Trash;
+  readonly shares: ShareStore;
+  /** release of the host's kernel */
+  readonly kernel: string;
   cgroupOf(name: string, dedicated: boolean): Readonly<Record<string, string>>;
 }
 
@@ -92,6 +97,7 @@ export class Starter {
     await using undo = new AsyncDisposableStack();
     const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = this.#options.uidRanges.allocate(key.instanceId);
+    const shares = await this.#openShares(assignment);
 
     const name = `${key.instanceId}.${paths.name}`;
     const record: RunRecord = {
@@ -115,6 +121,7 @@ export class Starter {
       resources: ociResources(assignment.spec.resources, assignment.cpuIds, runHost.enforcement),
       uidRange,
       mounts,
+      shares,
       files,
       options: assignment.spec.container,
       openFilesMax: runHost.openFilesMax,
@@ -136,6 +143,24 @@ export class Starter {
       binds: built.binds,
     });
     return await this.#launch({ plan, prepared, record, paths, signal, undo });
+  }
+
+  /** They stay the instance's when its start fails: it will be tried again, or removed and leave them. */
+  async #openShares({ instanceId, shares }: Assignment): Promise<SharedMount[]> {
+    const mounts: SharedMount[] = [];
+    for (const share of shares ?? []) {
+      const path = admitShare(share);
+      if (mounts.some((mount) => mount.path === path)) {
+        throw new StartFailure("MountFailed", `two shares want the same place "${path}"`);
+      }
+      const source = await this.#options.shares.use(share, instanceId).catch((cause: unknown) => {
+        throw new StartFailure("MountFailed", `share ${share.name}: ${(cause as Error).message}`, cause);
+      });
+      const { readOnly } = share;
+      const ids = idMapped(share, this.#options.kernel);
+      mounts.push({ source, path, readOnly, executable: isExecutable(share), idMapped: ids });
+    }
+    return mounts;
   }
 
   async #launch(options: {

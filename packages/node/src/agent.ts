@@ -168,7 +168,7 @@ export class Agent {
   }
 
   #listen(): void {
-    const { controlPlane, clock } = this.#options;
+    const { controlPlane, clock, runtime } = this.#options;
     this.#subscriptions.push(
       controlPlane.onChanged((changed) => this.#sync.changed(changed)),
       controlPlane.onReportAck((ack) => this.#reporter.acknowledge(ack)),
@@ -181,6 +181,12 @@ export class Agent {
       controlPlane.onExec(async (open) => this.#commands.exec(open)),
       controlPlane.onLogs(async (open) => this.#commands.logs(open)),
       controlPlane.onSignal(async (signal) => this.#commands.signal(signal)),
+      controlPlane.onApplyShares(async ({ instanceId }) => {
+        // The order is in the document; without the newest one an old order would be carried out.
+        await this.#sync.refresh();
+        return this.#commands.applyShares(instanceId);
+      }),
+      controlPlane.onRemoveShare(({ shareId }) => runtime.removeShare(shareId)),
       controlPlane.onView((view) => this.#commands.view(view)),
     );
   }

@@ -1,4 +1,5 @@
 import type {
+  ApplyShares,
   DesiredChanged,
   DesiredDocument,
   DocumentPosition,
@@ -8,7 +9,9 @@ import type {
   OpenExec,
   OpenLogs,
   ReportAck,
+  RemoveShare,
   ReportBatch,
+  SharesApplied,
   SignalInstance,
   UsageBatch,
   ViewInstance,
@@ -40,5 +43,7 @@ export interface ControlPlane {
   onExec(handler: (open: OpenExec, context: CommandContext) => Promise<void>): Subscription;
   onLogs(handler: (open: OpenLogs, context: CommandContext) => Promise<void>): Subscription;
   onSignal(handler: (signal: SignalInstance, context: CommandContext) => Promise<void>): Subscription;
+  onApplyShares(handler: (apply: ApplyShares, context: CommandContext) => Promise<SharesApplied>): Subscription;
+  onRemoveShare(handler: (remove: RemoveShare, context: CommandContext) => Promise<void>): Subscription;
   onView(handler: (view: ViewInstance, context: CommandContext) => Promise<InstanceView>): Subscription;
 }

@@ -4,6 +4,7 @@ import type { Timer } from "./clock.ts";
 import type { HeldRun, InstanceRecord } from "./instance-record.ts";
 import { textOf } from "./log.ts";
 import type { Run } from "./runtime.ts";
+import { ShareKeeper } from "./share-keeper.ts";
 import type { StepTools } from "./step-tools.ts";
 import { adopt, forgetRequests, lose, settle } from "./steps/ends.ts";
 import { pause, resize, resume } from "./steps/changes.ts";
@@ -22,6 +23,7 @@ const stepsAtOnce = 64;
  */
 export class InstanceDriver {
   readonly record: InstanceRecord;
+  readonly shares: ShareKeeper;
   readonly #tools: StepTools;
   #running: Promise<void> | null = null;
   #again = false;
@@ -34,6 +36,7 @@ export class InstanceDriver {
 
   constructor(record: InstanceRecord, tools: StepTools) {
     this.record = record;
+    this.shares = new ShareKeeper(record, tools.log);
     this.#tools = tools;
   }
 
@@ -63,6 +66,7 @@ export class InstanceDriver {
 
   want(assignment: Assignment | null, tombstones: readonly Tombstone[]): void {
     this.record.want(assignment, tombstones);
+    this.shares.notice();
     this.#interrupt();
     this.wake();
   }
@@ -71,6 +75,8 @@ export class InstanceDriver {
   hold(run: Run, options: { adopted: boolean }): HeldRun {
     const held: HeldRun = { run, adopted: options.adopted, ended: null, appliedResources: null };
     this.record.runs.push(held);
+    // The document may have changed while it was being started.
+    this.shares.notice();
     void this.#watch(held);
     return held;
   }

@@ -1,4 +1,5 @@
 import type {
+  AssignedShare,
   Assignment,
   Epoch,
   ExitStatus,
@@ -8,6 +9,7 @@ import type {
   InstanceView,
   Isolation,
   Resources,
+  ShareOutcome,
   ViewInstance,
 } from "@bulkhead/contracts";
 
@@ -123,6 +125,8 @@ export interface Run {
   resize(resources: Resources): Promise<ResizeOutcome>;
   usage(): Usage;
   checkContract(): ContractCheck;
+  /** Attaches what is wanted and not there, detaches what is there and not wanted; an outcome for each change. */
+  reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]>;
   /** What it can see and do, from the kernel; rejects STATE_CONFLICT when it has ended. */
   view(from: ViewInstance["seccompFrom"]): Promise<InstanceView>;
   exec(request: ExecRequest): Promise<ExecSession>;
@@ -145,6 +149,8 @@ export interface Runtime extends AsyncDisposable {
   list(): Promise<Run[]>;
   /** Log of an instance, newest epoch, whether it runs or not. */
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Removes a share's data; rejects SHARE_IN_USE while an instance of this host uses it. */
+  removeShare(shareId: string): Promise<void>;
   /** Removes every trace of an instance whose runs were released. */
   remove(instanceId: InstanceId): Promise<void>;
 }

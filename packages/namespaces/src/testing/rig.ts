@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   uuidV7,
+  type AssignedShare,
   type Assignment,
   type Digest,
   type HostId,
@@ -22,6 +23,7 @@ import {
 } from "@bulkhead/host";
 import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhead/images";
 import type { Run, RunKey } from "@bulkhead/node";
+import { closeMountArea } from "../shares/file-systems.ts";
 import type { ContainerRun } from "../run.ts";
 import { ContainerRuntime } from "../runtime.ts";
 
@@ -146,8 +148,11 @@ export class Rig implements AsyncDisposable {
     return image.manifestDigest;
   }
 
-  assignment(imageDigest: Digest, changes: SpecChanges & { cpuIds?: number[] } = {}): Assignment {
-    const { cpuIds = [], resources, ...spec } = changes;
+  assignment(
+    imageDigest: Digest,
+    changes: SpecChanges & { cpuIds?: number[]; assigned?: AssignedShare[] } = {},
+  ): Assignment {
+    const { cpuIds = [], assigned, resources, ...spec } = changes;
     return {
       instanceId: newId() as InstanceId,
       workloadId: newId() as WorkloadId,
@@ -161,6 +166,7 @@ export class Rig implements AsyncDisposable {
       imageDigest,
       spec: { image: "test", resources: { cpuMillis: 100, memoryBytes: 64 * 2 ** 20, ...resources }, ...spec },
       cpuIds,
+      ...(assigned === undefined ? {} : { shares: assigned }),
     };
   }
 
@@ -211,6 +217,8 @@ export class Rig implements AsyncDisposable {
       this.paths.state,
       ...own,
       this.paths.instances,
+      this.paths.shares,
+      this.paths.runShares,
       this.paths.uidRanges,
       this.paths.trash,
       dirname(this.paths.run),
@@ -237,6 +245,7 @@ export class Rig implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.clear();
     await removeCgroupParents(this.runtime.parents);
+    await closeMountArea(this.paths.runShares);
     await rm(this.root, { recursive: true, force: true });
     await rm(dirname(this.paths.run), { recursive: true, force: true });
   }

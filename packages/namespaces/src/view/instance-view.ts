@@ -15,6 +15,7 @@ import {
   type DeviceNode,
   type OciSeccomp,
   type ProcessRef,
+  type SourceDirectory,
 } from "@bulkhead/native-namespaces";
 import { insideId, parseIdMap, type IdMapLine } from "./id-map.ts";
 import { readDeviceRules, readLimitsInForce } from "./limits.ts";
@@ -34,8 +35,8 @@ export interface ViewQuery {
   /** stop the first process for a moment to read its filters */
   readonly stop: boolean;
   nameOf(instanceId: InstanceId): string | undefined;
-  /** name of the share that a mount of this root shows */
-  shareOf(root: string, device: string): string | null;
+  /** what it should see of shares, and where their data lies */
+  readonly shares: readonly (SourceDirectory & { readonly name: string })[];
 }
 
 /** Cuts lists that an instance could make as long as it likes, and tells which. */
@@ -54,6 +55,34 @@ const orEmpty = async (path: string): Promise<string> =>
       return "";
     throw error;
   });
+
+/** Where a share lies, in the kernel's terms: a file system and a directory of it. */
+interface Origin {
+  readonly name: string;
+  readonly device: string;
+  readonly root: string;
+}
+
+const readOrigins = async (shares: ViewQuery["shares"]): Promise<Origin[]> => {
+  if (shares.length === 0) return [];
+  const mounts = parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
+  return shares.flatMap(({ name, beneath, source }) => {
+    const path = join(beneath, source);
+    // The deepest mount that the path lies on, and of several on one place the last.
+    const holder = mounts
+      .filter(({ target }) => target === "/" || path === target || path.startsWith(`${target}/`))
+      .toSorted((a, b) => a.target.length - b.target.length)
+      .at(-1);
+    if (holder === undefined) return [];
+    const below = path.slice(holder.target === "/" ? 0 : holder.target.length);
+    const root = `${holder.root === "/" ? "" : holder.root}${below}`;
+    return [{ name, device: holder.device, root: root === "" ? "/" : root }];
+  });
+};
+
+const isOf = (mount: { device: string; root: string }, origin: Origin): boolean =>
+  mount.device === origin.device &&
+  (mount.root === origin.root || mount.root.startsWith(origin.root === "/" ? "/" : `${origin.root}/`));
 
 const protocols = ["tcp", "tcp6", "udp", "udp6"] as const;
 
@@ -97,6 +126,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     readSockets(pid, uids),
     countProcesses(cgroup),
   ]);
+  const origins = await readOrigins(query.shares);
   const bounds = new Bounds();
   const view: InstanceView = {
     instanceId,
@@ -106,7 +136,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     processes,
     mounts: bounds
       .take("mounts", parseMountInfo(mounts))
-      .map((mount) => ({ ...mount, share: query.shareOf(mount.root, mount.device) })),
+      .map((mount) => ({ ...mount, share: origins.find((origin) => isOf(mount, origin))?.name ?? null })),
     namespaces,
     unreadable,
     devices: {

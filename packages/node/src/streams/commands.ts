@@ -4,6 +4,7 @@ import {
   type InstanceView,
   type OpenExec,
   type OpenLogs,
+  type SharesApplied,
   type SignalInstance,
   type ViewInstance,
 } from "@bulkhead/contracts";
@@ -52,6 +53,13 @@ export class Commands {
 
   signal({ instanceId, signal }: SignalInstance): void {
     if (!this.#livingRun(instanceId).signal(signal)) throw fleetError("STATE_CONFLICT", "the instance has ended");
+  }
+
+  /** Of one that does not run nothing needs to be changed: its next start obeys the document. */
+  async applyShares(instanceId: InstanceId): Promise<SharesApplied> {
+    const driver = this.#instances.get(instanceId);
+    if (driver?.record.adopted === undefined) return { running: false, outcomes: [] };
+    return { running: true, outcomes: await driver.shares.settle() };
   }
 
   /** Refused when it does not run: then there is nothing to read. */

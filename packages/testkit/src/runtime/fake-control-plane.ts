@@ -1,4 +1,5 @@
 import {
+  type ApplyShares,
   compareEpochs,
   documentDigest,
   type Assignment,
@@ -14,7 +15,9 @@ import {
   type OpenExec,
   type OpenLogs,
   type ReportAck,
+  type RemoveShare,
   type ReportBatch,
+  type SharesApplied,
   type SignalInstance,
   type Tombstone,
   type UsageBatch,
@@ -56,6 +59,8 @@ export class FakeControlPlane implements ControlPlane {
   #logs: Handler<OpenLogs> | null = null;
   #signal: Handler<SignalInstance> | null = null;
   #view: Handler<ViewInstance, InstanceView> | null = null;
+  #applyShares: Handler<ApplyShares, SharesApplied> | null = null;
+  #removeShare: Handler<RemoveShare> | null = null;
 
   /** Wants these on the host; a newer epoch of the same instance leaves a tombstone for the older. */
   assign(...assignments: Assignment[]): void {
@@ -190,6 +195,16 @@ export class FakeControlPlane implements ControlPlane {
     return { unsubscribe: () => (this.#signal = null) };
   }
 
+  onApplyShares(handler: Handler<ApplyShares, SharesApplied>): Subscription {
+    this.#applyShares = handler;
+    return { unsubscribe: () => (this.#applyShares = null) };
+  }
+
+  onRemoveShare(handler: Handler<RemoveShare>): Subscription {
+    this.#removeShare = handler;
+    return { unsubscribe: () => (this.#removeShare = null) };
+  }
+
   onView(handler: Handler<ViewInstance, InstanceView>): Subscription {
     this.#view = handler;
     return { unsubscribe: () => (this.#view = null) };
@@ -209,6 +224,16 @@ export class FakeControlPlane implements ControlPlane {
   async signal(signal: SignalInstance): Promise<void> {
     if (this.#signal === null) throw new Error("no agent");
     await this.#signal(signal, {});
+  }
+
+  async applyShares(instanceId: InstanceId): Promise<SharesApplied> {
+    if (this.#applyShares === null) throw new Error("no agent");
+    return this.#applyShares({ instanceId }, {});
+  }
+
+  async removeShare(shareId: string): Promise<void> {
+    if (this.#removeShare === null) throw new Error("no agent");
+    await this.#removeShare({ shareId }, {});
   }
 
   async view(view: ViewInstance): Promise<InstanceView> {

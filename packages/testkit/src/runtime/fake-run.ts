@@ -1,5 +1,12 @@
 import { PassThrough } from "node:stream";
-import { fleetError, type InstanceReason, type InstanceView, type Resources } from "@bulkhead/contracts";
+import {
+  fleetError,
+  type InstanceReason,
+  type AssignedShare,
+  type InstanceView,
+  type Resources,
+  type ShareOutcome,
+} from "@bulkhead/contracts";
 import { reasonOf } from "@bulkhead/lifecycle";
 import type {
   Clock,
@@ -56,14 +63,14 @@ const sigkill = 9;
 /** One "process": what a kernel would keep of it while agents come and go. */
 export class FakeRun {
   readonly key: RunKey;
-  readonly assignment: Assignment;
+  assignment: Assignment;
   readonly startedAt: string;
   readonly ended: Promise<Ended>;
   readonly lines: LogLine[] = [];
   paused = false;
   released = false;
   /** fails while set, as a kernel that refuses */
-  failing: { release?: Error; pause?: Error; stop?: Error } = {};
+  failing: { release?: Error; pause?: Error; stop?: Error; attach?: Error } = {};
   violations: string[] = [];
   readonly stops: number[] = [];
   readonly signals: number[] = [];
@@ -167,6 +174,27 @@ export class FakeRun {
 
   checkContract(): ContractCheck {
     return { held: this.violations.length === 0, violations: this.violations };
+  }
+
+  /** `failing.attach`: what is not there stays away, and that is said. */
+  async reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
+    const ids = (shares: readonly AssignedShare[]): string[] => shares.map(({ shareId }) => shareId);
+    const before = ids(this.assignment.shares ?? []);
+    const outcome = (shareId: string, state: ShareOutcome["state"], detail: string | null = null): ShareOutcome => ({
+      shareId,
+      state,
+      busy: false,
+      detail,
+    });
+    const added = wanted.filter(({ shareId }) => !before.includes(shareId));
+    const failed = this.failing.attach === undefined ? [] : added;
+    const kept = wanted.filter((share) => !failed.includes(share));
+    this.assignment = { ...this.assignment, shares: kept };
+    return [
+      ...ids(kept).map((shareId) => outcome(shareId, "attached")),
+      ...ids(failed).map((shareId) => outcome(shareId, "failed", this.failing.attach?.message ?? null)),
+      ...before.filter((shareId) => !ids(wanted).includes(shareId)).map((shareId) => outcome(shareId, "detached")),
+    ];
   }
 
   async view(): Promise<InstanceView> {

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import type { Assignment, HostFacts, InstanceId, Resources } from "@bulkhead/contracts";
+import { fleetError, type Assignment, type HostFacts, type InstanceId, type Resources } from "@bulkhead/contracts";
 import {
   StartFailure,
   systemClock,
@@ -122,6 +122,11 @@ export class FakeRuntime implements Runtime {
     yield* request.tailLines === undefined ? all : all.slice(all.length - Math.min(request.tailLines, all.length));
     if (!request.follow || signal.aborted) return;
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+
+  async removeShare(shareId: string): Promise<void> {
+    const user = this.#runs.find(({ assignment }) => assignment.shares?.some((share) => share.shareId === shareId));
+    if (user !== undefined) throw fleetError("SHARE_IN_USE", `instance ${user.key.instanceId} uses it`);
   }
 
   async remove(instanceId: InstanceId): Promise<void> {

@@ -1,0 +1,157 @@
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fleetError, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
+import type { HostPaths } from "@bulkhead/host";
+import type { SourceDirectory } from "@bulkhead/native-namespaces";
+import type { Trash } from "../scratch.ts";
+import { makeImage, mountImage, mountMemory, openMountArea, unmount } from "./file-systems.ts";
+
+type Made = Pick<AssignedShare, "shareId" | "kind" | "sizeBytes" | "owner" | "mode" | "lifetime">;
+
+const isNotFound = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
+
+/** What a share is: memory, a plain directory, or a file system in an image because it has a size. */
+const backingOf = ({ kind, sizeBytes }: Pick<Made, "kind" | "sizeBytes">): "memory" | "plain" | "image" =>
+  kind !== "directory" ? "memory" : sizeBytes === undefined ? "plain" : "image";
+
+/**
+ * The shares of one host. `$STATE/shares/ID` holds what a share is (`share.json`), who uses it (`users/INSTANCE`) and,
+ * for directories, its data; memory and images are mounted at `$RUN/shares/ID/data`. All of it outlives the agent.
+ */
+export class ShareStore {
+  readonly #paths: Pick<HostPaths, "shares" | "runShares">;
+  readonly #trash: Trash;
+  /** one change of one share at a time */
+  readonly #work = new Map<string, Promise<unknown>>();
+
+  constructor(paths: Pick<HostPaths, "shares" | "runShares">, trash: Trash) {
+    this.#paths = paths;
+    this.#trash = trash;
+  }
+
+  #root(shareId: string): string {
+    return join(this.#paths.shares, shareId);
+  }
+
+  async #alone<Value>(shareId: string, work: () => Promise<Value>): Promise<Value> {
+    const before = this.#work.get(shareId) ?? Promise.resolve();
+    const next = before.then(work, work);
+    const settled = next.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#work.set(shareId, settled);
+    try {
+      return await next;
+    } finally {
+      if (this.#work.get(shareId) === settled) this.#work.delete(shareId);
+    }
+  }
+
+  /** Where a share's data lies, whether it is there now or not. */
+  sourceOf(share: Pick<Made, "shareId" | "kind" | "sizeBytes">): SourceDirectory {
+    const beneath = backingOf(share) === "plain" ? this.#paths.shares : this.#paths.runShares;
+    return { beneath, source: `${share.shareId}/data` };
+  }
+
+  /**
+   * Makes a share ready and notes its user, before anything of it is shown. Rejects what the file system says, with
+   * nothing half made that a next call would take for whole.
+   */
+  async use(share: Made, instanceId: InstanceId): Promise<SourceDirectory> {
+    return this.#alone(share.shareId, async () => {
+      const root = this.#root(share.shareId);
+      await mkdir(join(root, "users"), { recursive: true, mode: 0o700 });
+      await writeFile(join(root, "users", instanceId), "");
+      const { shareId, kind, sizeBytes, owner, mode, lifetime } = share;
+      const description = { shareId, kind, ...(sizeBytes === undefined ? {} : { sizeBytes }), owner, mode, lifetime };
+      const known = await readFile(join(root, "share.json"), "utf8").catch(() => null);
+      await this.#ready(share, known === null);
+      if (known === null) {
+        await writeFile(join(root, "share.json.new"), JSON.stringify(description), { mode: 0o600 });
+        await rename(join(root, "share.json.new"), join(root, "share.json"));
+      }
+      return this.sourceOf(share);
+    });
+  }
+
+  async #ready(share: Made, fresh: boolean): Promise<void> {
+    const { beneath, source } = this.sourceOf(share);
+    const data = join(beneath, source);
+    const backing = backingOf(share);
+    if (backing !== "plain") await openMountArea(this.#paths.runShares);
+    if (backing === "memory") {
+      const sizeBytes = share.kind === "socket-directory" ? null : (share.sizeBytes ?? null);
+      await mountMemory({ path: data, sizeBytes, mode: share.mode });
+      // Made anew after each boot, so it is given its owner each time; its users may have changed nothing of the root.
+      await chown(data, share.owner.uid, share.owner.gid);
+      return;
+    }
+    if (backing === "image") {
+      const image = join(this.#root(share.shareId), "image");
+      await makeImage(image, share.sizeBytes ?? 0);
+      await mountImage(image, data);
+      if (fresh) await rm(join(data, "lost+found"), { recursive: true, force: true });
+    } else await mkdir(data, { recursive: true, mode: 0o700 });
+    if (!fresh) return;
+    await chown(data, share.owner.uid, share.owner.gid);
+    await chmod(data, Number.parseInt(share.mode, 8));
+  }
+
+  /** The instance does not use it any more; a transient share goes with its last user. */
+  async leave(shareId: string, instanceId: InstanceId): Promise<void> {
+    await this.#alone(shareId, async () => {
+      await rm(join(this.#root(shareId), "users", instanceId), { force: true });
+      if ((await this.#users(shareId)).length > 0) return;
+      const share = await this.#read(shareId);
+      if (share === null || share.lifetime === "transient") await this.#remove(shareId);
+    });
+  }
+
+  /** Everything that one instance used is left. */
+  async leaveAll(instanceId: InstanceId): Promise<void> {
+    for (const shareId of await this.#all()) {
+      if ((await this.#users(shareId)).includes(instanceId)) await this.leave(shareId, instanceId);
+    }
+  }
+
+  /** Removes a share for ever. Rejects SHARE_IN_USE; one that is not there is fine. */
+  async remove(shareId: string): Promise<void> {
+    await this.#alone(shareId, async () => {
+      const users = await this.#users(shareId);
+      if (users.length > 0) {
+        throw fleetError("SHARE_IN_USE", `On this host instances ${users.join(", ")} use it.`);
+      }
+      await this.#remove(shareId);
+    });
+  }
+
+  async #remove(shareId: string): Promise<void> {
+    const mounted = join(this.#paths.runShares, shareId, "data");
+    await unmount(mounted);
+    await this.#trash.put(this.#root(shareId));
+  }
+
+  async #all(): Promise<string[]> {
+    return readdir(this.#paths.shares).catch((error: unknown) => {
+      if (isNotFound(error)) return [];
+      throw error;
+    });
+  }
+
+  async #users(shareId: string): Promise<InstanceId[]> {
+    return readdir(join(this.#root(shareId), "users")).catch((error: unknown) => {
+      if (isNotFound(error)) return [];
+      throw error;
+    }) as Promise<InstanceId[]>;
+  }
+
+  async #read(shareId: string): Promise<Made | null> {
+    try {
+      return JSON.parse(await readFile(join(this.#root(shareId), "share.json"), "utf8")) as Made;
+    } catch (error) {
+      if (isNotFound(error) || error instanceof SyntaxError) return null;
+      throw error;
+    }
+  }
+}
