@@ -13,5 +13,9 @@ export const busCommands = (bus: Pick<Bus, "request">): AgentCommands => ({
   signal: async (agent, command) => {
     await bus.request(subjects.signal, agent, command);
   },
+  applyShares: (agent, command) => bus.request(subjects.applyShares, agent, command),
+  removeShare: async (agent, command) => {
+    await bus.request(subjects.removeShare, agent, command);
+  },
   view: (agent, command) => bus.request(subjects.view, agent, command),
 });

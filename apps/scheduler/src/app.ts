@@ -20,6 +20,8 @@ import { addInformationRoutes } from "./routes/information.ts";
 import { addExecRoute } from "./routes/instance-exec.ts";
 import { addKillRoute } from "./routes/instance-kill.ts";
 import { addLogRoute } from "./routes/instance-logs.ts";
+import { addInstanceShareRoutes } from "./routes/instance-shares.ts";
+import { addShareRoutes } from "./routes/shares.ts";
 import { addViewRoute } from "./routes/instance-view.ts";
 import { addInstanceRoutes } from "./routes/instances.ts";
 import { addInternalRoutes } from "./routes/internal.ts";
@@ -45,6 +47,8 @@ const routes: readonly AddRoutes[] = [
   addLogRoute,
   addExecRoute,
   addViewRoute,
+  addShareRoutes,
+  addInstanceShareRoutes,
   addHostRoutes,
   addUnknownInstanceRoutes,
   addImageRoutes,

@@ -1,11 +1,14 @@
 import type { Readable } from "node:stream";
 import type {
+  ApplyShares,
   Digest,
   InstanceView,
   Isolation,
   JoinHost,
   OpenExec,
   OpenLogs,
+  RemoveShare,
+  SharesApplied,
   SignalInstance,
   ViewInstance,
 } from "@bulkhead/contracts";
@@ -25,6 +28,8 @@ export interface AgentCommands {
   exec(agent: AgentAddress, command: OpenExec): Promise<void>;
   logs(agent: AgentAddress, command: OpenLogs): Promise<void>;
   signal(agent: AgentAddress, command: SignalInstance): Promise<void>;
+  applyShares(agent: AgentAddress, command: ApplyShares): Promise<SharesApplied>;
+  removeShare(agent: AgentAddress, command: RemoveShare): Promise<void>;
   view(agent: AgentAddress, command: ViewInstance): Promise<InstanceView>;
 }
 

@@ -1,4 +1,6 @@
 import type {
+  AttachShare,
+  CreateShare,
   CreateWorkload,
   Host,
   Image,
@@ -7,6 +9,9 @@ import type {
   Operation,
   PatchWorkload,
   PullImage,
+  Share,
+  ShareChange,
+  ShareGraph,
   ViewInstance,
   Workload,
 } from "@bulkhead/contracts";
@@ -141,6 +146,24 @@ export const createClient = (options: ClientOptions) => {
           stream: archive.content,
           streamName: archive.name,
           headers: { "content-type": "application/x-tar" },
+        }),
+    },
+    shares: {
+      create: (body: CreateShare) => transport.json<Share>({ method: "POST", path: "/v1/shares", json: body }),
+      list: () => listAll<Share>(transport, "/v1/shares"),
+      get: (share: string) => get<Share>(`/v1/shares/${segment(share)}`),
+      graph: () => get<ShareGraph>("/v1/shares/graph"),
+      remove: (share: string) => transport.json<Share>({ method: "DELETE", path: `/v1/shares/${segment(share)}` }),
+      attach: (instance: string, share: string, body: AttachShare) =>
+        transport.json<ShareChange>({
+          method: "PUT",
+          path: `/v1/instances/${segment(instance)}/shares/${segment(share)}`,
+          json: body,
+        }),
+      detach: (instance: string, share: string) =>
+        transport.json<ShareChange>({
+          method: "DELETE",
+          path: `/v1/instances/${segment(instance)}/shares/${segment(share)}`,
         }),
     },
     operations: {

@@ -1,6 +1,6 @@
 /** One API request as the client makes it; what `--print-request` shows. */
 export interface ApiRequest {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** below the API's address, starting with `/` */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;

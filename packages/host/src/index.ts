@@ -36,3 +36,4 @@ export { openRunDirectory, openStateDirectory } from "./run-directory.ts";
 export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, type UidRange } from "./uid-ranges.ts";
 export { applySharedCpus, cgroupOfRun, sharedCpusetGroup, type CpusetMember } from "./cpuset-group.ts";
 export { readTopology, type CpuPlace, type HostTopology, type NumaNode } from "./topology.ts";
+export { closeMountArea, fileSystemCommand, isMountPoint, mountsBelow, openMountArea } from "./mount-area.ts";

@@ -1,5 +1,6 @@
 export { eventMatches, instanceName, isUuid, openApiInventory, withTag } from "./api/index.ts";
 export type {
+  OrderedUse,
   ApiInventory,
   ApiReads,
   ApiWrites,
@@ -32,6 +33,7 @@ export type { ControlStore } from "./control/index.ts";
 export { NotLeading } from "./control/leadership.ts";
 export type { OutboxRow } from "./control/outbox.ts";
 export type { PendingInstance, Refusal } from "./control/pending.ts";
+export type { DoomedShare, OpenUse } from "./control/share-work.ts";
 export { defaultRetention } from "./control/retention.ts";
 export type { Retention } from "./control/retention.ts";
 export { Database, statement } from "./database.ts";

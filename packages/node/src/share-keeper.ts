@@ -3,10 +3,15 @@ import type { ShareOutcome } from "@bulkhead/contracts";
 import type { InstanceRecord } from "./instance-record.ts";
 import type { Log } from "./log.ts";
 
+/** Detached shares of one instance that are remembered. */
+const leftMax = 64;
+
 /** Brings what one running instance sees in line with its assignment; one change at a time. */
 export class ShareKeeper {
   readonly #record: InstanceRecord;
   readonly #log: Log;
+  /** how shares were detached: whoever asks later, because an answer was lost, is told again */
+  readonly #left = new Map<string, ShareOutcome>();
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(record: InstanceRecord, log: Log) {
@@ -33,6 +38,14 @@ export class ShareKeeper {
   async #apply(): Promise<ShareOutcome[]> {
     const { adopted, assignment } = this.#record;
     if (adopted === undefined || assignment === null) return [];
-    return adopted.run.reshare(assignment.shares ?? []);
+    const wanted = assignment.shares ?? [];
+    const outcomes = await adopted.run.reshare(wanted);
+    for (const outcome of outcomes) {
+      this.#left.delete(outcome.shareId);
+      if (outcome.state === "detached") this.#left.set(outcome.shareId, outcome);
+    }
+    for (const shareId of [...this.#left.keys()].slice(0, -leftMax)) this.#left.delete(shareId);
+    const told = new Set(outcomes.map(({ shareId }) => shareId));
+    return [...outcomes, ...[...this.#left.values()].filter(({ shareId }) => !told.has(shareId))];
   }
 }

@@ -11,6 +11,16 @@ export interface Demand {
   readonly fields: readonly string[];
   /** host directories it wants to see */
   readonly mountPaths: readonly string[];
+  /** shares it wants to see; all must lie on its host */
+  readonly shares: readonly ShareDemand[];
+}
+
+/** A share that an instance is to see; its data lies on one host. */
+export interface ShareDemand {
+  readonly shareId: string;
+  readonly name: string;
+  /** null: wherever its first user goes */
+  readonly hostId: string | null;
 }
 
 export interface PlacementRequest {
@@ -19,7 +29,7 @@ export interface PlacementRequest {
 }
 
 /** Demand of a spec. Dedicated CPUs are whole: the limit, or without one the share, rounded up. */
-export const demandOf = (spec: WorkloadSpec): Demand => {
+export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []): Demand => {
   const { resources } = spec;
   const dedicatedCpus =
     resources.cpuPolicy === "dedicated" ? Math.ceil((resources.cpuLimitMillis ?? resources.cpuMillis) / 1000) : 0;
@@ -31,6 +41,7 @@ export const demandOf = (spec: WorkloadSpec): Demand => {
     hostLabels: spec.constraints?.hostLabels ?? {},
     fields: usedFields(spec),
     mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
+    shares: shares.map(({ shareId, name, hostId }) => ({ shareId, name, hostId })),
   };
 };
 
@@ -42,4 +53,5 @@ export const demandClass = (demand: Demand): string =>
     Object.entries(demand.hostLabels).sort(([a], [b]) => (a < b ? -1 : 1)),
     demand.fields,
     demand.mountPaths,
+    demand.shares,
   ]);

@@ -1,5 +1,5 @@
 import { agentOf, type FleetAgent, type FleetHost } from "./fleet.ts";
-import type { Demand } from "./demand.ts";
+import type { Demand, ShareDemand } from "./demand.ts";
 import type { Room } from "./room.ts";
 
 const covers = (enforceable: readonly string[], field: string): boolean =>
@@ -32,7 +32,20 @@ export const unsuitable = (host: FleetHost, demand: Demand): string | undefined 
   if (field !== undefined) return `cannot enforce ${field}`;
   const path = demand.mountPaths.find((wanted) => !isAllowed(agent, wanted));
   if (path !== undefined) return `${path} is not below its mount allow-list`;
-  return undefined;
+  return elsewhere(host.id, demand.shares);
+};
+
+/** Why a share keeps its users from a host; undefined when none does. */
+export const elsewhere = (
+  hostId: string,
+  shares: readonly ShareDemand[],
+  pins: ReadonlyMap<string, string> = new Map(),
+): string | undefined => {
+  const share = shares.find((each) => {
+    const pin = each.hostId ?? pins.get(each.shareId);
+    return pin !== undefined && pin !== hostId;
+  });
+  return share === undefined ? undefined : `share ${share.name} lies on another host`;
 };
 
 /** Why what is left of a suitable host does not suffice; undefined when it does. */

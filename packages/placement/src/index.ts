@@ -1,5 +1,5 @@
 export { demandClass, demandOf } from "./demand.ts";
-export type { Demand, PlacementRequest } from "./demand.ts";
+export type { Demand, PlacementRequest, ShareDemand } from "./demand.ts";
 export { agentOf } from "./fleet.ts";
 export type { FleetAgent, FleetHost, FleetSnapshot, Held } from "./fleet.ts";
 export { largestHost } from "./largest-host.ts";

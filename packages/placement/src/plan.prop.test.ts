@@ -72,6 +72,7 @@ const demand: fc.Arbitrary<Demand> = fc
       hostLabels: found.zone === null ? {} : { zone: found.zone },
       fields: ["resources.cpuMillis"],
       mountPaths: [],
+      shares: [],
     };
   });
 

@@ -1,6 +1,6 @@
 import type { Isolation } from "@bulkhead/contracts";
 import { demandClass, type Demand, type PlacementRequest } from "./demand.ts";
-import { fits, insufficient, unsuitable } from "./filter.ts";
+import { elsewhere, fits, insufficient, unsuitable } from "./filter.ts";
 import { agentOf, type FleetAgent, type FleetSnapshot } from "./fleet.ts";
 import { Ledger } from "./room.ts";
 import { score, scarcityOf, type Scarcity } from "./score.ts";
@@ -47,13 +47,17 @@ interface Candidate {
 }
 
 /** Lowest score wins; ties go to the lowest host id because candidates are in that order. */
-const choose = (candidates: readonly Candidate[], demand: Demand, scarcity: Scarcity): Candidate | undefined => {
+const choose = (
+  candidates: readonly Candidate[],
+  { demand, scarcity, pins }: { demand: Demand; scarcity: Scarcity; pins: ReadonlyMap<string, string> },
+): Candidate | undefined => {
   let best: Candidate | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
     const { ledger, agent } = candidate;
     const room = ledger.room(agent);
     if (!fits(room, demand)) continue;
+    if (demand.shares.length > 0 && elsewhere(ledger.host.id, demand.shares, pins) !== undefined) continue;
     const cpuLeft = (room.cpuMillis - demand.cpuMillis) / agent.capacity.cpuMillis;
     const memoryLeft = (room.memoryBytes - demand.memoryBytes) / agent.capacity.memoryBytes;
     const found = score(cpuLeft, memoryLeft, scarcity);
@@ -74,6 +78,8 @@ class Pass {
   readonly #candidates = new Map<string, Candidate[]>();
   readonly #scarcities = new Map<Isolation, Scarcity>();
   readonly #snapshot: FleetSnapshot;
+  /** where shares lie that this pass gave their first user */
+  readonly pins = new Map<string, string>();
 
   constructor(snapshot: FleetSnapshot) {
     this.#snapshot = snapshot;
@@ -107,7 +113,9 @@ class Pass {
     return this.#ledgers.slice(0, limit).flatMap((ledger) => {
       const agent = agentOf(ledger.host, demand.isolation);
       const reason =
-        unsuitable(ledger.host, demand) ?? (agent === undefined ? undefined : insufficient(ledger.room(agent), demand));
+        unsuitable(ledger.host, demand) ??
+        elsewhere(ledger.host.id, demand.shares, this.pins) ??
+        (agent === undefined ? undefined : insufficient(ledger.room(agent), demand));
       return reason === undefined ? [] : [rejection(ledger, reason)];
     });
   }
@@ -127,13 +135,15 @@ export const plan = (
   const unplaced: Unplaced[] = [];
   const readVersions = new Map<string, number>();
   for (const { instanceId, demand } of requests) {
-    const chosen = choose(pass.candidates(demand), demand, pass.scarcity(demand.isolation));
+    const scarcity = pass.scarcity(demand.isolation);
+    const chosen = choose(pass.candidates(demand), { demand, scarcity, pins: pass.pins });
     if (chosen === undefined) {
       unplaced.push({ instanceId, rejections: pass.rejections(demand, rejectionsMax) });
       continue;
     }
     const { host } = chosen.ledger;
     readVersions.set(host.id, host.version);
+    for (const { shareId } of demand.shares) pass.pins.set(shareId, host.id);
     placements.push({
       instanceId,
       hostId: host.id,

@@ -8,6 +8,7 @@ import { runDefaults } from "../run-defaults.ts";
 import { parseBytes, parseCount, parseCpu, parseDuration } from "../quantity.ts";
 import { describeInstances, followOperation } from "./follow-operation.ts";
 import { explain } from "./instances.ts";
+import { parseShare } from "./shares.ts";
 
 /** `HOST:PATH[:rw|ro]`; read-only unless `rw`. */
 export const parseMount = (text: string): BindMount => {
@@ -65,6 +66,7 @@ export const workloadOf = (
 ): CreateWorkload => {
   const limit = options.text("cpu-limit");
   const mounts = options.list("mount").map(parseMount);
+  const shares = options.list("share").map(parseShare);
   const env = parseEnvironment(options.list("env"), environment);
   const labels = parseEnvironment(options.list("label"), {}, "label");
   const restart = options.text("restart");
@@ -89,6 +91,7 @@ export const workloadOf = (
       ...(restart === undefined ? {} : { restart: parseRestart(restart) }),
       ...(replicas === undefined ? {} : { replicas: parseCount(replicas, "replicas") }),
       ...(mounts.length === 0 ? {} : { mounts }),
+      ...(shares.length === 0 ? {} : { shares }),
       ...(grace === undefined ? {} : { stopGraceMs: parseDuration(grace, "stop-grace") }),
       ...(options.flag("read-only") ? { container: { readOnlyRoot: true } } : {}),
       ...(Object.keys(labels).length === 0 ? {} : { labels }),

@@ -1,11 +1,13 @@
 import type { Command } from "../command.ts";
 import { fleetCommands } from "./fleet.ts";
 import { localCommands } from "./local.ts";
+import { shareCommands } from "./shares.ts";
 import { workloadCommands } from "./workloads.ts";
 
 /** Commands by what they are about, in the order help shows them. */
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly Command[] }[] = [
   { title: "Workloads and instances", commands: workloadCommands },
+  { title: "Shares", commands: shareCommands },
   { title: "Images, hosts and events", commands: fleetCommands },
   { title: "This machine", commands: localCommands },
 ];

@@ -58,6 +58,12 @@ export const workloadCommands: readonly Command[] = [
         description: "show a directory of the host; read-only without :rw",
       },
       {
+        name: "share",
+        value: "SHARE:PATH[:rw]",
+        multiple: true,
+        description: "show a share, which other instances may see too; read-only without :rw",
+      },
+      {
         name: "restart",
         value: "POLICY",
         description: "always, on-failure, on-failure:TIMES or never",

@@ -3,7 +3,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { HostId } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts/errors";
-import { hostPaths, identityLives, readCgroups, type HostPaths, type ProcessIdentity } from "@bulkhead/host";
+import {
+  closeMountArea,
+  hostPaths,
+  identityLives,
+  readCgroups,
+  type HostPaths,
+  type ProcessIdentity,
+} from "@bulkhead/host";
 import { Value } from "typebox/value";
 import type { Layout } from "./settings.ts";
 
@@ -102,6 +109,7 @@ const endHost = async (paths: HostPaths): Promise<number> => {
   // A shim ends when its child has: it only writes the exit status.
   await until(async () => shims.filter(identityLives).map(({ pid }) => `shim ${pid}`));
   for (const cgroup of cgroups) await removeTree(cgroup);
+  await closeMountArea(paths.runShares);
   await rm(paths.run, { recursive: true, force: true });
   return shims.length;
 };

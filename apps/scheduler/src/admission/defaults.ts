@@ -46,6 +46,11 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
       path: mount.path,
       readOnly: mount.readOnly ?? defaults.mountReadOnly,
     })),
+    shares: (spec.shares ?? []).map(({ share, path, readOnly }) => ({
+      share,
+      path,
+      readOnly: readOnly ?? defaults.mountReadOnly,
+    })),
     stopGraceMs: spec.stopGraceMs ?? defaults.stopGraceMs,
     onLoss: spec.onLoss ?? defaults.onLoss,
     leaseMs: spec.leaseMs ?? defaults.leaseMs,

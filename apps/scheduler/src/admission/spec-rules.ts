@@ -2,6 +2,7 @@ import type { Capacity, CreateWorkload, WorkloadSpec } from "@bulkhead/contracts
 import { instanceName, isUuid } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import type { Fault } from "./fault.ts";
+import { shareMountFaults } from "./share-rules.ts";
 
 /** Longest host name label (RFC 1123); an instance's name is its host name. */
 const maximumNameLength = 63;
@@ -150,5 +151,6 @@ export const workloadFaults = ({ name, spec }: CreateWorkload): Fault[] => [
   ...isolationFaults(spec),
   ...textFaults(spec),
   ...mountFaults(spec),
+  ...shareMountFaults(spec),
   ...limitFaults(spec),
 ];

@@ -10,6 +10,7 @@ import { Placer } from "./placer.ts";
 import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
 import { Relay } from "./relay.ts";
 import { ReportFolder } from "./report-folder.ts";
+import { ShareSettler } from "./share-settler.ts";
 import { WorkLoop } from "./work-loop.ts";
 
 const everyone = { hostId: "*", isolation: "*" } as const;
@@ -17,6 +18,8 @@ const everyone = { hostId: "*", isolation: "*" } as const;
 const publishSoonMs = 15;
 /** Running operations whose targets nobody reported on are looked at this often, in milliseconds. */
 const settleMs = 2_000;
+/** Hosts that have not confirmed what was ordered of shares are asked again this often, in milliseconds. */
+const shareMs = 2_000;
 
 export interface OfficeParts {
   readonly ports: ControlPorts;
@@ -98,6 +101,7 @@ export class Office {
       this.#hearing,
       this.#loop("host watch", () => this.#watchHosts(), times.watchMs),
       this.#loop("pulse", () => this.#pulse(), times.pulseMs),
+      this.#loop("shares", () => new ShareSettler(ports, term).pass(), shareMs),
       this.#loop("retention", () => this.#duties.removeOld(), times.retentionMs),
     ];
   }

@@ -54,7 +54,7 @@ export class Placer {
     const { nowMs, meters } = this.#ports;
     const startedAtMs = nowMs();
     const byId = new Map(pending.map((instance) => [instance.id, instance]));
-    const requests = pending.map(({ id, spec }) => ({ instanceId: id, demand: demandOf(spec) }));
+    const requests = pending.map(({ id, spec, shares }) => ({ instanceId: id, demand: demandOf(spec, shares) }));
     const made = await inTraces(
       "scheduler.plan",
       { parents: pending.map(({ traceparent }) => traceparent), attributes: { "bulkhead.instances": pending.length } },

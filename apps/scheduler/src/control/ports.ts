@@ -2,7 +2,7 @@ import type { Bus } from "@bulkhead/bus";
 import type { ControlStore } from "@bulkhead/inventory";
 
 /** The part of the bus that control speaks. */
-export type ControlBus = Pick<Bus, "publish" | "subscribe" | "respond" | "consume">;
+export type ControlBus = Pick<Bus, "publish" | "subscribe" | "respond" | "request" | "consume">;
 
 export interface ControlLog {
   debug(fields: object, message: string): void;

@@ -1,4 +1,6 @@
 import {
+  AttachShare,
+  CreateShare,
   CreateToken,
   CreateWorkload,
   Event,
@@ -13,6 +15,10 @@ import {
   PatchWorkload,
   Problem,
   PullImage,
+  Share,
+  ShareChange,
+  ShareGraph,
+  ShareUse,
   Token,
   Workload,
   fleetError,
@@ -23,6 +29,8 @@ import type { FastifySchemaCompiler } from "fastify";
 import type { TSchema } from "typebox";
 
 const named: readonly TSchema[] = [
+  AttachShare,
+  CreateShare,
   CreateToken,
   CreateWorkload,
   Event,
@@ -37,6 +45,10 @@ const named: readonly TSchema[] = [
   PatchWorkload,
   Problem,
   PullImage,
+  Share,
+  ShareChange,
+  ShareGraph,
+  ShareUse,
   Token,
   Workload,
 ];

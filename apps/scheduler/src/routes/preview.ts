@@ -4,6 +4,7 @@ import { instanceName } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import { Type } from "typebox";
 import type { RouteContext } from "./route-context.ts";
+import { resolveShares } from "./share-demands.ts";
 
 /** Answer of a dry run. */
 export const planSchema = Type.Object(
@@ -36,15 +37,21 @@ interface Wanted {
   readonly imageDigest: string;
 }
 
-const preview = async ({ control, inventory }: RouteContext, wanted: Wanted, slots: readonly number[]) => {
-  const demand = demandOf(wanted.spec);
+const preview = async (
+  context: RouteContext,
+  wanted: Wanted & { readonly project: string },
+  slots: readonly number[],
+) => {
+  const { control, inventory } = context;
+  const { project, ...shown } = wanted;
+  const demand = demandOf(wanted.spec, await resolveShares(context, project, wanted.spec));
   const names = slots.map((slot) => instanceName(wanted.name, slot));
   const plan = await control.preview(names.map((name) => ({ instanceId: name, demand })));
   const hostIds = [...new Set(plan.placements.map(({ hostId }) => hostId))];
   const hosts = await Promise.all(hostIds.map((id) => inventory.read.host(id)));
   const hostNames = new Map<string, string>(hosts.map(({ id, name }) => [id, name]));
   return {
-    ...wanted,
+    ...shown,
     placements: plan.placements.map(({ instanceId, hostId, cpuIds }) => ({
       name: instanceId,
       hostId,
@@ -68,12 +75,12 @@ export const previewCreate = async (context: RouteContext, wanted: Wanted & { re
     },
   );
   if (taken) throw fleetError("NAME_TAKEN", `Project ${project} already has a workload ${name}.`);
-  return preview(context, { name, spec, imageDigest }, range(spec.replicas ?? 1));
+  return preview(context, { project, name, spec, imageDigest }, range(spec.replicas ?? 1));
 };
 
 /** Where the instances that a patch adds would go. */
 export const previewReplicas = (context: RouteContext, before: Workload, spec: WorkloadSpec) => {
-  const { name, imageDigest } = before;
+  const { project, name, imageDigest } = before;
   const present = before.spec.replicas ?? 1;
-  return preview(context, { name, spec, imageDigest }, range(spec.replicas ?? 1).slice(present));
+  return preview(context, { project, name, spec, imageDigest }, range(spec.replicas ?? 1).slice(present));
 };

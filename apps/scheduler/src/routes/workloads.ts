@@ -27,6 +27,7 @@ import {
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { resolveShares } from "./share-demands.ts";
 import { planSchema, previewCreate, previewReplicas } from "./preview.ts";
 import type { AddRoutes, RouteContext } from "./route-context.ts";
 
@@ -88,7 +89,10 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
       const spec = withDefaults(request.body.spec);
       assertNoFaults(workloadFaults({ name, spec }));
       await assertSize(context, spec.isolation ?? "container", (largest) => sizeFaults(spec, largest));
-      const imageDigest = await resolveImage(context, change.project, spec);
+      const [imageDigest] = await Promise.all([
+        resolveImage(context, change.project, spec),
+        resolveShares(context, change.project, spec),
+      ]);
       if (request.query.dryRun === true) {
         return reply.send(await previewCreate(context, { project: change.project, name, spec, imageDigest }));
       }

@@ -53,6 +53,8 @@ export const buildFakeApp = async (
   const read = {
     token: async (hash: Uint8Array) => identities.get(Buffer.from(hash).toString("hex")),
     largestCapacity: async () => ({ cpuMillis: 4_000, memoryBytes: 2 ** 33 }),
+    usableShares: async () => [],
+    share: async () => Promise.reject(missing("share")),
     findImage: async (_project: string | null, reference: string) =>
       reference === "app" ? ({ digest: `sha256:${"0".repeat(64)}` } as never) : undefined,
     workload: async () => Promise.reject(missing("workload")),
@@ -75,7 +77,14 @@ export const buildFakeApp = async (
   const built = await buildApp(
     {
       inventory,
-      commands: { exec: record("exec"), logs: record("logs"), signal: record("signal"), view: record("view") },
+      commands: {
+        exec: record("exec"),
+        logs: record("logs"),
+        signal: record("signal"),
+        view: record("view"),
+        applyShares: record("applyShares"),
+        removeShare: record("removeShare"),
+      },
       images: {
         import: record("import"),
         pull: record("pull"),

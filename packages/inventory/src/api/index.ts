@@ -1,3 +1,4 @@
+import type { AttachShare, CreateShare, Share, SharesApplied } from "@bulkhead/contracts";
 import type { Database, Sql } from "../database.ts";
 import type { Change } from "./change.ts";
 import * as events from "./events.ts";
@@ -9,6 +10,8 @@ import * as instanceRows from "./instance-rows.ts";
 import * as instances from "./instances.ts";
 import * as operations from "./operations.ts";
 import type { PageRequest } from "./page.ts";
+import * as shares from "./shares.ts";
+import * as shareUses from "./share-uses.ts";
 import * as tokens from "./tokens.ts";
 import * as unknownRuns from "./unknown-runs.ts";
 import * as workloadRows from "./workload-rows.ts";
@@ -29,6 +32,10 @@ const reads = (sql: Sql) => ({
   images: (project: string | null, page: PageRequest) => images.listImages(sql, project, page),
   allImageDigests: () => images.allImageDigests(sql),
   operation: (id: string, project: string | null) => operations.getOperation(sql, id, project),
+  share: (wanted: workloadRows.Reference) => shares.getShare(sql, wanted),
+  shares: (project: string | null, page: PageRequest) => shares.listShares(sql, project, page),
+  shareGraph: (project: string | null) => shares.shareGraph(sql, project),
+  usableShares: (project: string, names: readonly string[]) => shares.usableShares(sql, project, names),
   token: (hash: Uint8Array) => tokens.findToken(sql, hash),
   tokens: (page: PageRequest) => tokens.listTokens(sql, page),
   eventsAfter: (cursor: number, limit: number) => events.eventsAfter(sql, cursor, limit),
@@ -57,6 +64,13 @@ const writes = (sql: Sql) => ({
   finishPull: (pull: pulls.HeldPull, outcome: pulls.PullOutcome) => pulls.finishPull(sql, pull, outcome),
   releasePulls: (holder: string) => pulls.releasePulls(sql, holder),
   deleteImage: (change: Change, reference: string) => images.deleteImage(sql, change, reference),
+  createShare: (change: Change, share: CreateShare) => shares.createShare(sql, change, share),
+  deleteShare: (change: Change, wanted: workloadRows.Reference) => shares.deleteShare(sql, change, wanted),
+  forgetShare: (share: Pick<Share, "id" | "name" | "project">) => shares.forgetShare(sql, share),
+  attachShare: (change: Change, wanted: shareUses.UseReference, place: AttachShare) =>
+    shareUses.attachShare(sql, change, wanted, place),
+  detachShare: (change: Change, wanted: shareUses.UseReference) => shareUses.detachShare(sql, change, wanted),
+  confirmShares: (instanceId: string, applied: SharesApplied) => shareUses.confirmShares(sql, instanceId, applied),
   upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),
   createToken: (token: tokens.NewToken, by: string) => tokens.createToken(sql, token, by),
   revokeToken: (id: string, by: string) => tokens.revokeToken(sql, id, by),
@@ -90,6 +104,7 @@ export type { InstanceFilter } from "./instance-rows.ts";
 export type { InstanceAction } from "./instances.ts";
 export type { HeldPull, NewPull, PullNews, PullOutcome } from "./image-pulls.ts";
 export { isUuid, type Page, type PageRequest } from "./page.ts";
+export type { OrderedUse } from "./share-uses.ts";
 export { instanceName } from "./replicas.ts";
 export type { Identity, NewToken } from "./tokens.ts";
 export type { Reference } from "./workload-rows.ts";

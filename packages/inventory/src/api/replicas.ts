@@ -2,6 +2,7 @@ import type { WorkloadSpec } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { type Change, appendEvents, newIds } from "./change.ts";
 import { buryDocuments } from "../document-changes.ts";
+import { declareShares } from "./share-uses.ts";
 
 /** What instances take from their workload. */
 export interface WorkloadShape {
@@ -60,6 +61,7 @@ export const addReplicas = async (sql: Sql, change: Change, workload: WorkloadSh
       added.map((instance) => instance.slot),
       added.map((instance) => instance.name),
     ]),
+    declareShares(sql, change.project, { instanceIds: added.map(({ id }) => id), shares: spec.shares ?? [] }),
     appendEvents(
       sql,
       change,

@@ -4,6 +4,7 @@ import { statement, type Sql } from "../database.ts";
 import { buryDocuments } from "../document-changes.ts";
 import { assignmentOf, type AssignedInstance } from "./commit-plan.ts";
 import type { AgentName } from "./documents.ts";
+import { sharesColumn } from "../share-columns.ts";
 import { assertLeading } from "./leadership.ts";
 
 /** A run that an agent found and no document explains. */
@@ -26,7 +27,7 @@ const lockKnown = statement<KnownRow>(
   `SELECT i.id, i.project, i.workload_id AS "workloadId",
      (SELECT w.name FROM workload w WHERE w.id = i.workload_id) AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
-     i.traceparent, i.removing, i.host_id AS "hostId",
+     i.traceparent, ${sharesColumn}, i.removing, i.host_id AS "hostId",
      EXISTS (SELECT FROM assignment s WHERE s.instance_id = i.id AND s.era = r.era AND s.n = r.n) AS documented
    FROM instance i JOIN unnest($1::uuid[], $2::int[], $3::int[]) AS r(id, era, n) ON r.id = i.id
    WHERE i.isolation = $4 ORDER BY i.id FOR UPDATE OF i`,

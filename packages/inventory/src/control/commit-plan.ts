@@ -1,6 +1,7 @@
 import type { Assignment, DesiredState } from "@bulkhead/contracts";
 import type { Placement, Plan } from "@bulkhead/placement";
 import { statement, type Database } from "../database.ts";
+import { assignedShare } from "../share-columns.ts";
 import { fence, NotLeading } from "./leadership.ts";
 import type { PendingInstance } from "./pending.ts";
 
@@ -74,6 +75,11 @@ const commitStatement = statement<CommitRow>(
      FROM placed p JOIN agents a ON a.host_id = p.host_id AND a.isolation = p.isolation
    ), relayed AS (
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
+   ), pinned AS (
+     -- From now on the share lies where its first user goes.
+     UPDATE share s SET host_id = w.host_id
+     FROM (SELECT DISTINCT u.share_id, p.host_id FROM share_use u JOIN placed p ON p.id = u.instance_id) w
+     WHERE s.id = w.share_id AND s.host_id IS DISTINCT FROM w.host_id
    ), told AS (
      INSERT INTO event_inbox (type, project, workload_id, instance_id, host_id, data, trace_id)
      SELECT 'instance.placed', project, workload_id, id, host_id,
@@ -117,6 +123,7 @@ export const assignmentOf = (
     imageDigest: instance.imageDigest,
     spec: instance.spec,
     cpuIds: [...cpuIds],
+    ...(instance.shares.length === 0 ? {} : { shares: instance.shares.map(assignedShare) }),
     ...(instance.traceparent === null ? {} : { traceparent: instance.traceparent }),
   }) as Assignment;
 

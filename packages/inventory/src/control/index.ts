@@ -1,4 +1,4 @@
-import type { DocumentPosition, JoinHost, ReportBatch } from "@bulkhead/contracts";
+import type { DocumentPosition, JoinHost, ReportBatch, SharesApplied } from "@bulkhead/contracts";
 import type { Database } from "../database.ts";
 import { adoptRuns, type UnknownRun } from "./adopt.ts";
 import { liftVersion, readCluster, startEra, type AgentVersion, type EraRequest } from "./cluster.ts";
@@ -22,6 +22,7 @@ import { readPending, recordRejections, type Refusal } from "./pending.ts";
 import { readPulse } from "./pulse.ts";
 import { replaceLost, type LostAgent } from "./replace.ts";
 import { removeOld, type Retention } from "./retention.ts";
+import { readShareWork, recordShareRemoved, recordShares, type DoomedShare } from "./share-work.ts";
 
 /**
  * What the scheduler's control loop does with the database, each call one transaction. Calls with a `term` reject
@@ -70,6 +71,10 @@ export const controlStore = (database: Database) => {
       replaceLost(database, term, { agents, driftMs }),
     adoptRuns: (term: number, agent: AgentName, runs: readonly UnknownRun[]) =>
       leading((sql) => adoptRuns(sql, { term, agent, runs })),
+    shareWork: () => readShareWork(database),
+    recordShares: (term: number, told: { instanceId: string; applied: SharesApplied }) =>
+      leading((sql) => recordShares(sql, term, told)),
+    recordShareRemoved: (term: number, share: DoomedShare) => leading((sql) => recordShareRemoved(sql, term, share)),
     removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),
   };
 };

@@ -1,6 +1,7 @@
 import type { Isolation, WorkloadSpec } from "@bulkhead/contracts";
 import type { Rejection } from "@bulkhead/placement";
 import { statement, type Sql } from "../database.ts";
+import { type PinnedShare, sharesColumn } from "../share-columns.ts";
 import { assertLeading } from "./leadership.ts";
 
 /** An instance that waits for a host. */
@@ -21,6 +22,8 @@ export interface PendingInstance {
   readonly epochN: number | null;
   readonly traceparent: string | null;
   readonly version: number;
+  /** what it is to see, and where that lies */
+  readonly shares: readonly PinnedShare[];
   /** as they were last told */
   readonly rejections: readonly Rejection[];
 }
@@ -29,7 +32,8 @@ const selectPending = statement<PendingInstance>(
   "control_pending",
   `SELECT i.id, i.project, i.workload_id AS "workloadId", w.name AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
-     i.traceparent, i.version, i.rejections
+     i.traceparent, i.version, i.rejections,
+     ${sharesColumn}
    FROM instance i JOIN workload w ON w.id = i.workload_id
    WHERE i.state = 'pending' AND NOT i.removing AND i.desired <> 'stopped' AND NOT i.id = ANY($1::uuid[])
    ORDER BY i.id LIMIT $2`,

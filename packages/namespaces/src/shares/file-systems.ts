@@ -1,44 +1,10 @@
-import { execFile } from "node:child_process";
-import { mkdir, open, readFile, rm, rmdir } from "node:fs/promises";
+import { mkdir, open, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { promisify } from "node:util";
-import { parseMountInfo } from "../view/mountinfo.ts";
+import { fileSystemCommand as command, isMountPoint } from "@bulkhead/host";
 
-const run = promisify(execFile);
-
-/** `mount`, `umount` and `mkfs.ext4` end in milliseconds unless the disk hangs; in milliseconds. */
-const commandMs = 60_000;
 /** Sockets are names only: what a socket directory may hold, in bytes and in names. */
 const socketDirectoryBytes = 1024 * 1024;
 const socketDirectoryNames = 4096;
-
-const command = async (file: string, args: readonly string[]): Promise<void> => {
-  try {
-    await run(file, args, { timeout: commandMs, env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C" } });
-  } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr?.trim();
-    throw new Error(`${file} ${args[0] ?? ""} failed: ${said === undefined || said === "" ? String(cause) : said}`, {
-      cause,
-    });
-  }
-};
-
-const mountsBelow = async (directory: string): Promise<string[]> =>
-  parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"))
-    .map(({ target }) => target)
-    .filter((target) => target === directory || target.startsWith(`${directory}/`));
-
-const isMounted = async (path: string): Promise<boolean> => (await mountsBelow(path)).includes(path);
-
-/**
- * Makes a directory in which mounts stay: made private, so that nothing mounted below it travels to the mount
- * namespaces of services, and theirs not here (mount_namespaces(7)).
- */
-export const openMountArea = async (directory: string): Promise<void> => {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (await isMounted(directory)) return;
-  await command("mount", ["--bind", "--make-private", directory, directory]);
-};
 
 export interface MemoryFileSystem {
   readonly path: string;
@@ -50,7 +16,7 @@ export interface MemoryFileSystem {
 /** Mounts a tmpfs, unless it is there. Its pages count to the memory limit of whoever first touches them. */
 export const mountMemory = async ({ path, sizeBytes, mode }: MemoryFileSystem): Promise<void> => {
   await mkdir(path, { recursive: true, mode: 0o700 });
-  if (await isMounted(path)) return;
+  if (await isMountPoint(path)) return;
   const bounds =
     sizeBytes === null ? `size=${socketDirectoryBytes},nr_inodes=${socketDirectoryNames}` : `size=${sizeBytes}`;
   await command("mount", ["-t", "tmpfs", "-o", `${bounds},mode=${mode},nosuid,nodev,noexec`, "bulkhead-share", path]);
@@ -78,19 +44,13 @@ export const makeImage = async (path: string, sizeBytes: number): Promise<void> 
 /** Mounts an image by a loop device, unless it is there. */
 export const mountImage = async (image: string, path: string): Promise<void> => {
   await mkdir(path, { recursive: true, mode: 0o700 });
-  if (await isMounted(path)) return;
+  if (await isMountPoint(path)) return;
   await command("mount", ["-t", "ext4", "-o", "loop,nosuid,nodev", image, path]);
 };
 
 /** Takes a mounted file system away, in spite of whoever still has files of it open, and its directory. */
 export const unmount = async (path: string): Promise<void> => {
-  if (await isMounted(path)) await command("umount", ["-l", path]);
+  if (await isMountPoint(path)) await command("umount", ["-l", path]);
   await rmdir(path).catch(() => undefined);
   await rmdir(dirname(path)).catch(() => undefined);
-};
-
-/** Takes a mount area away with everything mounted in it. */
-export const closeMountArea = async (directory: string): Promise<void> => {
-  for (const path of (await mountsBelow(directory)).toReversed()) await command("umount", ["-l", path]);
-  await rm(directory, { recursive: true, force: true });
 };

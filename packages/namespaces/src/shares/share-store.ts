@@ -1,10 +1,10 @@
 import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fleetError, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
-import type { HostPaths } from "@bulkhead/host";
+import { openMountArea, type HostPaths } from "@bulkhead/host";
 import type { SourceDirectory } from "@bulkhead/native-namespaces";
 import type { Trash } from "../scratch.ts";
-import { makeImage, mountImage, mountMemory, openMountArea, unmount } from "./file-systems.ts";
+import { makeImage, mountImage, mountMemory, unmount } from "./file-systems.ts";
 
 type Made = Pick<AssignedShare, "shareId" | "kind" | "sizeBytes" | "owner" | "mode" | "lifetime">;
 

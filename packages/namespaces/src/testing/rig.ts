@@ -13,6 +13,7 @@ import {
   type WorkloadSpec,
 } from "@bulkhead/contracts";
 import {
+  closeMountArea,
   hostPaths,
   leaksBetween,
   MountAllowList,
@@ -23,7 +24,6 @@ import {
 } from "@bulkhead/host";
 import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhead/images";
 import type { Run, RunKey } from "@bulkhead/node";
-import { closeMountArea } from "../shares/file-systems.ts";
 import type { ContainerRun } from "../run.ts";
 import { ContainerRuntime } from "../runtime.ts";
 

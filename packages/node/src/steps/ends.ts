@@ -78,6 +78,8 @@ export const adopt = async (driver: InstanceDriver, tools: StepTools, actual: Ac
   if (held === undefined) return;
   const memory: InstanceMemory = { ...memoryOfRun(driver.memory, held.run), phase: "running", settled: null };
   held.adopted = true;
+  // The document may have changed while nobody was here.
+  driver.shares.notice();
   await remember(tools, driver, memory);
   record.state = held.run.paused ? "paused" : "running";
   tools.reporter.report(record.draft({ state: record.state }, memory, tools.clock.now()));

@@ -58,6 +58,9 @@ export class Commands {
   /** Of one that does not run nothing needs to be changed: its next start obeys the document. */
   async applyShares(instanceId: InstanceId): Promise<SharesApplied> {
     const driver = this.#instances.get(instanceId);
+    if (driver?.record.living !== undefined && driver.record.adopted === undefined) {
+      throw fleetError("STATE_CONFLICT", "the instance is just being taken over; ask again");
+    }
     if (driver?.record.adopted === undefined) return { running: false, outcomes: [] };
     return { running: true, outcomes: await driver.shares.settle() };
   }

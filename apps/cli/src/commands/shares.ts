@@ -1,0 +1,128 @@
+import type { Share, ShareChange, ShareGraph, ShareKind, ShareMount, ShareUse } from "@bulkhead/contracts";
+import { type Invocation, UsageError } from "../command.ts";
+import { formatTable, formatValue, printList, printObject } from "../output.ts";
+import { formatAge, formatBytes, parseBytes } from "../quantity.ts";
+import { findInstance } from "./instances.ts";
+
+/** `NAME:/PATH[:rw|ro]`; read-only unless `rw`. */
+export const parseShare = (text: string): ShareMount => {
+  const [share = "", path = "", mode = "ro", extra] = text.split(":");
+  if (share === "" || !path.startsWith("/") || (mode !== "ro" && mode !== "rw") || extra !== undefined) {
+    throw new UsageError(`--share ${text}: write SHARE:/PATH or SHARE:/PATH:rw.`);
+  }
+  return { share, path, readOnly: mode === "ro" };
+};
+
+const modeOf = ({ readOnly }: Pick<ShareUse, "readOnly">): string => (readOnly ? "ro" : "rw");
+
+const columns = (now: number) => [
+  { title: "SHARE", value: (row: Share) => row.name },
+  { title: "KIND", value: (row: Share) => row.spec.kind },
+  { title: "SIZE", value: (row: Share) => (row.spec.sizeBytes === undefined ? "-" : formatBytes(row.spec.sizeBytes)) },
+  { title: "HOST", value: (row: Share) => row.hostName ?? "-" },
+  { title: "LIFETIME", value: (row: Share) => (row.deleting ? "deleting" : (row.spec.lifetime ?? "")) },
+  { title: "USERS", value: (row: Share) => row.users.map((use) => `${use.instance} (${modeOf(use)})`).join(", ") },
+  { title: "AGE", value: (row: Share) => formatAge(row.createdAt, now) },
+];
+
+/** `bulkhead shares` */
+export const list = async (invocation: Invocation): Promise<void> => {
+  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().shares.list()));
+};
+
+/** `bulkhead shares inspect SHARE` */
+export const inspect = async (invocation: Invocation): Promise<void> => {
+  await printObject(invocation, await invocation.client().shares.get(invocation.positionals[0] ?? ""));
+};
+
+const ownerOf = (text: string): { uid: number; gid: number } => {
+  const match = /^(\d+)(?::(\d+))?$/.exec(text);
+  if (match === null) throw new UsageError(`--owner ${text}: write UID or UID:GID.`);
+  return { uid: Number(match[1]), gid: Number(match[2] ?? match[1]) };
+};
+
+/** `bulkhead shares create NAME` */
+export const create = async (invocation: Invocation): Promise<void> => {
+  const { options } = invocation;
+  const [size, owner, mode] = [options.text("size"), options.text("owner"), options.text("mode")];
+  const share = await invocation.client().shares.create({
+    name: invocation.positionals[0] ?? "",
+    spec: {
+      kind: (options.text("kind") ?? "directory") as ShareKind,
+      ...(size === undefined ? {} : { sizeBytes: parseBytes(size, "size") }),
+      ...(owner === undefined ? {} : { owner: ownerOf(owner) }),
+      ...(mode === undefined ? {} : { mode }),
+      ...(options.flag("transient") ? { lifetime: "transient" as const } : {}),
+    },
+  });
+  if (invocation.format === "table") invocation.print(`${share.name}\n`);
+  else await printObject(invocation, share);
+};
+
+/** `bulkhead shares rm SHARE…` */
+export const remove = async (invocation: Invocation): Promise<void> => {
+  for (const share of invocation.positionals) {
+    await invocation.client().shares.remove(share);
+    invocation.print(`${share}\n`);
+  }
+};
+
+interface Edge {
+  readonly share: ShareGraph["shares"][number];
+  readonly use: ShareUse | undefined;
+}
+
+/** `bulkhead shares graph` */
+export const graph = async (invocation: Invocation): Promise<void> => {
+  const { shares, uses } = await invocation.client().shares.graph();
+  if (invocation.format !== "table") {
+    invocation.print(await formatValue({ shares, uses }, invocation.format));
+    return;
+  }
+  const edges = shares.flatMap((share): Edge[] => {
+    const users = uses.filter((use) => use.share === share.name);
+    return users.length === 0 ? [{ share, use: undefined }] : users.map((use) => ({ share, use }));
+  });
+  invocation.print(
+    formatTable(
+      [
+        { title: "SHARE", value: ({ share }) => share.name },
+        { title: "KIND", value: ({ share }) => share.kind },
+        { title: "SEEN BY", value: ({ use }) => use?.instance ?? "nobody" },
+        { title: "AT", value: ({ use }) => use?.path ?? "" },
+        { title: "MODE", value: ({ use }) => (use === undefined ? "" : modeOf(use)) },
+        {
+          title: "STATE",
+          value: ({ use }) => (use === undefined ? "" : [use.state, use.detail].filter(Boolean).join(": ")),
+        },
+        { title: "HOST", value: ({ share }) => share.hostName ?? "-" },
+      ],
+      edges,
+    ),
+  );
+};
+
+const tell = async (invocation: Invocation, change: ShareChange): Promise<number> => {
+  if (invocation.format === "table") {
+    const why = change.detail === null ? "" : `: ${change.detail}`;
+    invocation.print(`${change.instance} ${change.share} ${change.state}${why}\n`);
+  } else await printObject(invocation, change);
+  return change.state === "attaching" || change.state === "detaching" ? 6 : 0;
+};
+
+/** `bulkhead shares attach NAME SHARE:/PATH[:rw]`; ends with 6 when the host has not confirmed it. */
+export const attach = async (invocation: Invocation): Promise<number> => {
+  const [named = "", text = ""] = invocation.positionals;
+  const { share, path, readOnly } = parseShare(text);
+  const client = invocation.client();
+  const { id } = await findInstance(client, named);
+  return tell(invocation, await client.shares.attach(id, share, { path, readOnly: readOnly ?? true }));
+};
+
+/** `bulkhead shares detach NAME SHARE` */
+export const detach = async (invocation: Invocation): Promise<number> => {
+  const [named = "", share = ""] = invocation.positionals;
+  const client = invocation.client();
+  const { id } = await findInstance(client, named);
+  return tell(invocation, await client.shares.detach(id, share));
+};

@@ -1,0 +1,79 @@
+import type { Command } from "../command.ts";
+
+const share = { name: "SHARE" } as const;
+const instance = { name: "NAME", complete: "instances" } as const;
+
+/** Commands about what instances share. */
+export const shareCommands: readonly Command[] = [
+  {
+    path: ["shares"],
+    summary: "List shares and who uses them",
+    positionals: [],
+    options: [],
+    load: async () => ({ run: (await import("../commands/shares.ts")).list }),
+  },
+  {
+    path: ["shares", "create"],
+    summary: "Make a directory, memory or a place for sockets that instances can share",
+    description:
+      "It is made on the host where its first user runs, and its other users run there too. A directory with a size is a volume: a file system of its own that ends there.",
+    positionals: [share],
+    options: [
+      {
+        name: "kind",
+        short: "k",
+        value: "KIND",
+        description: "directory, shared-memory or socket-directory (default directory)",
+        complete: ["directory", "shared-memory", "socket-directory"],
+      },
+      { name: "size", value: "SIZE", description: "most it can hold (shared memory: default 64Mi)" },
+      { name: "owner", value: "UID[:GID]", description: "owner as seen inside instances (default 0:0)" },
+      { name: "mode", value: "MODE", description: "permissions (default 0755; shared memory and sockets 1777)" },
+      { name: "transient", description: "remove it, data and all, when its last user is gone" },
+    ],
+    examples: [
+      "bulkhead shares create data",
+      "bulkhead shares create volume --size 10Gi --owner 999",
+      "bulkhead shares create ring --kind shared-memory --size 256Mi",
+    ],
+    load: async () => ({ run: (await import("../commands/shares.ts")).create }),
+  },
+  {
+    path: ["shares", "inspect"],
+    summary: "Show everything about a share",
+    positionals: [share],
+    options: [],
+    load: async () => ({ run: (await import("../commands/shares.ts")).inspect }),
+  },
+  {
+    path: ["shares", "graph"],
+    summary: "Show who sees what",
+    positionals: [],
+    options: [],
+    load: async () => ({ run: (await import("../commands/shares.ts")).graph }),
+  },
+  {
+    path: ["shares", "attach"],
+    summary: "Let an instance see a share, at once when it runs",
+    description: "Read-only without :rw. Ends with 6 when its host has not confirmed it yet.",
+    positionals: [instance, { name: "SHARE:/PATH[:rw]" }],
+    options: [],
+    examples: ["bulkhead shares attach web data:/srv/data", "bulkhead shares attach web ring:/dev/shm:rw"],
+    load: async () => ({ run: (await import("../commands/shares.ts")).attach }),
+  },
+  {
+    path: ["shares", "detach"],
+    summary: "Take a share away from an instance, at once when it runs",
+    description: "Files that are open stay usable to whoever has them open, and that is said.",
+    positionals: [instance, share],
+    options: [],
+    load: async () => ({ run: (await import("../commands/shares.ts")).detach }),
+  },
+  {
+    path: ["shares", "rm"],
+    summary: "Remove shares that nobody uses, and their data",
+    positionals: [{ ...share, many: true }],
+    options: [],
+    load: async () => ({ run: (await import("../commands/shares.ts")).remove }),
+  },
+];
