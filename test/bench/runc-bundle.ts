@@ -53,7 +53,7 @@ export class RuncBundle implements AsyncDisposable {
       uidRange,
       mounts: [],
       shares: [],
-    files: [],
+      files: [],
       options: undefined,
       openFilesMax: rig.runtime.openFilesMax,
     });
