@@ -43,6 +43,7 @@ test("whatever a spec says, its plan compiles or is refused with a step and a pl
         uidRange: { firstId: 0x1000_0000, ids: 65_536 },
         mounts: [{ hostPath: "/srv/data", path: input.path, readOnly: true, root: "/srv" }],
         files: [],
+        shares: [],
         options: { capabilities: input.capabilities },
         openFilesMax: 20_000,
       });
