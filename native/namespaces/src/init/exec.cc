@@ -13,8 +13,8 @@
 #include <cstring>
 
 #include "init/container.h"
-#include "init/listener.h"
 #include "init/gate.h"
+#include "init/listener.h"
 #include "init/privileges.h"
 #include "init/record.h"
 #include "init/report.h"
