@@ -56,6 +56,9 @@ export interface OciMount {
   type?: string;
   source?: string;
   options?: readonly string[];
+  /** Maps of an id-mapped bind; without them it is seen with the container's ids. */
+  uidMappings?: readonly OciIdMapping[];
+  gidMappings?: readonly OciIdMapping[];
 }
 
 export interface OciIdMapping {

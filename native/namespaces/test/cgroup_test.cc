@@ -56,7 +56,7 @@ TEST(memoryGoesToBothVersions) {
               "memory/memory.limit_in_bytes=1000 memory/memory.memsw.limit_in_bytes=1500 "
               "memory/memory.soft_limit_in_bytes=500");
   EXPECT_TEXT(writesOf(all, true), "memory/memory.low=500 memory/memory.swap.max=500 memory/memory.max=1000");
-  EXPECT_TEXT(writesOf(R"({"memory":{"limit":-1}})", true), "memory/memory.swap.max=max memory/memory.max=max");
+  EXPECT_TEXT(writesOf(R"({"memory":{"limit":-1}})", true), "memory/?memory.swap.max=max memory/memory.max=max");
   EXPECT_TEXT(writesOf(R"({"memory":{"limit":1000,"swap":10}})", false), "! /memory/swap must not be below limit");
   EXPECT_TEXT(writesOf(R"({"memory":{"swap":10}})", true), "! /memory/swap needs a memory limit");
   EXPECT_TEXT(writesOf(R"({"memory":{"swappiness":10}})", true), "! /memory/swappiness does not exist in cgroup v2");
@@ -65,15 +65,28 @@ TEST(memoryGoesToBothVersions) {
 TEST(pidsIoDevicesAndPages) {
   EXPECT_TEXT(writesOf(R"({"pids":{"limit":-1}})", false), "pids/pids.max=max");
   EXPECT_TEXT(writesOf(R"({"pids":{"limit":7}})", true), "pids/pids.max=7");
+  EXPECT_TEXT(writesOf(R"({"pids":{"limit":0}})", true), "pids/pids.max=1");
+  const char* network = R"({"network":{"classID":5,"priorities":[{"name":"eth0","priority":2}]}})";
+  EXPECT_TEXT(writesOf(network, false), "net_cls/net_cls.classid=5 net_prio/net_prio.ifpriomap=eth0 2");
+  EXPECT_TEXT(writesOf(network, true), "! /network does not exist in cgroup v2");
+  EXPECT_TEXT(writesOf(R"({"rdma":{"mlx5_0":{"hcaHandles":3,"hcaObjects":4}}})", true),
+              "rdma/rdma.max=mlx5_0 hca_handle=3 hca_object=4");
+  EXPECT_TEXT(writesOf(R"({"rdma":{"mlx5_0":{}}})", true), "! /rdma/mlx5_0 limits nothing");
   const char* io = R"({"blockIO":{"weight":100,"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1000}]}})";
   EXPECT_TEXT(writesOf(io, false),
               "blkio/blkio.bfq.weight|blkio.weight=100 blkio/blkio.throttle.read_bps_device=8:0 1000");
-  EXPECT_TEXT(writesOf(io, true), "io/io.bfq.weight|io.weight=100 io/io.max=8:0 rbps=1000");
+  EXPECT_TEXT(writesOf(io, true), "io/io.bfq.weight|io.weight=100|910 io/io.max=8:0 rbps=1000");
+  const char* weights = R"({"blockIO":{"weightDevice":[{"major":8,"minor":1,"weight":500}]}})";
+  EXPECT_TEXT(writesOf(weights, true), "io/io.bfq.weight=8:1 500");
+  EXPECT_TEXT(writesOf(weights, false), "blkio/blkio.bfq.weight_device|blkio.weight_device=8:1 500");
   const char* devices = R"({"devices":[{"allow":false},{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}]})";
-  EXPECT_TEXT(writesOf(devices, false), "devices/devices.deny=a devices/devices.allow=c 1:3 rwm");
+  EXPECT_TEXT(writesOf(devices, false).substr(0, 97),
+              "devices/devices.deny=a devices/devices.allow=c 1:3 rwm devices/devices.allow=c *:* m "
+              "devices/devi");
   EXPECT_TEXT(writesOf(devices, true), "");
   EXPECT_TEXT(writesOf(R"({"devices":[{"allow":true,"type":"x"}]})", false), "! /devices/0/type must be a, b or c");
-  EXPECT_TEXT(writesOf(R"({"hugepageLimits":[{"pageSize":"2MB","limit":4}]})", true), "hugetlb/hugetlb.2MB.max=4");
+  EXPECT_TEXT(writesOf(R"({"hugepageLimits":[{"pageSize":"2MB","limit":4}]})", true),
+              "hugetlb/hugetlb.2MB.max=4 hugetlb/?hugetlb.2MB.rsvd.max=4");
   EXPECT_TEXT(writesOf(R"({"hugepageLimits":[{"pageSize":"../x","limit":4}]})", true),
               "! /hugepageLimits/0/pageSize is no page size");
   EXPECT_TEXT(writesOf(R"({"unified":{"memory.high":"5"}})", true), "unified/memory.high=5");

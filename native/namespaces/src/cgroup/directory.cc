@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cgroup/device_filter.h"
 #include "sys/file.h"
 
 namespace bulkhead::cgroup {
@@ -15,7 +16,8 @@ namespace {
 
 constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-/** v1 refuses processes in a cpuset without cpus and mems, and every new level starts empty. */
+/** v1 refuses processes in a cpuset without cpus and mems, and every new level
+ * starts empty. */
 Status copyCpuset(int parent, int child) {
   for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
     char text[1024];
@@ -27,7 +29,8 @@ Status copyCpuset(int parent, int child) {
   return Done{};
 }
 
-/** Hands every controller of a v2 directory down; one at a time when the kernel refuses all at once. */
+/** Hands every controller of a v2 directory down; one at a time when the kernel
+ * refuses all at once. */
 void enableControllers(int directory) {
   char list[256];
   Result<size_t> size = sys::readFile(directory, "cgroup.controllers", list, sizeof list);
@@ -36,7 +39,8 @@ void enableControllers(int directory) {
   for (char* name = strtok_r(list, " \n", &save); name != nullptr; name = strtok_r(nullptr, " \n", &save)) {
     char request[64];
     snprintf(request, sizeof request, "+%s", name);
-    // A controller that cannot be handed down shows up as a missing file when a limit needs it.
+    // A controller that cannot be handed down shows up as a missing file when a
+    // limit needs it.
     (void)sys::writeFile(directory, "cgroup.subtree_control", request).ok();
   }
 }
@@ -46,7 +50,8 @@ Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name,
 Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& directory, bool leaf) {
   Status made = sys::makeDirectoryAt(parent, name, 0755);
   if (!made.ok() && made.error().err == EEXIST && leaf) {
-    // An empty left-over gives way, so that counters start at zero; one with processes stays and is an error.
+    // An empty left-over gives way, so that counters start at zero; one with
+    // processes stays and is an error.
     Status removed = sys::removeAt(parent, name, AT_REMOVEDIR);
     if (!removed.ok()) return failure("mkdirat", EEXIST, directory.path.view());
     made = sys::makeDirectoryAt(parent, name, 0755);
@@ -88,7 +93,8 @@ Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name,
     if (!child.ok() && child.error().err == ENOENT && insideCgroup) child = makeChild(at.get(), part, directory, false);
     if (!child.ok()) return failure(child.error().op, child.error().err, path);
     at = child.take();
-    // Levels may be made below a mounted hierarchy only, never in a plain directory that stands where one should be.
+    // Levels may be made below a mounted hierarchy only, never in a plain
+    // directory that stands where one should be.
     insideCgroup = insideCgroup || faccessat(at.get(), "cgroup.procs", F_OK, 0) == 0;
     if (insideCgroup && (directory.flags & plan::kCgroupUnified) != 0) enableControllers(at.get());
     part = next == nullptr ? nullptr : next + 1;
@@ -96,7 +102,8 @@ Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name,
   return at;
 }
 
-/** A v2 limit whose file is missing: controllers were not handed down on the way. */
+/** A v2 limit whose file is missing: controllers were not handed down on the
+ * way. */
 void enableAncestors(const plan::CgroupDirectory& directory) {
   char path[PATH_MAX];
   memcpy(path, directory.path.data, directory.path.size + 1);
@@ -115,21 +122,28 @@ void enableAncestors(const plan::CgroupDirectory& directory) {
 Status applyWrite(int directory, const plan::CgroupWrite& write) {
   char value[512];
   std::string_view text = write.value.view();
-  if (text.size() >= sizeof value) return failure("write", E2BIG, write.file.view());
   std::string_view files = write.file.view();
+  const bool optional = files.starts_with('?');
+  if (optional) files.remove_prefix(1);
+  const bool either = files.find('|') != std::string_view::npos;
   for (;;) {
     const size_t bar = files.find('|');
+    const size_t textBar = either ? text.find('|') : std::string_view::npos;
+    const std::string_view own = text.substr(0, textBar);
     FixedText<192> file(files.substr(0, bar));
     Status written = [&]() -> Status {
-      if (!text.starts_with('$')) return sys::writeFile(directory, file.c_str(), text);
+      if (!own.starts_with('$')) return sys::writeFile(directory, file.c_str(), own);
       char now[256];
       TRY(sys::readFile(directory, file.c_str(), now, sizeof now));
       now[strcspn(now, " \n")] = '\0';
-      snprintf(value, sizeof value, "%s%s", now, text.data() + 1);
-      return sys::writeFile(directory, file.c_str(), value);
+      const int size = snprintf(value, sizeof value, "%s%.*s", now, static_cast<int>(own.size() - 1), own.data() + 1);
+      if (size >= static_cast<int>(sizeof value)) return failure("write", E2BIG, file.view());
+      return sys::writeFile(directory, file.c_str(), {value, static_cast<size_t>(size)});
     }();
-    if (written.ok() || written.error().err != ENOENT || bar == std::string_view::npos) return written;
+    if (written.ok() || written.error().err != ENOENT) return written;
+    if (bar == std::string_view::npos) return optional ? Status(Done{}) : written;
     files.remove_prefix(bar + 1);
+    if (textBar != std::string_view::npos) text.remove_prefix(textBar + 1);
   }
 }
 
@@ -198,6 +212,7 @@ Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
         return error;
       }
     }
+    if (!directory.deviceProgram.empty()) TRY(attachDeviceProgram(fds_[index].get(), directory.deviceProgram));
   }
   return Done{};
 }

@@ -8,8 +8,10 @@
 #include <cstring>
 
 #include "init/child.h"
+#include "init/copy_up.h"
 #include "init/hook.h"
 #include "init/prepared.h"
+#include "init/pseudo.h"
 #include "init/report.h"
 
 namespace bulkhead::init {
@@ -77,10 +79,50 @@ Result<Fd> openPlace(int root, const plan::Mount& mount, bool directory) {
   return place;
 }
 
+bool hasOption(const plan::Mount& mount, std::string_view key) {
+  for (const plan::MountOption& option : mount.options) {
+    if (option.key.view() == key) return true;
+  }
+  return false;
+}
+
+/** A tmpfs takes over what its place has: the mode, and with tmpcopyup the content. */
+Status takeOver(int root, const plan::Mount& mount, int tree) {
+  if (mount.kind != plan::MountKind::tmpfs) return Done{};
+  const bool inherits = !hasOption(mount, "mode");
+  const bool copies = (mount.flags & plan::kMountCopyUp) != 0;
+  if (!inherits && !copies) return Done{};
+  Result<Fd> place = sys::openAt2(root, mount.destination.c_str(), O_PATH | O_DIRECTORY, kInside);
+  if (!place.ok()) return place.error().err == ENOENT ? Status(Done{}) : Status(place.error());
+  if (inherits) TRY(inheritMode(place.value().get(), tree));
+  return copies ? copyUp(place.value().get(), tree) : Status(Done{});
+}
+
 Status attach(int root, const plan::Mount& mount, const Fd& tree) {
   const struct stat status = TRY(sys::statusOf(tree.get()));
+  TRY(takeOver(root, mount, tree.get()));
   Fd place = TRY(openPlace(root, mount, S_ISDIR(status.st_mode)));
-  return sys::moveMount(tree.get(), place.get());
+  TRY(sys::moveMount(tree.get(), place.get()));
+  // A tmpfs that is filled first is made writable, a bind has its propagation from the host's side.
+  if (mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev) return Done{};
+  const uint64_t kind = mount.propagation & ~uint64_t{MS_REC};
+  const uint64_t late = lateAttributes(mount);
+  if (late == 0 && kind == 0) return Done{};
+  return sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH, late, 0, kind);
+}
+
+/** Attributes of the mount that is at a place already. */
+Status remount(int root, const plan::Mount& mount) {
+  Fd place = TRY(sys::openAt2(root, mount.destination.c_str(), O_PATH, kInside));
+  const uint64_t kind = mount.propagation & ~uint64_t{MS_REC};
+  const unsigned deep = (mount.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
+  if (kind != 0) TRY(sys::setMountAttributes(place.get(), "", AT_EMPTY_PATH | deep, 0, 0, kind));
+  if ((mount.recursiveSet | mount.recursiveClear) != 0) {
+    TRY(sys::setMountAttributes(place.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, mount.recursiveSet,
+                                mount.recursiveClear));
+  }
+  if ((mount.attributesSet | mount.attributesClear) == 0) return Done{};
+  return sys::setMountAttributes(place.get(), "", AT_EMPTY_PATH, mount.attributesSet, mount.attributesClear);
 }
 
 /** Mount descriptors that the shim made, in the order it sends them: the root, then binds and /dev as planned. */
@@ -120,6 +162,10 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps.begin(step.view()));
+    if (mount.kind == plan::MountKind::remount) {
+      TRY(remount(root, mount));
+      continue;
+    }
     const bool fromShim = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev;
     Fd tree = fromShim ? TRY(handed->next()) : TRY(prepared->take(container, index));
     TRY(attach(root, mount, tree));
@@ -193,8 +239,11 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   TRY(steps.begin("pivot_root"));
   if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
   TRY(pivotInto(root.get()));
-  if (container.root.propagation != MS_PRIVATE) {
-    TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, container.root.propagation));
+  // A slave was made one of the host's root when it was copied, and a mount inside may have asked for its own.
+  const uint64_t kind = container.root.propagation & ~uint64_t{MS_REC};
+  if (kind == MS_SHARED || kind == MS_UNBINDABLE) {
+    const unsigned deep = (container.root.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
+    TRY(sys::setMountAttributes(AT_FDCWD, "/", deep, 0, 0, kind));
   }
   return Done{};
 }

@@ -10,7 +10,10 @@ namespace bulkhead::init {
 Status PreparedMounts::make(const plan::Container& container, Steps& steps) {
   for (uint32_t index = 0; index < container.mounts.count && index < kMax; ++index) {
     const plan::Mount& mount = container.mounts[index];
-    if (mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev) continue;
+    if (mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev ||
+        mount.kind == plan::MountKind::remount) {
+      continue;
+    }
     FixedText<64> step("make /");
     step.append(mount.destination.view());
     TRY(steps.begin(step.view()));

@@ -67,22 +67,29 @@ Result<Fd> makeHierarchy(const plan::Container& container, const plan::CgroupDir
   return tree;
 }
 
+uint64_t lateAttributes(const plan::Mount& mount) {
+  if (mount.kind != plan::MountKind::tmpfs) return 0;
+  return (mount.attributesSet | mount.recursiveSet) & MOUNT_ATTR_RDONLY;
+}
+
 Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container) {
+  const uint64_t attributes = (mount.attributesSet | mount.recursiveSet) & ~lateAttributes(mount);
   switch (mount.kind) {
     case plan::MountKind::proc:
-      return makeFilesystem("proc", mount.options, mount.attributesSet);
+      return makeFilesystem("proc", mount.options, attributes);
     case plan::MountKind::sysfs:
-      return makeFilesystem("sysfs", mount.options, mount.attributesSet);
+      return makeFilesystem("sysfs", mount.options, attributes);
     case plan::MountKind::devpts:
-      return makeFilesystem("devpts", mount.options, mount.attributesSet);
+      return makeFilesystem("devpts", mount.options, attributes);
     case plan::MountKind::mqueue:
-      return makeFilesystem("mqueue", mount.options, mount.attributesSet);
+      return makeFilesystem("mqueue", mount.options, attributes);
     case plan::MountKind::tmpfs:
-      return makeFilesystem("tmpfs", mount.options, mount.attributesSet);
+      return makeFilesystem("tmpfs", mount.options, attributes);
     case plan::MountKind::cgroup:
       return makeCgroup(mount, container);
     case plan::MountKind::bind:
     case plan::MountKind::dev:
+    case plan::MountKind::remount:
       break;
   }
   return failure("plan", EINVAL, mount.destination.view());

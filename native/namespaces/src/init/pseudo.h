@@ -7,6 +7,8 @@
 
 namespace bulkhead::init {
 
+/** Attributes that such a mount gets once it is in its place: a tmpfs takes over from there before it is read-only. */
+uint64_t lateAttributes(const plan::Mount& mount);
 /** A detached mount for any kind but bind and dev. */
 Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container);
 /** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */

@@ -106,35 +106,11 @@ Result<Fd> makeRoot(const plan::Container& container, int userNamespace) {
   } else {
     Fd directory = TRY(sys::openAt(AT_FDCWD, root.layers[0].c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
     mount = TRY(sys::openTree(directory.get(), "", kCloneHere));
-    TRY(sys::setMountAttributes(mount.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_NODEV, 0, MS_PRIVATE));
+    // rslave and its like: what the host mounts below the root later shows up inside; nothing goes the other way.
+    const uint64_t tie = (root.propagation & MS_SLAVE) != 0 ? MS_SLAVE : MS_PRIVATE;
+    TRY(sys::setMountAttributes(mount.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_NODEV, 0, tie));
   }
   return mount;
-}
-
-Result<Fd> makeBind(const plan::Mount& mount, int userNamespace) {
-  Fd source;
-  if ((mount.flags & plan::kMountConfined) != 0) {
-    Fd root = TRY(sys::openAt(AT_FDCWD, mount.beneath.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
-    source = TRY(sys::openAt2(root.get(), mount.source.c_str(), O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
-  } else {
-    source = TRY(sys::openAt2(AT_FDCWD, mount.source.c_str(), O_PATH, RESOLVE_NO_MAGICLINKS));
-  }
-  const bool recursive = (mount.flags & plan::kMountRecursive) != 0;
-  Result<Fd> cloned = sys::openTree(source.get(), "", kCloneHere | (recursive ? AT_RECURSIVE : 0u));
-  if (!cloned.ok()) return failure("open_tree", cloned.error().err, mount.source.view());
-  Fd tree = cloned.take();
-  const unsigned all = recursive ? AT_RECURSIVE : 0u;
-  const uint64_t propagation = mount.propagation == 0 ? uint64_t{MS_PRIVATE} : mount.propagation & ~uint64_t{MS_REC};
-  TRY(sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH | all, 0, 0, propagation));
-  if ((mount.flags & plan::kMountIdMapped) != 0) {
-    if (userNamespace < 0) return failure("mount_setattr", EINVAL, "an id-mapped mount needs a user namespace");
-    TRY(sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH | all, MOUNT_ATTR_IDMAP, 0, 0, userNamespace));
-  }
-  if ((mount.attributesSet | mount.attributesClear) != 0) {
-    const unsigned deep = (mount.flags & plan::kMountRecursiveAttributes) != 0 ? AT_RECURSIVE : 0u;
-    TRY(sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH | deep, mount.attributesSet, mount.attributesClear));
-  }
-  return tree;
 }
 
 }  // namespace bulkhead::init

@@ -15,6 +15,7 @@
 #include "init/gate.h"
 #include "init/join.h"
 #include "init/listener.h"
+#include "init/maps.h"
 #include "init/root.h"
 #include "init/scheduling.h"
 #include "sys/file.h"
@@ -94,26 +95,11 @@ Status Start::cloneChild() {
   return returnToOwnTime(joined);
 }
 
-Status Start::writeMap(const char* file, const Span<plan::IdMap>& maps) {
-  if (maps.empty()) return Done{};
-  char path[48];
-  snprintf(path, sizeof path, "/proc/%d/%s", child_, file);
-  // The kernel takes at most a page, in one write.
-  char text[4096];
-  size_t used = 0;
-  for (const plan::IdMap& map : maps) {
-    used += static_cast<size_t>(
-        snprintf(text + used, sizeof text - used, "%u %u %u\n", map.inside, map.outside, map.count));
-    if (used >= sizeof text) return failure("write", E2BIG, file);
-  }
-  return sys::writeFile(AT_FDCWD, path, {text, used});
-}
-
 Status Start::admitChild() {
   TRY(steps_.begin("id maps"));
   if ((container_.namespaces & CLONE_NEWUSER) != 0) {
-    TRY(writeMap("uid_map", container_.uidMap));
-    TRY(writeMap("gid_map", container_.gidMap));
+    TRY(writeMap(child_, "uid_map", container_.uidMap));
+    TRY(writeMap(child_, "gid_map", container_.gidMap));
   } else if (hasUserNamespace(container_)) {
     TRY(compareMaps(container_, child_));
   }

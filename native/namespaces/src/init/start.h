@@ -27,7 +27,6 @@ class Start {
  private:
   Status openFiles();
   Status cloneChild();
-  Status writeMap(const char* file, const Span<plan::IdMap>& maps);
   Status admitChild();
   Status handMounts();
   Status hand(Fd mount);

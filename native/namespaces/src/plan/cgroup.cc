@@ -1,4 +1,5 @@
-// CgroupPlacement and `linux.resources`: directories and the writes that belong to each.
+// CgroupPlacement and `linux.resources`: directories and the writes that belong
+// to each.
 #include <algorithm>
 
 #include "plan/cgroup_writes.h"
@@ -27,7 +28,8 @@ bool collect(Context* context, const View& paths, std::vector<Placed>* placed) {
     if (text.find("/../") != std::string_view::npos || text.ends_with("/..")) {
       return context->fail(entry, "must not contain '..'");
     }
-    // Hierarchies that carry several controllers ("cpu,cpuacct") appear once per controller with the same path.
+    // Hierarchies that carry several controllers ("cpu,cpuacct") appear once
+    // per controller with the same path.
     auto same = std::find_if(placed->begin(), placed->end(), [&](const Placed& one) { return one.path == text; });
     if (same == placed->end()) {
       placed->push_back({std::string(text), name, {}, 0});
@@ -71,7 +73,9 @@ bool compileCgroups(Context* context, const View& placement, const View& resourc
     directory.path = context->keep(placed[index].path);
     directory.controllers = context->keep(placed[index].controllers);
     directory.flags = placed[index].flags;
+    if (unifiedOnly && writes.checksBeforeUpdate()) directory.flags |= kCgroupCheck;
     if (!context->store(paths, placed[index].writes, &directory.writes)) return false;
+    if (unifiedOnly && !context->store(paths, writes.deviceProgram(), &directory.deviceProgram)) return false;
   }
   return context->store(paths, directories, target);
 }

@@ -15,7 +15,8 @@ uint64_t weightForShares(uint64_t shares) {
   if (shares == 0) return 0;
   if (shares <= 2) return 1;
   if (shares >= 262144) return 10000;
-  // opencontainers/cgroups ConvertCPUSharesToCgroupV2Value: a quadratic in log2 through (2,1), (1024,100), (2^18,10^4)
+  // opencontainers/cgroups ConvertCPUSharesToCgroupV2Value: a quadratic in log2
+  // through (2,1), (1024,100), (2^18,10^4)
   const double l = std::log2(static_cast<double>(shares));
   return static_cast<uint64_t>(std::ceil(std::pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0)));
 }
@@ -24,7 +25,8 @@ bool CgroupWrites::compile(const View& resources) {
   if (!resources.present()) return true;
   return cpuset(resources.member("cpu")) && memory(resources.member("memory")) && cpu(resources.member("cpu")) &&
          pids(resources.member("pids")) && io(resources.member("blockIO")) && devices(resources.member("devices")) &&
-         hugepages(resources.member("hugepageLimits")) && unifiedFiles(resources.member("unified"));
+         hugepages(resources.member("hugepageLimits")) && network(resources.member("network")) &&
+         rdma(resources.member("rdma")) && unifiedFiles(resources.member("unified"));
 }
 
 bool CgroupWrites::memory(const View& part) {
@@ -41,11 +43,12 @@ bool CgroupWrites::memory(const View& part) {
   if (!context_->integer(limitView, -1, INT64_MAX, &limit) || !context_->integer(swapView, -1, INT64_MAX, &swap) ||
       !context_->integer(reservationView, -1, INT64_MAX, &reservation) ||
       !context_->integer(swappinessView, 0, 100, &swappiness) ||
+      !context_->boolean(part.member("checkBeforeUpdate"), &checksBeforeUpdate_) ||
       !context_->boolean(part.member("disableOOMKiller"), &disableOomKiller)) {
     return false;
   }
   if (limit > 0 && swap > 0 && swap < limit) return context_->fail(swapView, "must not be below limit");
-  for (const char* name : {"kernel", "kernelTCP"}) {
+  for (const char* name : {"kernel", "kernelTCP", "useHierarchy"}) {
     if (part.member(name).present()) context_->warn(part.member(name), "is ignored, as current kernels do");
   }
   if (!unified_) {
@@ -60,8 +63,9 @@ bool CgroupWrites::memory(const View& part) {
   if (swappinessView.present()) return context_->fail(swappinessView, "does not exist in cgroup v2");
   if (reservation != 0) add("memory", "memory.low", bytesOrMax(reservation));
   if (swap > 0 && limit <= 0) return context_->fail(swapView, "needs a memory limit");
-  if (swap > 0) add("memory", "memory.swap.max", std::to_string(swap - limit));
-  if (swap < 0 || (limit < 0 && !swapView.present())) add("memory", "memory.swap.max", "max");
+  if (swap > 0) add("memory", swap == limit ? "?memory.swap.max" : "memory.swap.max", std::to_string(swap - limit));
+  // A kernel without swap accounting has no such file, and no swap to limit.
+  if (swap < 0 || (limit < 0 && !swapView.present())) add("memory", "?memory.swap.max", "max");
   if (limit != 0) add("memory", "memory.max", bytesOrMax(limit));
   return true;
 }
@@ -85,7 +89,8 @@ bool CgroupWrites::cpu(const View& part) {
   if (!unified_) {
     if (idleView.present()) add("cpu", "cpu.idle", std::to_string(idle));
     if (shares != 0) add("cpu", "cpu.shares", std::to_string(shares));
-    // The kernel checks the ratio after each write; from "no quota" the period may be set freely.
+    // The kernel checks the ratio after each write; from "no quota" the period
+    // may be set freely.
     if (period != 0) add("cpu", "cpu.cfs_period_us", std::to_string(period));
     if (quota != 0) add("cpu", "cpu.cfs_quota_us", std::to_string(quota));
     if (burst != 0) add("cpu", "cpu.cfs_burst_us", std::to_string(burst));
@@ -127,7 +132,8 @@ bool CgroupWrites::pids(const View& part) {
   if (!limitView.present()) return true;
   int64_t limit = 0;
   if (!context_->integer(limitView, -1, INT64_MAX, &limit)) return false;
-  add("pids", "pids.max", bytesOrMax(limit));
+  // With 0 not even the first process could be cloned into its cgroup.
+  add("pids", "pids.max", bytesOrMax(limit == 0 ? 1 : limit));
   return true;
 }
 
@@ -144,7 +150,61 @@ bool CgroupWrites::hugepages(const View& part) {
     if (text.size() > 8 || text.find_first_not_of("0123456789KMGB") != std::string_view::npos) {
       return context_->fail(sizeView, "is no page size");
     }
-    add("hugetlb", "hugetlb." + std::string(text) + (unified_ ? ".max" : ".limit_in_bytes"), std::to_string(limit));
+    const char* suffix = unified_ ? "max" : "limit_in_bytes";
+    const std::string prefix = "hugetlb." + std::string(text) + ".";
+    add("hugetlb", prefix + suffix, std::to_string(limit));
+    // Reservations are counted apart since Linux 5.7; without a limit on them a
+    // fault beyond `limit` is SIGBUS.
+    add("hugetlb", "?" + prefix + "rsvd." + suffix, std::to_string(limit));
+  }
+  return true;
+}
+
+bool CgroupWrites::network(const View& part) {
+  if (!context_->object(part)) return false;
+  const View classView = part.member("classID");
+  const View list = part.member("priorities");
+  uint32_t classId = 0;
+  if (!context_->unsigned32(classView, &classId) || !context_->array(list)) return false;
+  if (unified_ && (classId != 0 || list.count() > 0)) {
+    return context_->fail(part, "does not exist in cgroup v2");
+  }
+  if (classId != 0) add("net_cls", "net_cls.classid", std::to_string(classId));
+  for (uint32_t index = 0; index < list.count(); ++index) {
+    const View entry = list.element(index);
+    const View nameView = entry.member("name");
+    Str name;
+    uint32_t priority = 0;
+    if (!context_->requiredText(nameView, &name) || !context_->unsigned32(entry.member("priority"), &priority)) {
+      return false;
+    }
+    // IFNAMSIZ, and the file takes one line of two words
+    if (name.size > 15 || name.view().find_first_of(" \n") != std::string_view::npos) {
+      return context_->fail(nameView, "is no interface name");
+    }
+    add("net_prio", "net_prio.ifpriomap", std::string(name.view()) + " " + std::to_string(priority));
+  }
+  return true;
+}
+
+bool CgroupWrites::rdma(const View& part) {
+  if (!context_->object(part)) return false;
+  const Members members(part);
+  for (uint32_t index = 0; index < members.count(); ++index) {
+    const View entry = members.view(index);
+    const std::string device(members.name(index));
+    if (device.empty() || device.size() > 63 || device.find_first_of(" \n") != std::string::npos) {
+      return context_->fail(entry, "is no device name");
+    }
+    std::string value = device;
+    for (const auto& [member, key] : {std::pair{"hcaHandles", "hca_handle"}, std::pair{"hcaObjects", "hca_object"}}) {
+      const View view = entry.member(member);
+      uint32_t count = 0;
+      if (!context_->unsigned32(view, &count)) return false;
+      if (view.present()) value += std::string(" ") + key + "=" + std::to_string(count);
+    }
+    if (value == device) return context_->fail(entry, "limits nothing");
+    add("rdma", "rdma.max", value);
   }
   return true;
 }

@@ -10,8 +10,7 @@
 namespace bulkhead::plan {
 
 /**
- * Collects writes in the order the kernel wants them. A file of the form "a|b" means the first of both that exists;
- * a "$" in a value stands for the first word that the file holds now (cpu.max keeps its quota that way).
+ * Collects writes in the order the kernel wants them, in the notation of plan::CgroupWrite.
  */
 class CgroupWrites {
  public:
@@ -25,6 +24,9 @@ class CgroupWrites {
 
   bool compile(const View& resources);
   const std::vector<Entry>& entries() const { return entries_; }
+  /** cgroup v2: what decides about devices; empty when all may be used. */
+  const std::vector<uint64_t>& deviceProgram() const { return deviceProgram_; }
+  bool checksBeforeUpdate() const { return checksBeforeUpdate_; }
 
  private:
   bool memory(const View& part);
@@ -33,7 +35,10 @@ class CgroupWrites {
   bool pids(const View& part);
   bool io(const View& part);
   bool throttle(const View& part, const char* name, const char* fileV1, const char* keyV2);
+  bool weightDevices(const View& part);
   bool devices(const View& part);
+  bool network(const View& part);
+  bool rdma(const View& part);
   bool hugepages(const View& part);
   bool unifiedFiles(const View& part);
   void add(std::string_view controller, std::string file, std::string value) {
@@ -43,6 +48,8 @@ class CgroupWrites {
   Context* context_;
   bool unified_;
   std::vector<Entry> entries_;
+  std::vector<uint64_t> deviceProgram_;
+  bool checksBeforeUpdate_ = false;
 };
 
 /** cpu.weight for cpu.shares, the curve of runtime-spec 1.3: 1024 shares are weight 100. 0 stays 0 (unset). */

@@ -34,6 +34,9 @@ bool compileTimeOffsets(Context* context, const View& linuxPart, Container* targ
 /** `state` and `keyring` of the input: who the container is to listeners, and in its keyring's name. */
 bool compileIdentity(Context* context, const View& input, Process* target);
 bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target);
+/** "sync" and the like, which a bind does not decide. */
+bool isFilesystemFlag(std::string_view word);
+bool compileMappings(Context* context, const View& mappings, Span<IdMap>* target);
 bool compileMountOptions(Context* context, const View& options, Mount* mount);
 bool compileNamespaces(Context* context, const View& linuxPart, Container* target);
 /** The container does not share the host's namespace of this type: it makes one or joins one by path. */

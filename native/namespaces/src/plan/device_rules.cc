@@ -154,8 +154,8 @@ std::vector<uint64_t> deviceProgram(const DeviceAccess& access) {
   Assembler program;
   program.add(kLoadWord, kType, kContext, 0, 0);
   program.add(kMove, kAccess, kType, 0, 0);
-  program.add(kAndValue, kType, kType, 0, 0xffff);
-  program.add(kShiftRight, kAccess, kAccess, 0, 16);
+  program.add(kAndValue, kType, kAnswer, 0, 0xffff);
+  program.add(kShiftRight, kAccess, kAnswer, 0, 16);
   program.add(kLoadWord, kMajor, kContext, 4, 0);
   program.add(kLoadWord, kMinor, kContext, 8, 0);
   for (const DeviceRule& rule : access.exceptions) {
@@ -165,7 +165,7 @@ std::vector<uint64_t> deviceProgram(const DeviceAccess& access) {
     if (rule.access != kAnyAccess) {
       // What is asked for must be granted in whole, and is refused when any of it is.
       program.add(kMove, kContext, kAccess, 0, 0);
-      program.add(kAndValue, kContext, kContext, 0, rule.access);
+      program.add(kAndValue, kContext, kAnswer, 0, rule.access);
       if (access.allowedByDefault) {
         program.leaveRule(kJumpEqualValue, kContext, kAnswer, 0);
       } else {

@@ -1,4 +1,5 @@
-// The one list of fields that both directions of the codec walk, so that they cannot disagree.
+// The one list of fields that both directions of the codec walk, so that they
+// cannot disagree.
 #pragma once
 
 #include "plan/plan.h"
@@ -11,7 +12,7 @@ bool fields(Archive& a, CgroupWrite& v) {
 }
 template <class Archive>
 bool fields(Archive& a, CgroupDirectory& v) {
-  return a(v.path) && a(v.controllers) && a(v.flags) && a(v.writes);
+  return a(v.path) && a(v.controllers) && a(v.flags) && a(v.writes) && a(v.deviceProgram);
 }
 template <class Archive>
 bool fields(Archive& a, IdMap& v) {
@@ -24,7 +25,8 @@ bool fields(Archive& a, MountOption& v) {
 template <class Archive>
 bool fields(Archive& a, Mount& v) {
   return a(v.kind, kMountKinds) && a(v.flags) && a(v.destination) && a(v.source) && a(v.beneath) &&
-         a(v.attributesSet) && a(v.attributesClear) && a(v.propagation) && a(v.options);
+         a(v.attributesSet) && a(v.attributesClear) && a(v.recursiveSet) && a(v.recursiveClear) && a(v.propagation) &&
+         a(v.options) && a(v.uidMap) && a(v.gidMap);
 }
 template <class Archive>
 bool fields(Archive& a, Device& v) {

@@ -17,13 +17,23 @@ constexpr KindName kKinds[] = {
     {"cgroup2", MountKind::cgroup},
 };
 
-// Files of /proc that a bind may cover: they carry figures, not control (compare runc's allow-list).
+// Files of /proc that a bind may cover: they carry figures, not control
+// (compare runc's allow-list).
 constexpr std::string_view kProcCoverable[] = {
-    "proc/cpuinfo", "proc/diskstats", "proc/meminfo", "proc/stat",
-    "proc/swaps",   "proc/uptime",    "proc/loadavg", "proc/slabinfo",
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
 };
 
-bool checkPlace(Context* context, const View& at, const Mount& mount) {
+bool checkPlace(Context* context, const View& at, Mount* target) {
+  Mount& mount = *target;
   const std::string_view place = mount.destination.view();
   if (place.empty()) return context->fail(at, "must not be the root itself");
   if (mount.kind == MountKind::proc) {
@@ -31,6 +41,13 @@ bool checkPlace(Context* context, const View& at, const Mount& mount) {
   }
   if (mount.kind == MountKind::sysfs) {
     return place == "sys" ? true : context->fail(at, "sysfs may only be mounted on /sys");
+  }
+  if (mount.kind == MountKind::remount) return true;
+  // Containers that share the host's view get it by bind; what is bound must be
+  // what its place says.
+  if (mount.kind == MountKind::bind && (place == "proc" || place == "sys")) {
+    mount.flags |= place == "proc" ? kMountIsProc : kMountIsSysfs;
+    return true;
   }
   if (place == "proc") return context->fail(at, "only proc may be mounted on /proc");
   if (place == "sys") return context->fail(at, "only sysfs may be mounted on /sys");
@@ -65,7 +82,7 @@ bool compileConfinement(Context* context, const View& binds, const View& mountVi
   }
   mount->source = context->keep(relative.empty() ? "." : relative);
   mount->beneath = context->keep(root);
-  mount->flags |= kMountConfined | (idMapped ? kMountIdMapped : 0u);
+  mount->flags |= kMountConfined | (idMapped ? kMountIdMapped | kMountRecursiveIds : 0u);
   return true;
 }
 
@@ -82,13 +99,23 @@ bool compileMount(Context* context, const View& entry, const View& binds, uint32
   bool bind = name.view() == "bind" || name.view() == "none";
   for (uint32_t at = 0; at < options.count(); ++at) {
     const std::string_view option = options.element(at).text();
-    if (option != "bind" && option != "rbind") continue;
-    bind = true;
-    if (option == "rbind") mount->flags |= kMountRecursive;
+    bind = bind || option == "bind" || option == "rbind";
   }
-  if (bind) {
+  const View uids = entry.member("uidMappings");
+  const View gids = entry.member("gidMappings");
+  if (!compileMappings(context, uids, &mount->uidMap) || !compileMappings(context, gids, &mount->gidMap)) return false;
+  if (mount->uidMap.empty() != mount->gidMap.empty()) return context->fail(entry, "needs both or neither id mappings");
+  if (!mount->uidMap.empty()) mount->flags |= kMountIdMapped;
+  if ((mount->flags & kMountIdMapped) != 0 && !bind) return context->fail(options, "can only id-map a bind mount");
+  if (mount->kind == MountKind::remount) {
+    if (!bind) return context->fail(options, "can only remount a bind");
+  } else if (bind) {
     mount->kind = MountKind::bind;
-    if (!mount->options.empty()) return context->fail(options, "has an option that no bind mount takes");
+    for (const MountOption& option : mount->options) {
+      if (isFilesystemFlag(option.key.view())) continue;
+      return context->fail(options, "has an option that no bind mount takes");
+    }
+    mount->options = {};
     if (!context->absolutePath(entry.member("source"), &mount->source)) return false;
   } else {
     const auto* known = std::find_if(std::begin(kKinds), std::end(kKinds),
@@ -98,7 +125,10 @@ bool compileMount(Context* context, const View& entry, const View& binds, uint32
     // /dev is made on the host's side: only there may device nodes be created.
     if (mount->kind == MountKind::tmpfs && mount->destination.view() == "dev") mount->kind = MountKind::dev;
   }
-  return checkPlace(context, destination, *mount) && compileConfinement(context, binds, entry, index, mount);
+  if ((mount->flags & kMountCopyUp) != 0 && mount->kind != MountKind::tmpfs) {
+    return context->fail(options, "tmpcopyup is for tmpfs");
+  }
+  return checkPlace(context, destination, mount) && compileConfinement(context, binds, entry, index, mount);
 }
 
 }  // namespace

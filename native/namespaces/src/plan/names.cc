@@ -74,6 +74,16 @@ constexpr Named kNamespaces[] = {
 
 }  // namespace
 
+std::vector<std::string_view> capabilityNames() {
+  return {std::begin(kCapabilities), std::end(kCapabilities)};
+}
+
+std::vector<std::string_view> namespaceNames() {
+  std::vector<std::string_view> names;
+  for (const Named& entry : kNamespaces) names.push_back(entry.name);
+  return names;
+}
+
 int capabilityNumber(std::string_view name) {
   if (!name.starts_with("CAP_")) return -1;
   name.remove_prefix(4);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace bulkhead::plan {
 
@@ -12,5 +13,12 @@ int capabilityNumber(std::string_view name);
 int limitNumber(std::string_view name);
 /** CLONE_NEW* flag of an OCI namespace type ("network"), or 0. */
 uint32_t namespaceFlag(std::string_view type);
+
+/** All of them, in the kernel's order. */
+std::vector<std::string_view> capabilityNames();
+std::vector<std::string_view> namespaceNames();
+/** Modes and flags of linux.memoryPolicy. */
+std::vector<std::string_view> memoryModeNames();
+std::vector<std::string_view> memoryFlagNames();
 
 }  // namespace bulkhead::plan

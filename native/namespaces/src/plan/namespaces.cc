@@ -1,4 +1,5 @@
-// `linux.namespaces`, the id mappings, and what the specification says about the kernel's view inside.
+// `linux.namespaces`, the id mappings, and what the specification says about
+// the kernel's view inside.
 #include <linux/sched.h>
 #include <sys/mount.h>
 
@@ -13,6 +14,8 @@ namespace {
 
 // user_namespaces(7): at most 340 lines.
 constexpr uint32_t kMaxMappings = 340;
+
+}  // namespace
 
 bool compileMappings(Context* context, const View& mappings, Span<IdMap>* target) {
   if (!context->array(mappings)) return false;
@@ -33,6 +36,8 @@ bool compileMappings(Context* context, const View& mappings, Span<IdMap>* target
   }
   return context->store(mappings, list, target);
 }
+
+namespace {
 
 bool mapsRoot(const Span<IdMap>& maps) {
   return std::any_of(maps.begin(), maps.end(), [](const IdMap& map) { return map.inside == 0; });
@@ -58,7 +63,9 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
       continue;
     }
     if (flag == CLONE_NEWNS) {
-      return context->fail(path, "names a mount namespace, whose other members would get the container's root");
+      return context->fail(path,
+                           "names a mount namespace, whose other members "
+                           "would get the container's root");
     }
     NamespaceJoin join;
     join.type = flag;
@@ -73,7 +80,8 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
   if (!compileMappings(context, uids, &target->uidMap) || !compileMappings(context, gids, &target->gidMap)) {
     return false;
   }
-  // For a joined user namespace they must say what its own are: files are given to its root before it is entered.
+  // For a joined user namespace they must say what its own are: files are given
+  // to its root before it is entered.
   if ((seen & CLONE_NEWUSER) != 0) {
     if (!mapsRoot(target->uidMap)) return context->fail(uids, "must map id 0");
     if (!mapsRoot(target->gidMap)) return context->fail(gids, "must map id 0");
@@ -138,6 +146,7 @@ bool compileRoot(Context* context, const View& input, Container* target) {
   } else {
     return context->fail(propagation, "is no propagation");
   }
+  if (name.starts_with("r")) root.propagation |= MS_REC;
   return true;
 }
 

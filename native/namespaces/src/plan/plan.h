@@ -10,7 +10,10 @@
 
 namespace bulkhead::plan {
 
-/** One `write(value)` to `file` of a cgroup directory. */
+/**
+ * One `write(value)` to `file` of a cgroup directory. "a|b" is the first of both files that exists, with the value
+ * "x|y" for each; "?a" need not exist; a value that begins with "$" begins with the file's first word instead.
+ */
 struct CgroupWrite {
   Str file;
   Str value;
@@ -20,6 +23,7 @@ enum CgroupFlag : uint32_t {
   kCgroupUnified = 1,  // the cgroup2 directory: joined by CLONE_INTO_CGROUP
   kCgroupCpuset = 2,   // v1: cpus and mems must be copied from the parent before a process may join
   kCgroupMemory = 4,   // its OOM counter decides `oomKilled`
+  kCgroupCheck = 8,    // v2: a limit below what is in use is refused instead of enforced (memory.checkBeforeUpdate)
 };
 
 struct CgroupDirectory {
@@ -28,6 +32,8 @@ struct CgroupDirectory {
   Str controllers;
   uint32_t flags = 0;
   Span<CgroupWrite> writes;
+  /** v2: instructions of the program that decides about devices; empty: none. */
+  Span<uint64_t> deviceProgram;
 };
 
 struct IdMap {
@@ -36,8 +42,9 @@ struct IdMap {
   uint32_t count = 0;
 };
 
-enum class MountKind : uint8_t { bind, proc, sysfs, devpts, mqueue, tmpfs, cgroup, dev };
-inline constexpr uint8_t kMountKinds = 8;
+/** `remount` changes the mount that is at its place already. */
+enum class MountKind : uint8_t { bind, proc, sysfs, devpts, mqueue, tmpfs, cgroup, dev, remount };
+inline constexpr uint8_t kMountKinds = 9;
 
 struct MountOption {
   Str key;
@@ -46,10 +53,13 @@ struct MountOption {
 };
 
 enum MountFlag : uint32_t {
-  kMountRecursive = 1,            // rbind: take the source's submounts too
-  kMountRecursiveAttributes = 2,  // rro and friends: attributes apply to submounts as well
-  kMountIdMapped = 4,             // seen with the container's ids
-  kMountConfined = 8,             // `source` is relative to `beneath` and may not leave it
+  kMountRecursive = 1,     // rbind: take the source's submounts too
+  kMountRecursiveIds = 2,  // ridmap: the submounts are id-mapped as well
+  kMountIdMapped = 4,      // seen with the container's ids, or by the mount's own maps
+  kMountConfined = 8,      // `source` is relative to `beneath` and may not leave it
+  kMountCopyUp = 16,       // tmpcopyup: what the place holds is copied into the new tmpfs
+  kMountIsProc = 32,       // a bind that must be the root of a procfs
+  kMountIsSysfs = 64,      // a bind that must be a sysfs
 };
 
 struct Mount {
@@ -61,8 +71,15 @@ struct Mount {
   Str beneath;
   uint64_t attributesSet = 0;
   uint64_t attributesClear = 0;
+  /** rro and friends: the same for the mount and its submounts. */
+  uint64_t recursiveSet = 0;
+  uint64_t recursiveClear = 0;
+  /** MS_*, with MS_REC for the submounts too; 0: private. */
   uint64_t propagation = 0;
   Span<MountOption> options;
+  /** Own maps of an id-mapped mount; empty: the container's. */
+  Span<IdMap> uidMap;
+  Span<IdMap> gidMap;
 };
 
 struct Device {

@@ -1,4 +1,5 @@
-// How the kernel runs the process: scheduler, I/O priority, personality, memory policy, clocks.
+// How the kernel runs the process: scheduler, I/O priority, personality, memory
+// policy, clocks.
 #include <linux/ioprio.h>
 #include <linux/mempolicy.h>
 #include <linux/sched.h>
@@ -8,6 +9,7 @@
 #include <iterator>
 
 #include "plan/compile.h"
+#include "plan/names.h"
 
 namespace bulkhead::plan {
 namespace {
@@ -28,7 +30,8 @@ constexpr Named kPolicyFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", SCHED_FLAG_RESET_
 constexpr Named kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
                                 {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
                                 {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
-// include/uapi/linux/mempolicy.h; MPOL_PREFERRED_MANY is Linux 5.15, MPOL_WEIGHTED_INTERLEAVE 6.9
+// include/uapi/linux/mempolicy.h; MPOL_PREFERRED_MANY is Linux 5.15,
+// MPOL_WEIGHTED_INTERLEAVE 6.9
 constexpr Named kMemoryModes[] = {{"MPOL_DEFAULT", MPOL_DEFAULT}, {"MPOL_PREFERRED", MPOL_PREFERRED},
                                   {"MPOL_BIND", MPOL_BIND},       {"MPOL_INTERLEAVE", MPOL_INTERLEAVE},
                                   {"MPOL_LOCAL", MPOL_LOCAL},     {"MPOL_PREFERRED_MANY", 5},
@@ -139,6 +142,18 @@ bool compileMemoryPolicy(Context* context, const View& policy, Scheduling* targe
 
 }  // namespace
 
+std::vector<std::string_view> memoryModeNames() {
+  std::vector<std::string_view> names;
+  for (const Named& mode : kMemoryModes) names.push_back(mode.name);
+  return names;
+}
+
+std::vector<std::string_view> memoryFlagNames() {
+  std::vector<std::string_view> names;
+  for (const Named& flag : kMemoryFlags) names.push_back(flag.name);
+  return names;
+}
+
 bool compileScheduling(Context* context, const View& process, Process* target) {
   const View affinity = process.member("execCPUAffinity");
   return compileScheduler(context, process.member("scheduler"), &target->scheduling) &&
@@ -161,7 +176,8 @@ bool compileTimeOffsets(Context* context, const View& linuxPart, Container* targ
     if (clock != "monotonic" && clock != "boottime") return context->fail(entry, "is no clock of a time namespace");
     TimeOffset offset;
     offset.clock = context->keep(clock);
-    // kernel/time/namespace.c: an offset may not move a clock by more than half of what ktime_t holds
+    // kernel/time/namespace.c: an offset may not move a clock by more than half
+    // of what ktime_t holds
     constexpr int64_t kMaxSeconds = 4'611'686'018;
     int64_t nanoseconds = 0;
     if (!context->integer(entry.member("secs"), -kMaxSeconds, kMaxSeconds, &offset.seconds) ||

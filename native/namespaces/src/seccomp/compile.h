@@ -32,6 +32,11 @@ class Cache {
   std::unordered_map<std::string, Program> programs_;
 };
 
+/** Every name the reader knows. */
+std::vector<std::string_view> actionNames();
+std::vector<std::string_view> compareNames();
+std::vector<std::string_view> flagNames();
+
 /** Reads the profile at `view`; false after `context` has the error. Unknown system calls become warnings. */
 bool readProfile(plan::Context* context, const plan::View& view, Profile* profile, std::vector<std::string>* warnings);
 

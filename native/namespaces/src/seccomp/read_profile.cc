@@ -55,6 +55,13 @@ constexpr FlagName kFlags[] = {
 };
 
 template <class Table>
+std::vector<std::string_view> namesOf(const Table& table) {
+  std::vector<std::string_view> names;
+  for (const auto& row : table) names.push_back(row.name);
+  return names;
+}
+
+template <class Table>
 const auto* lookup(const Table& table, const View& view) {
   const std::string_view name = view.isString() ? view.text() : std::string_view();
   const auto* at = std::find_if(std::begin(table), std::end(table), [&](const auto& row) { return row.name == name; });
@@ -92,7 +99,8 @@ bool readConditions(Context* context, const View& list, std::vector<Condition>* 
   return true;
 }
 
-/** One argument compared twice cannot be one libseccomp rule; other runtimes then take any match, so do we. */
+/** One argument compared twice cannot be one libseccomp rule; other runtimes
+ * then take any match, so do we. */
 std::vector<std::vector<Condition>> alternatives(const std::vector<Condition>& conditions) {
   uint32_t seen = 0;
   bool repeated = false;
@@ -203,6 +211,18 @@ bool readListener(Context* context, const View& view, Profile* profile) {
 
 }  // namespace
 
+std::vector<std::string_view> actionNames() {
+  return namesOf(kActions);
+}
+
+std::vector<std::string_view> compareNames() {
+  return namesOf(kCompares);
+}
+
+std::vector<std::string_view> flagNames() {
+  return namesOf(kFlags);
+}
+
 bool readProfile(Context* context, const View& view, Profile* profile, std::vector<std::string>* warnings) {
   if (!context->object(view)) return false;
   int64_t defaultErrno = EPERM;
@@ -214,7 +234,8 @@ bool readProfile(Context* context, const View& view, Profile* profile, std::vect
   }
   const View flags = view.member("flags");
   if (!context->array(flags)) return false;
-  // Speculative-store mitigation costs every process in the container; other runtimes leave it off by default.
+  // Speculative-store mitigation costs every process in the container; other
+  // runtimes leave it off by default.
   profile->flags = flags.present() ? 0 : static_cast<uint32_t>(SECCOMP_FILTER_FLAG_SPEC_ALLOW);
   for (uint32_t index = 0; index < flags.count(); ++index) {
     const View element = flags.element(index);
@@ -227,7 +248,8 @@ bool readProfile(Context* context, const View& view, Profile* profile, std::vect
   for (uint32_t index = 0; index < rules.count(); ++index) {
     const View entry = rules.element(index);
     if (!entry.isObject()) return context->fail(entry, "must be an object");
-    // An own errno of a rule defaults to EPERM, not to the profile's default errno (runtime-spec, config-linux).
+    // An own errno of a rule defaults to EPERM, not to the profile's default
+    // errno (runtime-spec, config-linux).
     if (!readRule(context, entry, EPERM, profile, warnings)) return false;
   }
   if (!checkTogether(context, rules, *profile, warnings)) return false;

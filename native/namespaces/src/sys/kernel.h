@@ -12,6 +12,7 @@ namespace bulkhead::kernel {
 
 // include/uapi/linux/magic.h and fs/*.c
 inline constexpr long kProcMagic = 0x9fa0;
+inline constexpr long kSysfsMagic = 0x62656572;
 inline constexpr long kDevptsMagic = 0x1cd1;
 inline constexpr long kCgroup2Magic = 0x63677270;
 inline constexpr long kTmpfsMagic = 0x01021994;
