@@ -50,12 +50,11 @@ test("ambient capabilities stay with a user who is not root, and are all that is
 
 test("the session keyring is the container's own", async () => {
   await using area = new Area();
-  const keys = (name: string): string => /_ses[^:\s]*/.exec(name)?.[0] ?? "";
   const { stdout } = await area.run(["cat", "/proc/keys"], (input) => {
     input.spec.linux!.maskedPaths = [];
     input.state = { id: "keyring-test", bundle: "/b" };
   });
-  expect(keys(stdout)).toBe("_ses.keyring-test");
+  expect(stdout).toContain("_ses.keyring-test:");
 });
 
 test.skipIf(existsSync("/sys/module/apparmor"))(
