@@ -22,4 +22,7 @@ export const sharesColumn = `(
 ) AS shares`;
 
 /** A share as an agent receives it. */
-export const assignedShare = ({ hostId: _, ...share }: PinnedShare): AssignedShare => share;
+export const assignedShare = (pinned: PinnedShare): AssignedShare => {
+  const { hostId: _elsewhere, ...share } = pinned;
+  return share;
+};

@@ -5,7 +5,7 @@ import { isAlive, killAll, readExit, readStatus } from "@bulkhead/native-namespa
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { endLeftover } from "./leftover.ts";
 import { runPaths, type RunPaths } from "./instance-paths.ts";
-import { stopMarker, type RunState } from "./run.ts";
+import { stopMarker, type RunState } from "./run-state.ts";
 import { forgetRun, type FoundRecord, type RunRecord } from "./run-record.ts";
 
 /** True when an instance's cgroup is frozen, by v1's freezer or by cgroup2. */

@@ -29,17 +29,14 @@ import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { settleMemoryLimit } from "./memory-limit.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
-import { defaultCapabilities } from "./capabilities.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
+import { stopMarker, type Living, type RunState } from "./run-state.ts";
 import { askToEnd } from "./stop-signal.ts";
 import { settlesWithin } from "./settles-within.ts";
-import { defaultSeccomp } from "./seccomp-profile.ts";
 import { reshare } from "./shares/reshare.ts";
 import type { ShareStore } from "./shares/share-store.ts";
-import { instanceView } from "./view/instance-view.ts";
+import { viewOfRun } from "./view/run-view.ts";
 
-/** Marks, in the per-boot directory, that the end of a run was asked for; an agent that starts later finds it. */
-export const stopMarker = "stop-wanted";
 /** Longest wait for all of an instance's processes to freeze, in milliseconds. */
 const freezeTimeoutMs = 5_000;
 /** How often SIGKILL is repeated while processes remain: on v1 a fork may slip through one round. */
@@ -62,25 +59,6 @@ export interface RunHost {
   ended(run: ContainerRun): void;
 }
 
-interface Living {
-  readonly shim: ProcessRef;
-  readonly init: ProcessRef;
-  /** of a run that this agent started: tells of the end before the shim is gone */
-  readonly watchEnd?: () => Promise<void>;
-}
-
-export interface RunState {
-  readonly record: RunRecord;
-  readonly paths: RunPaths;
-  readonly startedAtUnixMs: number;
-  readonly paused: boolean;
-  readonly stopWanted: boolean;
-  /** puts its record on disk unless it ends at once; settles when that is decided and done, never rejects */
-  readonly keep: (ended: Promise<unknown>) => Promise<void>;
-  /** its processes, or how it ended already */
-  readonly fate: Living | { readonly ended: Ended };
-}
-
 /** One run of one container, started by this agent or by an earlier one. */
 export class ContainerRun implements Run {
   readonly key: RunKey;
@@ -91,7 +69,7 @@ export class ContainerRun implements Run {
   readonly #host: RunHost;
   readonly #shim: ProcessRef | null;
   readonly #init: ProcessRef | null;
-  readonly #recorded: Promise<void>;
+  #recorded: Promise<void>;
   #record: RunRecord;
   #paused: boolean;
   #stopWanted: boolean;
@@ -231,10 +209,7 @@ export class ContainerRun implements Run {
       capacity: this.#host.capacity(),
     });
     if (outcome.outcome === "applied") {
-      const spec = { ...this.assignment.spec, resources: wanted };
-      this.#record = { ...this.#record, assignment: { ...this.assignment, spec } };
-      await this.#recorded;
-      await this.#host.saveRecord(this.paths, this.#record);
+      await this.#save({ spec: { ...this.assignment.spec, resources: wanted } });
     }
     return outcome;
   }
@@ -262,28 +237,25 @@ export class ContainerRun implements Run {
 
   async reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
     if (this.#init === null || this.#over) return [];
-    const run = { instanceId: this.key.instanceId, init: this.#init, cgroup: this.cgroup };
-    const host = { store: this.#host.shares, kernel: this.#host.kernel };
-    const { seen, outcomes } = await reshare({ ...run, ...host }, this.assignment.shares ?? [], wanted);
-    this.#record = { ...this.#record, assignment: { ...this.assignment, shares: seen } };
-    await this.#recorded;
-    await this.#host.saveRecord(this.paths, this.#record);
+    const { shares: store, kernel } = this.#host;
+    const run = { instanceId: this.key.instanceId, init: this.#init, cgroup: this.cgroup, store, kernel };
+    const { seen, outcomes } = await reshare(run, this.assignment.shares ?? [], wanted);
+    await this.#save({ shares: seen });
     return outcomes;
+  }
+
+  /** One write at a time: two would use the same draft file. */
+  #save(change: Partial<Assignment>): Promise<void> {
+    this.#record = { ...this.#record, assignment: { ...this.assignment, ...change } };
+    const saved = this.#recorded.then(() => this.#host.saveRecord(this.paths, this.#record));
+    this.#recorded = saved.catch(() => undefined);
+    return saved;
   }
 
   async view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
     if (this.#init === null || this.#over) throw fleetError("STATE_CONFLICT", "the instance has ended");
-    const { instanceId, name, spec } = this.assignment;
-    return instanceView({
-      instanceId,
-      name,
-      init: this.#init,
-      cgroup: this.cgroup,
-      profile: defaultSeccomp(spec.container?.capabilities ?? defaultCapabilities),
-      stop: from === "kernel",
-      nameOf: (id) => this.#host.nameOf(id),
-      shares: (this.assignment.shares ?? []).map((share) => ({ ...share, ...this.#host.shares.sourceOf(share) })),
-    });
+    const run = { assignment: this.assignment, cgroup: this.cgroup, init: this.#init, host: this.#host };
+    return viewOfRun(run, from);
   }
 
   async exec(request: ExecRequest): Promise<ExecSession> {

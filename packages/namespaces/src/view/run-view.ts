@@ -1,0 +1,29 @@
+import type { Assignment, InstanceId, InstanceView, ViewInstance } from "@bulkhead/contracts";
+import type { CgroupPlacement, ProcessRef } from "@bulkhead/native-namespaces";
+import { defaultCapabilities } from "../capabilities.ts";
+import { defaultSeccomp } from "../seccomp-profile.ts";
+import type { ShareStore } from "../shares/share-store.ts";
+import { instanceView } from "./instance-view.ts";
+
+export interface ViewedRun {
+  readonly assignment: Assignment;
+  readonly init: ProcessRef;
+  readonly cgroup: CgroupPlacement;
+  readonly host: { readonly shares: ShareStore; nameOf(instanceId: InstanceId): string | undefined };
+}
+
+/** What a run's first process sees. Rejects STATE_CONFLICT when it has ended. */
+export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Promise<InstanceView> => {
+  const { assignment, init, cgroup, host } = run;
+  const { instanceId, name, spec, shares = [] } = assignment;
+  return instanceView({
+    instanceId,
+    name,
+    init,
+    cgroup,
+    profile: defaultSeccomp(spec.container?.capabilities ?? defaultCapabilities),
+    stop: from === "kernel",
+    nameOf: (id) => host.nameOf(id),
+    shares: shares.map((share) => ({ ...share, ...host.shares.sourceOf(share) })),
+  });
+};

@@ -1,0 +1,57 @@
+import type { WorkloadSpec } from "@bulkhead/contracts";
+import { expect, test } from "vitest";
+import { demandOf, plan, type FleetHost, type ShareDemand } from "./index.ts";
+
+const gib = 1024 ** 3;
+
+const host = (id: string, usedCpuMillis = 0): FleetHost => ({
+  id,
+  name: `host-${id}`,
+  version: 1,
+  cordoned: false,
+  labels: {},
+  agents: [
+    {
+      isolation: "container",
+      state: "ready",
+      capacity: { cpuMillis: 4000, memoryBytes: 8 * gib, cpuCount: 4, instancesMax: 100 },
+      enforceable: ["resources"],
+      mountAllowList: [],
+      foreign: false,
+    },
+  ],
+  held: { cpuMillis: usedCpuMillis, memoryBytes: 0, instances: 0, cpuIds: [] },
+});
+const spec: WorkloadSpec = { image: "app", resources: { cpuMillis: 3000, memoryBytes: gib } };
+const share = (hostId: string | null): ShareDemand => ({ shareId: "s", name: "data", hostId });
+const place = (hosts: FleetHost[], ...shares: ShareDemand[][]) =>
+  plan(
+    { hosts },
+    shares.map((wanted, at) => ({ instanceId: `i${at}`, demand: demandOf(spec, wanted) })),
+  );
+
+test("an instance goes where its share lies, and every other host says why not", () => {
+  const { placements } = place([host("a"), host("b")], [share("b")]);
+  expect(placements).toMatchObject([{ hostId: "b" }]);
+  const { unplaced } = place([host("a"), host("b", 2000)], [share("b")]);
+  expect(unplaced[0]?.rejections.map(({ hostId, reason }) => [hostId, reason])).toEqual([
+    ["a", "share data lies on another host"],
+    ["b", "needs 3000 CPU millis, 2000 are free"],
+  ]);
+});
+
+test("the first user of a share decides for those in the same plan", () => {
+  const { placements, unplaced } = place([host("a"), host("b")], [share(null)], [share(null)], []);
+  expect(placements).toHaveLength(2);
+  expect(placements.map(({ instanceId }) => instanceId)).toEqual(["i0", "i2"]);
+  expect(unplaced[0]).toMatchObject({ instanceId: "i1" });
+  expect(unplaced[0]?.rejections.map(({ reason }) => reason)).toContain("share data lies on another host");
+});
+
+test("shares on two hosts leave no host", () => {
+  const shares = [share("a"), { ...share("b"), shareId: "t", name: "other" }];
+  expect(place([host("a"), host("b")], shares).unplaced[0]?.rejections.map(({ reason }) => reason)).toEqual([
+    "share other lies on another host",
+    "share data lies on another host",
+  ]);
+});
