@@ -13,6 +13,7 @@ export interface TimedStep {
 
 export type Report =
   | { kind: "started"; shim: ProcessRef; process: ProcessRef; startedAtUnixMs: number; timings?: TimedStep[] }
+  | { kind: "network"; pid: number }
   | ({ kind: "exited" } & ExitRecord);
 
 /** Calls back whenever the descriptor is readable ("read") or has a priority event. Keeps the loop alive until closed. */
@@ -87,6 +88,7 @@ interface Addon {
   receive(report: number): NativeResult<Report | null | undefined>;
   resize(report: number, rows: number, columns: number): NativeResult<undefined>;
   hangUp(report: number): void;
+  proceed(report: number): NativeResult<undefined>;
   reap(pidfd: number): boolean;
   closeFd(fd: number): void;
   openProcess(ref: ProcessRef): NativeResult<number | null>;
@@ -106,6 +108,27 @@ interface Addon {
   probe(): HostFeatures;
   removeTree(path: string): NativeResult<undefined>;
   removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;
+  netApply(kind: "route" | "rules", json: string, space: number): Promise<NativeResult<undefined>>;
+  netLinks(space: number): Promise<NativeResult<NativeLink[]>>;
+  netAddresses(space: number): Promise<NativeResult<{ index: number; prefix: number; bytes: Uint8Array }[]>>;
+  netTables(): Promise<NativeResult<{ family: string; name: string }[]>>;
+  netElements(family: string, table: string, set: string): Promise<NativeResult<Uint8Array[]>>;
+  holdPort(protocol: "tcp" | "udp", address: string, port: number): NativeResult<number>;
+  lockFile(path: string): Promise<NativeResult<number>>;
+  openSpace(path: string): NativeResult<number>;
+}
+
+export interface NativeLink {
+  index: number;
+  name: string;
+  /** "bridge", "veth" …; empty for hardware */
+  kind: string;
+  group: number;
+  /** index of the bridge it is a port of; 0: none */
+  master: number;
+  mtu: number;
+  up: boolean;
+  mac: Uint8Array;
 }
 
 const build = new URL("../build/", import.meta.url);

@@ -19,6 +19,7 @@ namespace bulkhead::binding {
 void registerCgroups(Napi::Env env, Napi::Object exports);
 void registerTrees(Napi::Env env, Napi::Object exports);
 void registerReach(Napi::Env env, Napi::Object exports);
+void registerNetwork(Napi::Env env, Napi::Object exports);
 
 namespace {
 
@@ -128,7 +129,10 @@ Napi::Value receive(const Napi::CallbackInfo& info) {
   if (report.kind == init::ReportKind::failed) return failed(env, report.step, report.op, report.err, report.path);
   Napi::Object value = Napi::Object::New(env);
   const auto number = [&](double n) { return Napi::Number::New(env, n); };
-  if (report.kind == init::ReportKind::started) {
+  if (report.kind == init::ReportKind::network) {
+    value.Set("kind", Napi::String::New(env, "network"));
+    value.Set("pid", number(report.processPid));
+  } else if (report.kind == init::ReportKind::started) {
     value.Set("kind", Napi::String::New(env, "started"));
     value.Set("shim", refOf(env, report.shimPid, report.shimTicks));
     value.Set("process", refOf(env, report.processPid, report.processTicks));
@@ -152,6 +156,12 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
                                         static_cast<uint16_t>(integer(info[2]))};
   Status sent = sys::sendMessage(integer(info[0]), &message, sizeof message);
   return sent.ok() ? succeeded(info.Env(), info.Env().Undefined()) : failed(info.Env(), "resize", sent.error());
+}
+
+/** proceed(report): the network namespace is connected */
+Napi::Value proceed(const Napi::CallbackInfo& info) {
+  Status sent = sys::sendMessage(integer(info[0]), "n", 1);
+  return sent.ok() ? succeeded(info.Env(), info.Env().Undefined()) : failed(info.Env(), "network", sent.error());
 }
 
 /** hangUp(report): the shim reads end of file and can still answer */
@@ -225,6 +235,7 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
   add("receive", receive);
   add("resize", resize);
   add("hangUp", hangUp);
+  add("proceed", proceed);
   add("reap", reap);
   add("closeFd", closeFd);
   add("openProcess", openProcess);
@@ -235,6 +246,7 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
   registerCgroups(env, exports);
   registerTrees(env, exports);
   registerReach(env, exports);
+  registerNetwork(env, exports);
   return exports;
 }
 

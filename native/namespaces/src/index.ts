@@ -8,6 +8,27 @@ export { applyResources, freeze, killAll, readAffinity, readLimits, readUsage, r
 export { initPath, probe } from "./host.ts";
 export { attach, detach, inspect } from "./reach.ts";
 export { removeTree, removeTrees } from "./tree.ts";
+export {
+  applyRoute,
+  applyRules,
+  Descriptor,
+  holdPort,
+  listAddresses,
+  listElements,
+  listLinks,
+  listTables,
+  lockFile,
+  openNetworkSpace,
+} from "./network.ts";
+export type {
+  Link,
+  LinkAddress,
+  RouteOperation,
+  RuleExpression,
+  RuleOperation,
+  Value as RuleValue,
+  ValueKind,
+} from "./network.ts";
 export type { HostFeatures, Limits, ThreadAffinity, TimedStep, Usage } from "./addon.ts";
 export type { ExecInput, ExecStarted } from "./exec.ts";
 export type { CgroupPlacement, LogTarget, Plan, PlanInput, RootfsDirectory, RootfsOverlay } from "./plan.ts";

@@ -45,6 +45,8 @@ export interface PlanInput {
   keyring?: boolean;
   /** Mount index -> the directory that its source must lie beneath, and whether it is seen with the container's ids. */
   binds?: Readonly<Record<number, { beneath: string; idmap: boolean }>>;
+  /** init announces its network namespace and waits until start()'s `connect` has resolved. */
+  awaitNetwork?: boolean;
   /** For tests and benchmarks. `faultStep` is honoured by fault-injection builds of bulkhead-init only. */
   testing?: { trace?: boolean; attachLayers?: boolean; faultStep?: string };
 }

@@ -65,6 +65,11 @@ export class Shim {
     if (this.#open) unwrap(addon.resize(this.#report, rows, columns));
   }
 
+  /** The network namespace that the shim announced is connected; the start goes on. */
+  proceed(): void {
+    unwrap(addon.proceed(this.#report));
+  }
+
   /** Tells the shim that nobody listens any more; its last report can still be received. */
   hangUp(): void {
     if (this.#open) addon.hangUp(this.#report);

@@ -20,6 +20,8 @@ export interface Started {
 export interface StartOptions {
   /** Descriptors for a plan without a log; -1 is /dev/null, as are all three by default. */
   stdio?: readonly [number, number, number];
+  /** For a plan with awaitNetwork: connects the network namespace of that process; its failure fails the start. */
+  connect?: (pid: number) => Promise<void>;
   /** Another build of bulkhead-init, for tests. */
   initPath?: string;
 }
@@ -29,9 +31,11 @@ const ECONNRESET = 104;
 /** A start whose process is being made while its plan still is. Dispose gives it up, unless `run` was called. */
 export class PreparedStart {
   readonly #shim: Shim;
+  readonly #connect: StartOptions["connect"];
   #begun = false;
 
   constructor(options: StartOptions = {}) {
+    this.#connect = options.connect;
     this.#shim = new Shim({
       mode: "container",
       stdio: options.stdio ?? [-1, -1, -1],
@@ -41,12 +45,16 @@ export class PreparedStart {
   }
 
   /** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. Once. */
-  async run(plan: Plan): Promise<Started> {
+  async run(plan: Plan, connect: StartOptions["connect"] = this.#connect): Promise<Started> {
     this.#begun = true;
     const shim = this.#shim;
     try {
       shim.begin(plan.bytes);
-      const report = await shim.next();
+      let report = await shim.next();
+      if (report?.kind === "network") {
+        await connectOrEnd(shim, report.pid, connect);
+        report = await shim.next();
+      }
       if (report === null || report.kind !== "started") {
         throw new NativeError({ ok: false, step: "shim", op: "ended without a report", errno: ECONNRESET, path: "" });
       }
@@ -67,4 +75,16 @@ export class PreparedStart {
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
   using prepared = new PreparedStart(options);
   return await prepared.run(plan);
+}
+
+/** A failed connection must leave nothing: the shim is told that nobody waits, undoes its work and ends. */
+async function connectOrEnd(shim: Shim, pid: number, connect: StartOptions["connect"]): Promise<void> {
+  try {
+    await connect?.(pid);
+    shim.proceed();
+  } catch (error) {
+    shim.hangUp();
+    await shim.next().catch(() => null);
+    throw error;
+  }
 }

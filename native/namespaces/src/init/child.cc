@@ -81,6 +81,7 @@ Status prepare(const ChildContext& context, Identity* identity, Notification* no
   TRY(steps.begin("network namespace"));
   const int here = static_cast<int>(container.namespaces & kUnsharedHere);
   if (here != 0) TRY(sys::unshareNamespaces(here));
+  if ((container.flags & plan::kPlanAwaitNetwork) != 0) TRY(sys::sendMessage(context.socket, "n", 1));
 
   TRY(steps.begin("loopback"));
   if (here != 0) TRY(raiseLoopback());

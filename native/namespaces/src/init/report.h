@@ -9,7 +9,7 @@
 namespace bulkhead::init {
 
 /** `terminal` carries the master, and `mounted` waits for an answer; both come without a shim only. */
-enum class ReportKind : uint32_t { started = 1, failed = 2, exited = 3, terminal = 4, mounted = 5 };
+enum class ReportKind : uint32_t { started = 1, failed = 2, exited = 3, terminal = 4, mounted = 5, network = 6 };
 
 struct Report {
   ReportKind kind;

@@ -143,6 +143,31 @@ Status Start::admitChild() {
   return sys::sendMessage(socket_.get(), "g", 1, fds, count);
 }
 
+Status Start::failedChild(const Report& report) {
+  step_.assign(std::string_view(report.step, strnlen(report.step, sizeof report.step)));
+  report_ = report;
+  return failure("child", report.err);
+}
+
+Status Start::announceNetwork() {
+  TRY(steps_.begin("network announcement"));
+  Report message = {};
+  const sys::Received received = TRY(sys::receiveMessage(socket_.get(), &message, sizeof message));
+  if (received.size >= kReportBytes) return failedChild(message);
+  if (received.size == 0) return failure("recvmsg", ECONNRESET);
+  Report announced = {};
+  announced.kind = ReportKind::network;
+  announced.processPid = child_;
+  return sys::sendMessage(kReportFd, &announced, kReportBytes);
+}
+
+Status Start::awaitNetwork() {
+  TRY(steps_.begin("network"));
+  char byte;
+  const sys::Received received = TRY(sys::receiveMessage(kReportFd, &byte, 1));
+  return received.size == 0 ? Status(failure("recvmsg", ECONNRESET, "the agent ended")) : Status(Done{});
+}
+
 Status Start::handMounts() {
   TRY(steps_.begin("rootfs"));
   // Each as soon as it is made: the child puts one in its place while the next is made.
@@ -167,6 +192,8 @@ Status Start::handMounts() {
   TRY(writeStatus(watched_->runDirectory.get(),
                   {{report_.shimPid, report_.shimTicks}, {child_, report_.processTicks}, report_.startedAtUnixMs}));
   statusWritten_ = true;
+  if ((container_.flags & plan::kPlanAwaitNetwork) != 0) TRY(awaitNetwork());
+  TRY(steps_.begin("hand over mounts"));
   return sys::sendMessage(socket_.get(), "s", 1);
 }
 
@@ -183,11 +210,7 @@ Status Start::awaitExec() {
     Result<sys::Received> received = sys::receiveMessage(socket_.get(), &message, sizeof message, &fd, 1);
     if (!received.ok()) break;
     Fd passed(received.value().fdCount == 1 ? fd : -1);
-    if (received.value().size >= kReportBytes) {
-      step_.assign(std::string_view(message.step, strnlen(message.step, sizeof message.step)));
-      report_ = message;
-      return failure("child", message.err);
-    }
+    if (received.value().size >= kReportBytes) return failedChild(message);
     if (received.value().size != 1) break;
     if (TRY(hear(*reinterpret_cast<const char*>(&message), std::move(passed)))) return Done{};
   }
@@ -239,8 +262,10 @@ Status Start::run() {
     TRY(prepareWatch(watched_));
   }
   Status handed = admitChild();
+  if (handed.ok() && (container_.flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
   if (handed.ok()) handed = handMounts();
   if (!handed.ok()) {
+    if (report_.kind == ReportKind::failed) return handed;
     // A broken socket or a vanished process is the echo of a failure that the child may have described.
     struct pollfd slot = {socket_.get(), POLLIN, 0};
     if (sys::retry([&] { return poll(&slot, 1, 0); }) > 0) TRY(awaitExec());

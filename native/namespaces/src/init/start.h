@@ -30,6 +30,12 @@ class Start {
   Status admitChild();
   Status handMounts();
   Status hand(Fd mount);
+  /** Tells the caller that the child has its network namespace. */
+  Status announceNetwork();
+  /** Waits until the caller has connected it; a caller that died meanwhile is a failure. */
+  Status awaitNetwork();
+  /** A failure that the child described, as this start's own. */
+  Status failedChild(const Report& report);
   /** Until execve, or until a gated child waits. */
   Status awaitExec();
   /** A message of the child that is no failure; true when it was its last. */

@@ -70,13 +70,15 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
   const View runDirectory = input.member("runDir");
   bool trace = false;
   bool attach = false;
+  bool network = false;
   const View testing = input.member("testing");
   if (!context->boolean(testing.member("trace"), &trace) ||
       !context->boolean(testing.member("attachLayers"), &attach) ||
       !context->text(testing.member("faultStep"), &target->faultStep)) {
     return false;
   }
-  target->flags = (trace ? kPlanTrace : 0u) | (attach ? kPlanAttachLayers : 0u);
+  if (!context->boolean(input.member("awaitNetwork"), &network)) return false;
+  target->flags = (trace ? kPlanTrace : 0u) | (attach ? kPlanAttachLayers : 0u) | (network ? kPlanAwaitNetwork : 0u);
   if (!compileNamespaces(context, linuxPart, target) || !compileRoot(context, input, target) ||
       !compileCgroups(context, input.member("cgroup"), resources, &target->cgroups) ||
       !compileMounts(context, spec.member("mounts"), input.member("binds"), &target->mounts) ||

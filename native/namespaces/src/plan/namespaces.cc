@@ -73,6 +73,9 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
     joins.push_back(join);
   }
   if ((target->namespaces & CLONE_NEWNS) == 0) return context->fail(list, "must have a mount namespace");
+  if ((target->flags & kPlanAwaitNetwork) != 0 && (target->namespaces & CLONE_NEWNET) == 0) {
+    return context->fail(list, "has no network namespace of its own to be connected");
+  }
   if (!context->store(list, joins, &target->joins)) return false;
 
   const View uids = linuxPart.member("uidMappings");

@@ -218,10 +218,11 @@ struct Root {
 };
 
 enum PlanFlag : uint32_t {
-  kPlanTrace = 1,         // time every step and report the table
-  kPlanAttachLayers = 2,  // always attach layers before mounting, as kernels before 6.13 need
-  kPlanUnattended = 4,    // no shim stays; a container waits at its gate (init/gate.h) until it is started
-  kPlanAnnounced = 8,     // the caller is told, and waited for, before the child leaves the host's root
+  kPlanTrace = 1,          // time every step and report the table
+  kPlanAttachLayers = 2,   // always attach layers before mounting, as kernels before 6.13 need
+  kPlanUnattended = 4,     // no shim stays; a container waits at its gate (init/gate.h) until it is started
+  kPlanAnnounced = 8,      // the caller is told, and waited for, before the child leaves the host's root
+  kPlanAwaitNetwork = 16,  // tell the caller when the network namespace is there, and wait until it is connected
 };
 
 /** More than this cannot be handed on to a program. */

@@ -1,0 +1,204 @@
+// Network functions for JavaScript: each does one thing on a pool thread and answers with a promise; decides nothing.
+#include <fcntl.h>
+#include <napi.h>
+
+#include <cerrno>
+#include <functional>
+
+#include "net/listing.h"
+#include "net/socket.h"
+#include "sys/retry.h"
+#include "sys/syscalls.h"
+#include "values.h"
+
+namespace bulkhead::binding {
+namespace {
+
+/** What a job made on its thread, turned into a value on the main one. */
+using Answer = std::function<Napi::Value(Napi::Env)>;
+using Job = std::function<Answer()>;
+
+Answer refuse(std::string step, const Error& error) {
+  return [step = std::move(step), error](Napi::Env env) { return failed(env, step, error); };
+}
+
+class Work : public Napi::AsyncWorker {
+ public:
+  Work(Napi::Env env, Job job)
+      : Napi::AsyncWorker(env), promise_(Napi::Promise::Deferred::New(env)), job_(std::move(job)) {}
+  Napi::Promise promise() const { return promise_.Promise(); }
+
+ protected:
+  void Execute() override { answer_ = job_(); }
+  void OnOK() override { promise_.Resolve(answer_(Env())); }
+
+ private:
+  Napi::Promise::Deferred promise_;
+  Job job_;
+  Answer answer_;
+};
+
+Napi::Value queue(const Napi::CallbackInfo& info, Job job) {
+  // Deletes itself when it has answered.
+  auto work = std::make_unique<Work>(info.Env(), std::move(job));
+  const Napi::Promise promise = work->promise();
+  work.release()->Queue();
+  return promise;
+}
+
+std::string textOf(const Napi::Value& value) {
+  return value.As<Napi::String>().Utf8Value();
+}
+
+/** netApply(kind: "route" | "rules", json, space) -> undefined; `space` is a descriptor or -1 */
+Napi::Value apply(const Napi::CallbackInfo& info) {
+  const bool route = textOf(info[0]) == "route";
+  return queue(info, [route, json = textOf(info[1]), space = integer(info[2])]() -> Answer {
+    net::Batch batch;
+    net::RequestError wrong;
+    if (!(route ? net::encodeRoute(json, &batch, &wrong) : net::encodeRules(json, &batch, &wrong))) {
+      return refuse("network" + wrong.pointer, failure("encode", EINVAL, wrong.message));
+    }
+    Result<Fd> socket = net::openSocket(route ? net::Protocol::route : net::Protocol::netfilter, space);
+    if (!socket.ok()) return refuse("network", socket.error());
+    net::Refused refused;
+    if (!net::transact(socket.value().get(), batch, &refused)) {
+      return refuse("network/" + std::to_string(refused.index), refused.error);
+    }
+    return [](Napi::Env env) { return succeeded(env, env.Undefined()); };
+  });
+}
+
+/** netLinks(space) -> Link[] */
+Napi::Value links(const Napi::CallbackInfo& info) {
+  return queue(info, [space = integer(info[0])]() -> Answer {
+    Result<Fd> socket = net::openSocket(net::Protocol::route, space);
+    if (!socket.ok()) return refuse("links", socket.error());
+    Result<std::vector<net::Link>> found = net::listLinks(socket.value().get());
+    if (!found.ok()) return refuse("links", found.error());
+    return [list = found.take()](Napi::Env env) {
+      Napi::Array array = Napi::Array::New(env, list.size());
+      for (uint32_t index = 0; index < list.size(); ++index) {
+        const net::Link& link = list[index];
+        Napi::Object row = Napi::Object::New(env);
+        row.Set("index", Napi::Number::New(env, link.index));
+        row.Set("name", text(env, link.name));
+        row.Set("kind", text(env, link.kind));
+        row.Set("group", Napi::Number::New(env, link.group));
+        row.Set("master", Napi::Number::New(env, link.master));
+        row.Set("mtu", Napi::Number::New(env, link.mtu));
+        row.Set("up", Napi::Boolean::New(env, link.up));
+        row.Set("mac", Napi::Buffer<char>::Copy(env, link.mac.data(), link.mac.size()));
+        array.Set(index, row);
+      }
+      return succeeded(env, array);
+    };
+  });
+}
+
+/** netAddresses(space) -> { index, prefix, address bytes }[] */
+Napi::Value addresses(const Napi::CallbackInfo& info) {
+  return queue(info, [space = integer(info[0])]() -> Answer {
+    Result<Fd> socket = net::openSocket(net::Protocol::route, space);
+    if (!socket.ok()) return refuse("addresses", socket.error());
+    Result<std::vector<net::Address>> found = net::listAddresses(socket.value().get());
+    if (!found.ok()) return refuse("addresses", found.error());
+    return [list = found.take()](Napi::Env env) {
+      Napi::Array array = Napi::Array::New(env, list.size());
+      for (uint32_t index = 0; index < list.size(); ++index) {
+        Napi::Object row = Napi::Object::New(env);
+        row.Set("index", Napi::Number::New(env, list[index].index));
+        row.Set("prefix", Napi::Number::New(env, list[index].prefix));
+        row.Set("bytes", Napi::Buffer<char>::Copy(env, list[index].bytes.data(), list[index].bytes.size()));
+        array.Set(index, row);
+      }
+      return succeeded(env, array);
+    };
+  });
+}
+
+/** netTables() -> { family, name }[] */
+Napi::Value tables(const Napi::CallbackInfo& info) {
+  return queue(info, []() -> Answer {
+    Result<Fd> socket = net::openSocket(net::Protocol::netfilter, -1);
+    if (!socket.ok()) return refuse("tables", socket.error());
+    Result<std::vector<net::Table>> found = net::listTables(socket.value().get());
+    if (!found.ok()) return refuse("tables", found.error());
+    return [list = found.take()](Napi::Env env) {
+      Napi::Array array = Napi::Array::New(env, list.size());
+      for (uint32_t index = 0; index < list.size(); ++index) {
+        Napi::Object row = Napi::Object::New(env);
+        row.Set("family", text(env, list[index].family));
+        row.Set("name", text(env, list[index].name));
+        array.Set(index, row);
+      }
+      return succeeded(env, array);
+    };
+  });
+}
+
+/** netElements(family, table, set) -> key bytes[] */
+Napi::Value elements(const Napi::CallbackInfo& info) {
+  return queue(info, [table = net::Table{textOf(info[0]), textOf(info[1])}, set = textOf(info[2])]() -> Answer {
+    Result<Fd> socket = net::openSocket(net::Protocol::netfilter, -1);
+    if (!socket.ok()) return refuse("elements", socket.error());
+    Result<std::vector<std::string>> found = net::listElements(socket.value().get(), table, set);
+    if (!found.ok()) return refuse("elements", found.error());
+    return [list = found.take()](Napi::Env env) {
+      Napi::Array array = Napi::Array::New(env, list.size());
+      for (uint32_t index = 0; index < list.size(); ++index) {
+        array.Set(index, Napi::Buffer<char>::Copy(env, list[index].data(), list[index].size()));
+      }
+      return succeeded(env, array);
+    };
+  });
+}
+
+/** holdPort(protocol, address, port) -> descriptor */
+Napi::Value holdPort(const Napi::CallbackInfo& info) {
+  Result<Fd> held = net::holdPort(textOf(info[0]) == "udp", textOf(info[1]), static_cast<uint16_t>(integer(info[2])));
+  if (!held.ok()) return failed(info.Env(), "port", held.error());
+  return succeeded(info.Env(), Napi::Number::New(info.Env(), held.value().release()));
+}
+
+/** lockFile(path) -> descriptor that holds the lock until it is closed; waits for whoever has it */
+Napi::Value lockFile(const Napi::CallbackInfo& info) {
+  return queue(info, [path = textOf(info[0])]() -> Answer {
+    Result<Fd> file = sys::openAt(AT_FDCWD, path.c_str(), O_RDWR | O_CREAT, 0600);
+    if (!file.ok()) return refuse("lock", file.error());
+    struct flock whole = {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    // Of the open file, not of the process: every caller in one process waits its turn too.
+    if (sys::retry([&] { return fcntl(file.value().get(), F_OFD_SETLKW, &whole); }) < 0) {
+      return refuse("lock", failure("fcntl F_OFD_SETLKW", errno, path));
+    }
+    const int fd = file.value().release();
+    return [fd](Napi::Env env) { return succeeded(env, Napi::Number::New(env, fd)); };
+  });
+}
+
+/** openSpace(path) -> descriptor of a namespace */
+Napi::Value openSpace(const Napi::CallbackInfo& info) {
+  Result<Fd> file = sys::openAt(AT_FDCWD, textOf(info[0]).c_str(), O_RDONLY);
+  if (!file.ok()) return failed(info.Env(), "network namespace", file.error());
+  return succeeded(info.Env(), Napi::Number::New(info.Env(), file.value().release()));
+}
+
+}  // namespace
+
+void registerNetwork(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("netApply", apply);
+  add("netLinks", links);
+  add("netAddresses", addresses);
+  add("netTables", tables);
+  add("netElements", elements);
+  add("holdPort", holdPort);
+  add("lockFile", lockFile);
+  add("openSpace", openSpace);
+}
+
+}  // namespace bulkhead::binding

@@ -1,0 +1,164 @@
+// Netlink and what networks need beside it, typed. Lists of operations go to the kernel in one call.
+import { addon, type NativeLink } from "./addon.ts";
+import { unwrap } from "./error.ts";
+
+interface LinkFields {
+  name?: string;
+  index?: number;
+  mac?: string;
+  mtu?: number;
+  /** links of one group can be deleted together */
+  group?: number;
+  /** index of the bridge it becomes a port of */
+  master?: number;
+  up?: boolean;
+  /** a descriptor of the network namespace it lives in */
+  netns?: number;
+  /** no link-local IPv6 address by itself */
+  noLinkLocal?: boolean;
+}
+
+interface Excuses {
+  /** there already: done */
+  mayExist?: boolean;
+  /** gone already: done */
+  mayBeMissing?: boolean;
+}
+
+/** One change of links, addresses, routes or queues; wrong fields are NativeErrors that name their JSON pointer. */
+export type RouteOperation = Excuses &
+  (
+    | ({ op: "link.add"; kind: "bridge" } & LinkFields)
+    | ({ op: "link.add"; kind: "veth"; peer: LinkFields } & LinkFields)
+    | ({ op: "link.set" } & LinkFields)
+    | ({ op: "link.delete" } & Pick<LinkFields, "name" | "index" | "group">)
+    | {
+        op: "address.add" | "address.delete";
+        index: number;
+        address: string;
+        prefix: number;
+        linkScope?: boolean;
+      }
+    | { op: "route.add"; index: number; gateway: string; destination?: string; prefix?: number }
+    | { op: "neighbour.add"; index: number; address: string; mac: string }
+    | { op: "bucket.set"; index: number; bitsPerSec: number; burstBytes: number; limitBytes: number }
+  );
+
+export type ValueKind = "ifname" | "mac" | "ipv4" | "ipv6" | "protocol" | "port";
+export type Value = readonly (string | number)[];
+
+/** Registers are numbered 0 to 15, 4 bytes each; values lie across neighbours. `with` is hex. */
+export type RuleExpression =
+  | { meta: "iifname" | "oifname" | "l4proto" | "protocol" | "nfproto"; register: number }
+  | { payload: "link" | "network" | "transport"; offset: number; length: number; register: number }
+  | { tracking: "state" | "status"; register: number }
+  | { destinationType: number }
+  | { mask: number; with: string }
+  | { compare: number; with: string; invert?: boolean }
+  | { lookup: string; register: number; to?: number; invert?: boolean }
+  | { dnat: "ipv4" | "ipv6"; address: number; port: number }
+  | { masquerade: true }
+  | { verdict: "accept" | "drop" };
+
+interface InTable {
+  family: "inet" | "bridge";
+  table: string;
+}
+
+/** One change of a rule set; a list of them is one transaction. */
+export type RuleOperation = InTable &
+  (
+    | { op: "table.add" | "table.delete" }
+    | {
+        op: "chain.add";
+        chain: string;
+        hook?: "prerouting" | "input" | "forward" | "output" | "postrouting";
+        type?: "filter" | "nat";
+        priority?: number;
+      }
+    | { op: "chain.flush"; chain: string }
+    | { op: "rule.add"; chain: string; expressions: readonly RuleExpression[] }
+    | { op: "set.add"; set: string; key: readonly ValueKind[]; data?: readonly ValueKind[] }
+    | {
+        op: "element.add" | "element.delete";
+        set: string;
+        key: readonly ValueKind[];
+        data?: readonly ValueKind[];
+        elements: readonly { key: Value; data?: Value }[];
+      }
+  );
+
+const here = -1;
+
+/** Does what is listed, in order; `space` is a descriptor of another network namespace. Rejects NativeError. */
+export async function applyRoute(operations: readonly RouteOperation[], space: number = here): Promise<void> {
+  unwrap(await addon.netApply("route", JSON.stringify(operations), space));
+}
+
+/** One transaction: all of it or nothing. Rejects NativeError. */
+export async function applyRules(operations: readonly RuleOperation[]): Promise<void> {
+  unwrap(await addon.netApply("rules", JSON.stringify(operations), here));
+}
+
+export interface Link extends Omit<NativeLink, "mac"> {
+  /** `aa:bb:cc:dd:ee:ff`; empty for links without one */
+  mac: string;
+}
+
+export async function listLinks(space: number = here): Promise<Link[]> {
+  return unwrap(await addon.netLinks(space)).map((link) => ({
+    ...link,
+    mac: [...link.mac].map((byte) => byte.toString(16).padStart(2, "0")).join(":"),
+  }));
+}
+
+export interface LinkAddress {
+  index: number;
+  prefix: number;
+  /** 4 or 16 */
+  bytes: Uint8Array;
+}
+
+export async function listAddresses(space: number = here): Promise<LinkAddress[]> {
+  return unwrap(await addon.netAddresses(space));
+}
+
+export async function listTables(): Promise<{ family: string; name: string }[]> {
+  return unwrap(await addon.netTables());
+}
+
+/** Keys of a set's elements, as bytes. */
+export async function listElements({ family, table }: InTable, set: string): Promise<Uint8Array[]> {
+  return unwrap(await addon.netElements(family, table, set));
+}
+
+/** A descriptor with a number of its own; closing twice does nothing. */
+export class Descriptor implements Disposable {
+  readonly number: number;
+  #open = true;
+
+  constructor(number: number) {
+    this.number = number;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    addon.closeFd(this.number);
+  }
+}
+
+/** Keeps others off a port until disposed. Throws NativeError (EADDRINUSE). */
+export function holdPort(protocol: "tcp" | "udp", address: string, port: number): Descriptor {
+  return new Descriptor(unwrap(addon.holdPort(protocol, address, port)));
+}
+
+/** Waits until nobody else has the lock file; disposing lets go. The kernel lets go for a process that dies. */
+export async function lockFile(path: string): Promise<Descriptor> {
+  return new Descriptor(unwrap(await addon.lockFile(path)));
+}
+
+/** A network namespace by path, such as /proc/PID/ns/net. */
+export function openNetworkSpace(path: string): Descriptor {
+  return new Descriptor(unwrap(addon.openSpace(path)));
+}
