@@ -15,6 +15,10 @@ export const ContainerNodeConfig = Type.Object({
   joinTokenFile: setting("BULKHEAD_JOIN_TOKEN_FILE", Type.Optional(Type.String({ pattern: "^/" }))),
   /** host directories below which instances may have mounts; nothing else can add to them */
   mountAllow: setting("BULKHEAD_MOUNT_ALLOW", Type.Array(Type.String(), { default: [] }), { separator: ":" }),
+  /** instances may ask for the host's own network; nothing else can allow it */
+  hostNetwork: setting("BULKHEAD_HOST_NETWORK", Type.Boolean({ default: false })),
+  /** names outside an instance's network are asked of the host's own resolvers */
+  dnsForward: setting("BULKHEAD_DNS_FORWARD", Type.Boolean({ default: true })),
   hostName: setting("BULKHEAD_HOST_NAME", Type.String({ default: hostname(), minLength: 1, maxLength: 255 })),
   hostLabels: setting("BULKHEAD_HOST_LABELS", Type.Optional(Labels)),
   /** an image that no instance has used for this long is removed */

@@ -6,7 +6,9 @@ import { fleetError, type ClusterId } from "@bulkhead/contracts";
 import {
   acquireHostLock,
   hostPaths,
+  hostResolvers,
   MountAllowList,
+  NameResponder,
   openStateDirectory,
   readOrCreateHostId,
   type HostPaths,
@@ -69,7 +71,13 @@ await runService("container-node", async (scope) => {
     log,
   });
   const mountAllowList = new MountAllowList(config.mountAllow);
-  const runtime = scope.use("runtime", await ContainerRuntime.open({ paths, images, mountAllowList, log }));
+  const runtime = scope.use(
+    "runtime",
+    await ContainerRuntime.open({ paths, images, mountAllowList, hostNetwork: config.hostNetwork, log }),
+  );
+  const { networks } = runtime;
+  const forward = config.dnsForward ? hostResolvers() : null;
+  scope.use("names", await NameResponder.open({ networks, forward, log }));
 
   const membership = await Membership.open({
     directory: paths.state,

@@ -25,6 +25,7 @@ import { addShareRoutes } from "./routes/shares.ts";
 import { addViewRoute } from "./routes/instance-view.ts";
 import { addInstanceRoutes } from "./routes/instances.ts";
 import { addInternalRoutes } from "./routes/internal.ts";
+import { addNetworkRoutes } from "./routes/networks.ts";
 import { addOperationRoutes } from "./routes/operations.ts";
 import { addRegistryRoutes } from "./routes/registry.ts";
 import type { AddRoutes, RouteContext } from "./routes/route-context.ts";
@@ -52,6 +53,7 @@ const routes: readonly AddRoutes[] = [
   addHostRoutes,
   addUnknownInstanceRoutes,
   addImageRoutes,
+  addNetworkRoutes,
   addOperationRoutes,
   addEventRoutes,
   addTokenRoutes,

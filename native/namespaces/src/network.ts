@@ -30,7 +30,7 @@ export type RouteOperation = Excuses &
   (
     | ({ op: "link.add"; kind: "bridge" } & LinkFields)
     | ({ op: "link.add"; kind: "veth"; peer: LinkFields } & LinkFields)
-    | ({ op: "link.set" } & LinkFields)
+    | ({ op: "link.set"; /** a port of a bridge may send back what came from it */ hairpin?: boolean } & LinkFields)
     | ({ op: "link.delete" } & Pick<LinkFields, "name" | "index" | "group">)
     | {
         op: "address.add" | "address.delete";

@@ -1,11 +1,13 @@
 import type {
   AttachShare,
   CreateShare,
+  CreateNetwork,
   CreateWorkload,
   Host,
   Image,
   Instance,
   InstanceView,
+  Network,
   Operation,
   PatchWorkload,
   PullImage,
@@ -109,6 +111,14 @@ export const createClient = (options: ClientOptions) => {
         // WebSocket code is only loaded by those who open one: commands start faster without it.
         const { openExec } = await import("./exec.ts");
         return openExec(transport, instance, exec);
+      },
+    },
+    networks: {
+      create: (body: CreateNetwork) => transport.json<Network>({ method: "POST", path: "/v1/networks", json: body }),
+      list: () => listAll<Network>(transport, "/v1/networks"),
+      get: (network: string) => get<Network>(`/v1/networks/${segment(network)}`),
+      remove: async (network: string): Promise<void> => {
+        await transport.send({ method: "DELETE", path: `/v1/networks/${segment(network)}` });
       },
     },
     hosts: {

@@ -13,6 +13,8 @@ export const enforceableFields = [
   "resources.io.readOpsPerSec",
   "resources.io.writeOpsPerSec",
   "resources.io.weight",
+  "network",
+  "bandwidth",
 ] as const;
 export type EnforceableField = (typeof enforceableFields)[number];
 
@@ -21,6 +23,8 @@ const isSet = (spec: WorkloadSpec, field: EnforceableField): boolean => {
   for (const key of field.split(".")) {
     value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
   }
+  // Loopback needs no network of the host, and the host's own is a permission, not an ability.
+  if (field === "network" && (value === "none" || value === "host")) return false;
   // The shared policy is the absence of one, which every host can enforce.
   return value !== undefined && !(field === "resources.cpuPolicy" && value === "shared");
 };

@@ -29,6 +29,9 @@ export const HostFacts = Type.Object(
     mountAllowList: Type.Array(Type.String(), {
       description: "host directories below which mounts are allowed, from the agent's local configuration",
     }),
+    hostNetwork: Type.Optional(
+      Type.Boolean({ description: "its own configuration lets instances have the host's network" }),
+    ),
     problems: Type.Array(Type.String()),
   },
   closed,

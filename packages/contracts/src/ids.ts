@@ -17,6 +17,8 @@ export const HostId = branded<"HostId">({ pattern: uuidPattern, description: "ho
 export type HostId = Static<typeof HostId>;
 export const OperationId = branded<"OperationId">({ pattern: uuidPattern, description: "operation id (UUIDv7)" });
 export type OperationId = Static<typeof OperationId>;
+export const NetworkId = branded<"NetworkId">({ pattern: uuidPattern, description: "network id (UUIDv7)" });
+export type NetworkId = Static<typeof NetworkId>;
 export const ClusterId = branded<"ClusterId">({
   pattern: uuidPattern,
   description: "id of one control plane's database",

@@ -1,3 +1,4 @@
+export * from "./address.ts";
 export * from "./agent.ts";
 export * from "./digest.ts";
 export * from "./enforceable.ts";
@@ -8,6 +9,7 @@ export * from "./ids.ts";
 export * from "./image.ts";
 export * from "./instance.ts";
 export * from "./metrics.ts";
+export * from "./network.ts";
 export * from "./operation.ts";
 export * from "./problem.ts";
 export * from "./share.ts";

@@ -1,6 +1,7 @@
 import { Type, type Static } from "typebox";
 import { Digest, Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
 import { AssignedShare } from "./share.ts";
+import { AssignedNetwork } from "./network.ts";
 import { Resources, WorkloadSpec } from "./workload.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -50,6 +51,9 @@ export const instanceReasons = [
   "CrashLoop",
   "NoCapacity",
   "Replaced",
+  "NetworkNotAllowed",
+  "NetworkFailed",
+  "PortBusy",
 ] as const;
 export const InstanceReason = Type.Enum(instanceReasons);
 export type InstanceReason = (typeof instanceReasons)[number];
@@ -107,6 +111,12 @@ export const Instance = Type.Object(
     contractHeld: Type.Union([Type.Boolean(), Type.Null()], {
       description: "the node read the limits back from the kernel and they are as promised",
     }),
+    network: Type.Optional(
+      Type.Object(AssignedNetwork.properties, {
+        ...closed,
+        description: "addresses and published ports, while it has a host",
+      }),
+    ),
     createdAt: Timestamp,
     startedAt: Type.Union([Timestamp, Type.Null()]),
     version: Type.Integer({ description: "rises with every change; the ETag" }),
@@ -134,6 +144,7 @@ export const Assignment = Type.Object(
     spec: WorkloadSpec,
     cpuIds: Type.Array(Type.Integer({ minimum: 0 })),
     shares: Type.Optional(Type.Array(AssignedShare)),
+    network: Type.Optional(AssignedNetwork),
     traceparent: Type.Optional(Type.String()),
   },
   closed,

@@ -1,4 +1,5 @@
 import { Type, type Static, type TSchema } from "typebox";
+import { Bandwidth, NetworkChoice, PublishedPort } from "./network.ts";
 import { Digest, Isolation, Labels, Name, Timestamp, WorkloadId } from "./ids.ts";
 import { ShareMount } from "./share.ts";
 
@@ -140,6 +141,11 @@ const specFields = {
   restart: Type.Optional(Type.Object(RestartPolicy.properties, { ...closed, default: defaultRestartPolicy })),
   replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, default: 1 })),
   constraints: Type.Optional(Type.Object({ hostLabels: Type.Optional(Labels) }, closed)),
+  network: Type.Optional(NetworkChoice),
+  ports: Type.Optional(
+    Type.Array(PublishedPort, { maxItems: 256, description: "ports of the host that lead to ports of the instance" }),
+  ),
+  bandwidth: Type.Optional(Bandwidth),
   mounts: Type.Optional(Type.Array(BindMount, { maxItems: 64 })),
   shares: Type.Optional(
     Type.Array(ShareMount, {

@@ -56,6 +56,16 @@ export const sqlState = (error: unknown): string | undefined => {
   return undefined;
 };
 
+/** Name of the constraint that a statement would have broken; undefined when it failed otherwise. */
+export const constraintOf = (error: unknown): string | undefined => {
+  for (const cause of causes(error)) {
+    if (typeof cause === "object" && cause !== null && "constraint" in cause && typeof cause.constraint === "string") {
+      return cause.constraint;
+    }
+  }
+  return undefined;
+};
+
 /** True when the transaction lost a race and may simply be run again. */
 export const isRetryable = (error: unknown): boolean => retryStates.has(sqlState(error) ?? "");
 

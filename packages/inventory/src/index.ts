@@ -13,6 +13,7 @@ export type {
   InstanceFilter,
   NewImage,
   NewPull,
+  NewNetwork,
   NewToken,
   OnceKey,
   Page,
@@ -31,6 +32,7 @@ export type { AgentNews, KnownAgent } from "./control/hosts.ts";
 export { controlStore } from "./control/index.ts";
 export type { ControlStore } from "./control/index.ts";
 export { NotLeading } from "./control/leadership.ts";
+export { networkKey } from "./control/networks.ts";
 export type { OutboxRow } from "./control/outbox.ts";
 export type { PendingInstance, Refusal } from "./control/pending.ts";
 export type { DoomedShare, OpenUse } from "./control/share-work.ts";

@@ -1,4 +1,4 @@
-import type { BindMount, WorkloadSpec } from "@bulkhead/contracts";
+import type { Assignment, BindMount, WorkloadSpec } from "@bulkhead/contracts";
 import type { MountAllowList } from "@bulkhead/host";
 import { StartFailure } from "@bulkhead/node";
 import { knownCapabilities } from "./capabilities.ts";
@@ -48,4 +48,21 @@ export const admitMounts = (spec: WorkloadSpec, allowed: MountAllowList): Admitt
     places.add(path);
   }
   return mounts;
+};
+
+/**
+ * Checks a network choice against what only this host knows. Throws StartFailure: NetworkNotAllowed, or NetworkFailed
+ * for a named network without addresses in it, which only an older control plane sends.
+ */
+export const admitNetwork = ({ spec, network }: Assignment, hostNetwork: boolean): void => {
+  const choice = spec.network ?? "none";
+  if (choice === "host" && !hostNetwork) {
+    throw new StartFailure(
+      "NetworkNotAllowed",
+      "this host's own configuration does not let instances have its network (BULKHEAD_HOST_NETWORK)",
+    );
+  }
+  if (choice !== "none" && choice !== "host" && network === undefined) {
+    throw new StartFailure("NetworkFailed", `the assignment names network "${choice}" and has no address in it`);
+  }
 };

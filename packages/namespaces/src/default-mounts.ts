@@ -29,6 +29,21 @@ export const defaultMounts: readonly OciMount[] = [
   { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev", "ro"] },
 ];
 
+/**
+ * The same for an instance with the host's network: sysfs can be mounted by the owner of the network only, so the host's
+ * is shown, read-only with everything below it.
+ */
+export const hostNetworkMounts: readonly OciMount[] = defaultMounts.map((mount) =>
+  mount.type === "sysfs"
+    ? {
+        destination: "/sys",
+        type: "bind",
+        source: "/sys",
+        options: ["bind", "rprivate", "nosuid", "noexec", "nodev", "rro"],
+      }
+    : mount,
+);
+
 /** Kernel files that tell about the host or other containers; each is covered by nothing at all. */
 export const maskedPaths: readonly string[] = [
   "/proc/acpi",

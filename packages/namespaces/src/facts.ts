@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { arch, hostname } from "node:os";
-import type { EnforceableField, HostFacts } from "@bulkhead/contracts";
+import { enforceableFields, type EnforceableField, type HostFacts } from "@bulkhead/contracts";
 import type { CgroupLayout, CgroupParents, MountAllowList } from "@bulkhead/host";
 import { readCapacity } from "@bulkhead/host";
 import type { HostFeatures } from "@bulkhead/native-namespaces";
@@ -12,10 +12,14 @@ export interface FactsInput {
   readonly features: HostFeatures;
   readonly enforcement: Enforcement;
   readonly mountAllowList: MountAllowList;
+  /** the kernel has nftables */
+  readonly networks: boolean;
+  /** instances may have the host's own network */
+  readonly hostNetwork: boolean;
 }
 
 /** cgroup controller that each field of the spec needs. */
-const controllerOf: Readonly<Record<EnforceableField, string>> = {
+const controllerOf: Readonly<Partial<Record<EnforceableField, string>>> = {
   "resources.cpuMillis": "cpu",
   "resources.cpuLimitMillis": "cpu",
   "resources.cpuPolicy": "cpuset",
@@ -29,8 +33,9 @@ const controllerOf: Readonly<Record<EnforceableField, string>> = {
   "resources.io.weight": "io",
 };
 
-const isEnforceable = (field: EnforceableField, { parents, enforcement }: FactsInput): boolean =>
-  parents.controllers.has(controllerOf[field]) &&
+const isEnforceable = (field: EnforceableField, { parents, enforcement, networks }: FactsInput): boolean =>
+  // Networks need no controller, but nftables in the kernel.
+  (controllerOf[field] === undefined ? networks : parents.controllers.has(controllerOf[field])) &&
   (!field.startsWith("resources.io.") || enforcement.disk !== null) &&
   (field !== "resources.io.weight" || enforcement.ioWeight);
 
@@ -41,7 +46,8 @@ export const hostFacts = (input: FactsInput): HostFacts => ({
   architecture: arch() === "x64" ? "amd64" : arch(),
   cgroupMode: input.parents.mode,
   capacity: readCapacity(input.layout),
-  enforceable: (Object.keys(controllerOf) as EnforceableField[]).filter((field) => isEnforceable(field, input)),
+  enforceable: enforceableFields.filter((field) => isEnforceable(field, input)),
   mountAllowList: [...input.mountAllowList.directories],
+  ...(input.hostNetwork ? { hostNetwork: true } : {}),
   problems: [...new Set([...input.features.problems, ...input.parents.problems])],
 });

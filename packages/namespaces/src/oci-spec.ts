@@ -4,7 +4,7 @@ import type { UidRange } from "@bulkhead/host";
 import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
 import type { AdmittedMount } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
-import { defaultMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
+import { defaultMounts, hostNetworkMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
 import type { ProcessPlan } from "./image-process.ts";
 import type { SharedMount } from "./shares/admit-share.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
@@ -24,6 +24,8 @@ export interface SpecInput {
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   readonly options: WorkloadSpec["container"];
+  /** the host's own network instead of one of its own */
+  readonly hostNetwork?: boolean;
   /** hard limit on open files that the agent itself has; a child cannot have more */
   readonly openFilesMax: number;
 }
@@ -87,8 +89,9 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
  * files, so that a user may replace /etc/hosts with a file of theirs.
  */
 export const buildSpec = (input: SpecInput): BuiltSpec => {
+  const shared = input.hostNetwork === true;
   // A share on /dev/shm stands in for the instance's own.
-  const own = defaultMounts.filter(({ destination }) => !input.shares.some(({ path }) => path === destination));
+  const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !input.shares.some(({ path }) => path === destination));
   const fixed = [...own, ...input.files.map(providedOf)];
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
@@ -108,7 +111,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
       hostname: input.hostname,
       mounts,
       linux: {
-        namespaces: namespaces.map((type) => ({ type })),
+        namespaces: namespaces.filter((type) => !shared || type !== "network").map((type) => ({ type })),
         uidMappings: mapping,
         gidMappings: mapping,
         resources: input.resources,
@@ -116,7 +119,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
         maskedPaths: [...maskedPaths],
         readonlyPaths: [...readonlyPaths],
         // A port below 1024 of the instance's own network is no privilege on the host.
-        sysctl: { "net.ipv4.ip_unprivileged_port_start": "0" },
+        ...(shared ? {} : { sysctl: { "net.ipv4.ip_unprivileged_port_start": "0" } }),
       },
     },
     binds: Object.fromEntries(

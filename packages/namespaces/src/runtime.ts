@@ -5,6 +5,8 @@ import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contra
 import {
   cgroupOfRun,
   diskOf,
+  hasPacketRules,
+  HostNetworks,
   openCgroupParents,
   openRunDirectory,
   openStateDirectory,
@@ -38,6 +40,8 @@ export interface ContainerRuntimeOptions {
   readonly paths: HostPaths;
   readonly images: ImageSource;
   readonly mountAllowList: MountAllowList;
+  /** instances may have the host's own network; from the agent's own configuration and nowhere else */
+  readonly hostNetwork?: boolean;
   readonly log: RuntimeLog;
 }
 
@@ -66,6 +70,8 @@ interface Parts {
   readonly parents: CgroupParents;
   readonly features: HostFeatures;
   readonly uidRanges: UidRanges;
+  readonly networks: HostNetworks;
+  readonly packetRules: boolean;
   readonly enforcement: Enforcement;
 }
 
@@ -93,6 +99,7 @@ export class ContainerRuntime implements Runtime, RunHost {
       ...options,
       host: this,
       uidRanges: parts.uidRanges,
+      networks: parts.networks,
       cpus: this.#cpus,
       trash: this.#trash,
       shares: this.shares,
@@ -112,6 +119,8 @@ export class ContainerRuntime implements Runtime, RunHost {
       layout,
       parents,
       features: probe(),
+      networks: await HostNetworks.open({ hash: paths.hash, runDir: paths.run, isolation: "container" }),
+      packetRules: await hasPacketRules(),
       uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
       enforcement: await enforcementOf(paths, parents),
     });
@@ -158,6 +167,8 @@ export class ContainerRuntime implements Runtime, RunHost {
     return hostFacts({
       ...this.#parts,
       mountAllowList: this.#options.mountAllowList,
+      networks: this.#parts.packetRules,
+      hostNetwork: this.#options.hostNetwork ?? false,
     });
   }
 
@@ -202,6 +213,11 @@ export class ContainerRuntime implements Runtime, RunHost {
       await run.settleLimits();
     }
     await this.#cpus.settle();
+    await this.#parts.networks.adopt(
+      [...this.#runs.values()]
+        .filter((run) => !run.over)
+        .map(({ key, paths }) => ({ instanceId: key.instanceId, run: paths.name })),
+    );
     await this.#freeAbandonedRanges(instances);
     return [...this.#runs.values()];
   }
@@ -222,8 +238,16 @@ export class ContainerRuntime implements Runtime, RunHost {
     yield* readLog({ paths: files.map(({ path }) => path), ended }, request, signal);
   }
 
+  /** The networks of this host, for whoever answers names in them. */
+  get networks(): HostNetworks {
+    return this.#parts.networks;
+  }
+
   async release(run: ContainerRun): Promise<void> {
     await removeCgroup(run.cgroup);
+    if (run.assignment.network !== undefined) {
+      await this.#parts.networks.disconnect({ instanceId: run.key.instanceId, run: run.paths.name });
+    }
     forgetRun(run.paths);
     this.#runs.delete(cpuName(run));
   }
@@ -263,7 +287,9 @@ export class ContainerRuntime implements Runtime, RunHost {
   }
 
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#parts.networks[Symbol.dispose]();
+  }
 }
 
 const cpuName = (run: ContainerRun): string => `${run.key.instanceId}.${run.paths.name}`;

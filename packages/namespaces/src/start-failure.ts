@@ -82,6 +82,12 @@ export const imageFailure = (cause: unknown): StartFailure => {
   return new StartFailure(full ? "DiskFull" : (imageReasons[cause.code] ?? "RuntimeFailed"), cause.message, cause);
 };
 
+/** Why an instance could not be connected to its network. */
+export const networkFailure = (cause: unknown): StartFailure =>
+  isFleetError(cause) && cause.code === "PORT_BUSY"
+    ? new StartFailure("PortBusy", cause.message, cause)
+    : new StartFailure("NetworkFailed", messageOf(cause), cause);
+
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 /** What a failed start is called towards the user: the reason from a closed list, and a sentence a person can act on. */

@@ -2,7 +2,14 @@ import { existsSync, mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
-import { readBootId, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
+import {
+  readBootId,
+  type Connection,
+  type HostNetworks,
+  type HostPaths,
+  type MountAllowList,
+  type UidRanges,
+} from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
 import {
   compilePlan,
@@ -14,7 +21,7 @@ import {
   type Plan,
 } from "@bulkhead/native-namespaces";
 import { StartFailure, type RunKey, type StartRequest } from "@bulkhead/node";
-import { admitMounts } from "./admission.ts";
+import { admitMounts, admitNetwork } from "./admission.ts";
 import type { CpuSharing, CpuUser } from "./cpu-sharing.ts";
 import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
@@ -30,7 +37,7 @@ import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/a
 import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./scratch.ts";
 import { settlesWithin } from "./settles-within.ts";
-import { imageFailure, startFailure } from "./start-failure.ts";
+import { imageFailure, networkFailure, startFailure } from "./start-failure.ts";
 
 export interface StarterOptions {
   readonly paths: HostPaths;
@@ -39,6 +46,8 @@ export interface StarterOptions {
   readonly log: RuntimeLog;
   readonly host: RunHost;
   readonly uidRanges: UidRanges;
+  readonly networks: HostNetworks;
+  readonly hostNetwork?: boolean;
   readonly cpus: CpuSharing;
   readonly trash: Trash;
   readonly shares: ShareStore;
@@ -57,6 +66,16 @@ const isDedicated = (assignment: Assignment): boolean => assignment.spec.resourc
 
 const leaseMsOf = ({ spec }: Assignment): number | null =>
   spec.onLoss === "replace" ? (spec.leaseMs ?? defaultLeaseMs) : null;
+
+const connectionOf = ({ assignment }: RunRecord, paths: RunPaths): Connection | undefined =>
+  assignment.network === undefined
+    ? undefined
+    : {
+        instanceId: assignment.instanceId,
+        run: paths.name,
+        network: assignment.network,
+        bandwidth: assignment.spec.bandwidth,
+      };
 
 /** Turns an assignment into a running container, or into nothing. */
 export class Starter {
@@ -90,6 +109,7 @@ export class Starter {
   }): Promise<ContainerRun> {
     const { key, assignment, image, process, signal } = wanted;
     const { paths: host, host: runHost } = this.#options;
+    admitNetwork(assignment, this.#options.hostNetwork ?? false);
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
     // Forked while the plan is made here.
@@ -112,7 +132,7 @@ export class Starter {
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(this.cpuUserOf(record));
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
-    const files = writeInstanceFiles(paths.runDir, assignment.name);
+    const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
     writeLiveRecord(paths, record);
 
     const built = buildSpec({
@@ -124,6 +144,7 @@ export class Starter {
       shares,
       files,
       options: assignment.spec.container,
+      hostNetwork: assignment.spec.network === "host",
       openFilesMax: runHost.openFilesMax,
     });
     const leaseMs = leaseMsOf(assignment);
@@ -141,6 +162,7 @@ export class Starter {
       lease: leaseMs === null ? null : { page: host.leasePages.container, leaseMs },
       imageUser: process.user,
       binds: built.binds,
+      awaitNetwork: assignment.network !== undefined,
     });
     return await this.#launch({ plan, prepared, record, paths, signal, undo });
   }
@@ -175,7 +197,10 @@ export class Starter {
     if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
     signal.throwIfAborted();
     const cgroup = { paths: record.cgroup };
-    const started = await prepared.run(plan).catch(async (error: unknown) => {
+    const connection = connectionOf(record, paths);
+    const connect =
+      connection === undefined ? undefined : (pid: number): Promise<void> => this.#connect(connection, pid, undo);
+    const started = await prepared.run(plan, connect).catch(async (error: unknown) => {
       // A shim that reports has undone everything; one that was killed has left whatever it had made.
       if (error instanceof NativeError && error.step === "shim") await endLeftover(cgroup);
       throw error;
@@ -197,6 +222,15 @@ export class Starter {
       keep: (ended) => this.#afterwards(record, paths, ended),
       fate: started,
     });
+  }
+
+  /** A start that fails after this has no network again. */
+  async #connect(connection: Connection, pid: number, undo: AsyncDisposableStack): Promise<void> {
+    const { networks } = this.#options;
+    await networks.connect(connection, pid).catch((cause: unknown) => {
+      throw networkFailure(cause);
+    });
+    undo.defer(() => networks.disconnect(connection));
   }
 
   /**

@@ -1,4 +1,4 @@
-import { usedFields, type Isolation, type WorkloadSpec } from "@bulkhead/contracts";
+import { usedFields, type Isolation, type PublishedPort, type WorkloadSpec } from "@bulkhead/contracts";
 
 /** What an instance needs of a host, and nothing else of its spec. */
 export interface Demand {
@@ -11,6 +11,10 @@ export interface Demand {
   readonly fields: readonly string[];
   /** host directories it wants to see */
   readonly mountPaths: readonly string[];
+  /** the host's own network instead of one of its own */
+  readonly hostNetwork?: boolean;
+  /** ports of the host that are to lead to it */
+  readonly ports?: readonly PublishedPort[];
   /** shares it wants to see; all must lie on its host */
   readonly shares: readonly ShareDemand[];
 }
@@ -26,6 +30,8 @@ export interface ShareDemand {
 export interface PlacementRequest {
   readonly instanceId: string;
   readonly demand: Demand;
+  /** key of its network among those given to the plan; absent: loopback, or the host's */
+  readonly network?: string;
 }
 
 /** Demand of a spec. Dedicated CPUs are whole: the limit, or without one the share, rounded up. */
@@ -42,6 +48,8 @@ export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []
     fields: usedFields(spec),
     mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
     shares: shares.map(({ shareId, name, hostId }) => ({ shareId, name, hostId })),
+    ...(spec.network === "host" ? { hostNetwork: true } : {}),
+    ...(spec.ports === undefined || spec.ports.length === 0 ? {} : { ports: spec.ports }),
   };
 };
 
@@ -54,4 +62,5 @@ export const demandClass = (demand: Demand): string =>
     demand.fields,
     demand.mountPaths,
     demand.shares,
+    demand.hostNetwork ?? false,
   ]);

@@ -30,6 +30,7 @@ export const unsuitable = (host: FleetHost, demand: Demand): string | undefined 
   }
   const field = demand.fields.find((wanted) => !covers(agent.enforceable, wanted));
   if (field !== undefined) return `cannot enforce ${field}`;
+  if (demand.hostNetwork === true && agent.hostNetwork !== true) return "does not allow its own network to instances";
   const path = demand.mountPaths.find((wanted) => !isAllowed(agent, wanted));
   if (path !== undefined) return `${path} is not below its mount allow-list`;
   return elsewhere(host.id, demand.shares);

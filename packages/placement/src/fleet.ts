@@ -1,4 +1,5 @@
 import type { Capacity, HostState, Isolation } from "@bulkhead/contracts";
+import type { HeldPort } from "./ports.ts";
 
 /** One of a host's agents as placement sees it. */
 export interface FleetAgent {
@@ -8,6 +9,8 @@ export interface FleetAgent {
   /** spec fields it can enforce; a path covers the paths below it */
   readonly enforceable: readonly string[];
   readonly mountAllowList: readonly string[];
+  /** its configuration lets instances have the host's own network */
+  readonly hostNetwork?: boolean;
   /** it obeys another control plane, so nothing of ours may go there */
   readonly foreign: boolean;
 }
@@ -19,6 +22,8 @@ export interface Held {
   readonly instances: number;
   /** CPUs that dedicated instances have for themselves */
   readonly cpuIds: readonly number[];
+  /** ports that lead to instances */
+  readonly ports?: readonly HeldPort[];
 }
 
 export interface FleetHost {

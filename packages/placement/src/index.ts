@@ -1,3 +1,5 @@
+export { AddressPool } from "./addresses.ts";
+export type { Lodging, NetworkSnapshot } from "./addresses.ts";
 export { demandClass, demandOf } from "./demand.ts";
 export type { Demand, PlacementRequest, ShareDemand } from "./demand.ts";
 export { agentOf } from "./fleet.ts";
@@ -6,3 +8,5 @@ export { largestHost } from "./largest-host.ts";
 export type { LargestHost } from "./largest-host.ts";
 export { plan } from "./plan.ts";
 export type { Placement, Plan, PlanOptions, Rejection, Unplaced } from "./plan.ts";
+export { choosePorts } from "./ports.ts";
+export type { HeldPort } from "./ports.ts";

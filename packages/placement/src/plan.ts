@@ -1,4 +1,5 @@
-import type { Isolation } from "@bulkhead/contracts";
+import type { AssignedPort, Isolation } from "@bulkhead/contracts";
+import { AddressPool, type Lodging, type NetworkSnapshot } from "./addresses.ts";
 import { demandClass, type Demand, type PlacementRequest } from "./demand.ts";
 import { elsewhere, fits, insufficient, unsuitable } from "./filter.ts";
 import { agentOf, type FleetAgent, type FleetSnapshot } from "./fleet.ts";
@@ -13,6 +14,9 @@ export interface Placement {
   /** what it holds of the host from now on */
   readonly cpuMillis: number;
   readonly memoryBytes: number;
+  /** addresses, when it asked for a network */
+  readonly lodging?: Lodging;
+  readonly ports?: readonly AssignedPort[];
 }
 
 export interface Rejection {
@@ -37,6 +41,8 @@ export interface Plan {
 export interface PlanOptions {
   /** reasons kept for each unplaced instance; a fleet has thousands of hosts */
   readonly rejectionsMax?: number;
+  /** networks that requests name, by their key */
+  readonly networks?: ReadonlyMap<string, NetworkSnapshot>;
 }
 
 const defaultRejectionsMax = 100;
@@ -58,12 +64,18 @@ const choose = (
     const room = ledger.room(agent);
     if (!fits(room, demand)) continue;
     if (demand.shares.length > 0 && elsewhere(ledger.host.id, demand.shares, pins) !== undefined) continue;
+    if (demand.ports !== undefined && typeof ledger.ports(demand) === "string") continue;
     const cpuLeft = (room.cpuMillis - demand.cpuMillis) / agent.capacity.cpuMillis;
     const memoryLeft = (room.memoryBytes - demand.memoryBytes) / agent.capacity.memoryBytes;
     const found = score(cpuLeft, memoryLeft, scarcity);
     if (found < bestScore) [best, bestScore] = [candidate, found];
   }
   return best;
+};
+
+const portsReason = (ledger: Ledger, demand: Demand): string | undefined => {
+  const ports = ledger.ports(demand);
+  return typeof ports === "string" ? ports : undefined;
 };
 
 const rejection = ({ host }: Ledger, reason: string): Rejection => ({
@@ -80,6 +92,7 @@ class Pass {
   readonly #snapshot: FleetSnapshot;
   /** where shares lie that this pass gave their first user */
   readonly pins = new Map<string, string>();
+  readonly #pools = new Map<string, AddressPool>();
 
   constructor(snapshot: FleetSnapshot) {
     this.#snapshot = snapshot;
@@ -108,6 +121,22 @@ class Pass {
     return found;
   }
 
+  /** The pool of a network, and why nobody can get an address in it. */
+  pool(key: string | undefined, networks: PlanOptions["networks"]): { pool?: AddressPool; reason?: string } {
+    if (key === undefined) return {};
+    let pool = this.#pools.get(key);
+    const network = networks?.get(key);
+    if (pool === undefined && network !== undefined) this.#pools.set(key, (pool = new AddressPool(network)));
+    if (pool === undefined) return { reason: "its network does not exist" };
+    const reason = pool.exhausted();
+    return reason === undefined ? { pool } : { reason };
+  }
+
+  /** The same reason for every host. */
+  everywhere(reason: string, limit: number): Rejection[] {
+    return this.#ledgers.slice(0, limit).map((ledger) => rejection(ledger, reason));
+  }
+
   /** Why each of the first `limit` hosts did not take a demand that no host took. */
   rejections(demand: Demand, limit: number): Rejection[] {
     return this.#ledgers.slice(0, limit).flatMap((ledger) => {
@@ -115,7 +144,8 @@ class Pass {
       const reason =
         unsuitable(ledger.host, demand) ??
         elsewhere(ledger.host.id, demand.shares, this.pins) ??
-        (agent === undefined ? undefined : insufficient(ledger.room(agent), demand));
+        (agent === undefined ? undefined : insufficient(ledger.room(agent), demand)) ??
+        portsReason(ledger, demand);
       return reason === undefined ? [] : [rejection(ledger, reason)];
     });
   }
@@ -128,13 +158,18 @@ class Pass {
 export const plan = (
   snapshot: FleetSnapshot,
   requests: readonly PlacementRequest[],
-  { rejectionsMax = defaultRejectionsMax }: PlanOptions = {},
+  { rejectionsMax = defaultRejectionsMax, networks }: PlanOptions = {},
 ): Plan => {
   const pass = new Pass(snapshot);
   const placements: Placement[] = [];
   const unplaced: Unplaced[] = [];
   const readVersions = new Map<string, number>();
-  for (const { instanceId, demand } of requests) {
+  for (const { instanceId, demand, network } of requests) {
+    const { pool, reason } = pass.pool(network, networks);
+    if (reason !== undefined) {
+      unplaced.push({ instanceId, rejections: pass.everywhere(reason, rejectionsMax) });
+      continue;
+    }
     const scarcity = pass.scarcity(demand.isolation);
     const chosen = choose(pass.candidates(demand), { demand, scarcity, pins: pass.pins });
     if (chosen === undefined) {
@@ -144,12 +179,17 @@ export const plan = (
     const { host } = chosen.ledger;
     readVersions.set(host.id, host.version);
     for (const { shareId } of demand.shares) pass.pins.set(shareId, host.id);
+    const ports = chosen.ledger.ports(demand);
+    if (typeof ports === "string") throw new RangeError(`${host.name} was chosen although ${ports}`);
+    chosen.ledger.takePorts(ports);
     placements.push({
       instanceId,
       hostId: host.id,
       cpuIds: chosen.ledger.take(chosen.agent, demand),
       cpuMillis: demand.cpuMillis,
       memoryBytes: demand.memoryBytes,
+      ...(pool === undefined ? {} : { lodging: pool.take() }),
+      ...(ports.length === 0 ? {} : { ports }),
     });
   }
   return { placements, unplaced, readVersions };

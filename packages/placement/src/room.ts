@@ -1,5 +1,7 @@
+import type { AssignedPort } from "@bulkhead/contracts";
 import type { Demand } from "./demand.ts";
 import type { FleetAgent, FleetHost } from "./fleet.ts";
+import { choosePorts, type HeldPort } from "./ports.ts";
 
 /** What is left of a host for one kind of instance; never below zero, also when facts shrank under what is held. */
 export interface Room {
@@ -20,6 +22,7 @@ export class Ledger {
   #memoryBytes: number;
   #instances: number;
   readonly #cpuIds: Set<number>;
+  readonly #ports: HeldPort[];
 
   constructor(host: FleetHost) {
     this.host = host;
@@ -27,6 +30,7 @@ export class Ledger {
     this.#memoryBytes = host.held.memoryBytes;
     this.#instances = host.held.instances;
     this.#cpuIds = new Set(host.held.cpuIds);
+    this.#ports = [...(host.held.ports ?? [])];
   }
 
   /** What one agent of the host has left. */
@@ -37,6 +41,16 @@ export class Ledger {
       instances: Math.max(0, capacity.instancesMax - this.#instances),
       dedicable: Math.max(0, capacity.cpuCount - this.#cpuIds.size - sharedCpusMin),
     };
+  }
+
+  /** Host ports for a demand, or why there are none. */
+  ports({ ports = [] }: Demand): readonly AssignedPort[] | string {
+    return choosePorts(ports, this.#ports);
+  }
+
+  /** Keeps ports from those that come later. */
+  takePorts(ports: readonly AssignedPort[]): void {
+    this.#ports.push(...ports);
   }
 
   /** Takes a demand that fits and answers with the CPUs chosen for it, ascending. */

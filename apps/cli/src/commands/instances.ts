@@ -47,10 +47,20 @@ const columns = (now: number) => [
   { title: "HOST", value: (row: Instance) => row.hostName ?? "-" },
   { title: "CPU", value: (row: Instance) => cpuOf(row) },
   { title: "MEMORY", value: (row: Instance) => formatBytes(row.resources.memoryBytes) },
+  { title: "ADDRESS", value: (row: Instance) => row.network?.ipv4?.address ?? row.network?.ipv6?.address ?? "-" },
+  { title: "PORTS", value: (row: Instance) => portsOf(row) },
   { title: "RESTARTS", value: (row: Instance) => String(row.restarts) },
   { title: "AGE", value: (row: Instance) => formatAge(row.createdAt, now) },
   { title: "WHY", value: (row: Instance) => explain(row) },
 ];
+
+const portsOf = ({ network }: Instance): string =>
+  (network?.ports ?? [])
+    .map(
+      ({ hostAddress, hostPort, containerPort, protocol }) =>
+        `${hostAddress === null ? "" : `${hostAddress}:`}${hostPort}->${containerPort}${protocol === "udp" ? "/udp" : ""}`,
+    )
+    .join(" ") || "-";
 
 const cpuOf = ({ resources }: Instance): string =>
   resources.cpuLimitMillis === undefined

@@ -9,6 +9,7 @@ import { parseBytes, parseCount, parseCpu, parseDuration } from "../quantity.ts"
 import { describeInstances, followOperation } from "./follow-operation.ts";
 import { explain } from "./instances.ts";
 import { parseShare } from "./shares.ts";
+import { parseBitRate, parsePublish } from "./publish.ts";
 
 /** `HOST:PATH[:rw|ro]`; read-only unless `rw`. */
 export const parseMount = (text: string): BindMount => {
@@ -73,6 +74,12 @@ export const workloadOf = (
   const pids = options.text("pids");
   const replicas = options.text("replicas");
   const grace = options.text("stop-grace");
+  const ports = options.list("publish").map(parsePublish);
+  const [ingress, egress] = [options.text("ingress"), options.text("egress")];
+  const bandwidth = {
+    ...(ingress === undefined ? {} : { ingressBitsPerSec: parseBitRate(ingress, "ingress") }),
+    ...(egress === undefined ? {} : { egressBitsPerSec: parseBitRate(egress, "egress") }),
+  };
   return {
     name: options.text("name") ?? nameFor(image),
     spec: {
@@ -92,6 +99,9 @@ export const workloadOf = (
       ...(replicas === undefined ? {} : { replicas: parseCount(replicas, "replicas") }),
       ...(mounts.length === 0 ? {} : { mounts }),
       ...(shares.length === 0 ? {} : { shares }),
+      ...optional("network", options.text("network")),
+      ...(ports.length === 0 ? {} : { ports }),
+      ...(Object.keys(bandwidth).length === 0 ? {} : { bandwidth }),
       ...(grace === undefined ? {} : { stopGraceMs: parseDuration(grace, "stop-grace") }),
       ...(options.flag("read-only") ? { container: { readOnlyRoot: true } } : {}),
       ...(Object.keys(labels).length === 0 ? {} : { labels }),

@@ -64,6 +64,20 @@ export const workloadCommands: readonly Command[] = [
         description: "show a share, which other instances may see too; read-only without :rw",
       },
       {
+        name: "network",
+        value: "NETWORK",
+        description: "a network of the project, host (where the host allows it) or none (default none)",
+      },
+      {
+        name: "publish",
+        short: "p",
+        value: "[[ADDRESS:]HOSTPORT:]PORT[/udp]",
+        multiple: true,
+        description: "lead a port of the host to a port of the instance; without HOSTPORT a free one is chosen",
+      },
+      { name: "ingress", value: "RATE", description: "most bits per second to the instance, such as 100M" },
+      { name: "egress", value: "RATE", description: "most bits per second from the instance" },
+      {
         name: "restart",
         value: "POLICY",
         description: "always, on-failure, on-failure:TIMES or never",
@@ -82,6 +96,7 @@ export const workloadCommands: readonly Command[] = [
     examples: [
       "bulkhead run redis --name cache --memory 128Mi",
       "bulkhead run busybox --name shell -- sleep 3600",
+      "bulkhead run nginx --network web --publish 8080:80",
       "bulkhead run redis --dry-run -o json",
     ],
     load: () => import("../commands/run.ts"),

@@ -3,6 +3,7 @@ import { instanceName, isUuid } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import type { Fault } from "./fault.ts";
 import { shareMountFaults } from "./share-rules.ts";
+import { networkFaults } from "./network-rules.ts";
 
 /** Longest host name label (RFC 1123); an instance's name is its host name. */
 const maximumNameLength = 63;
@@ -152,5 +153,6 @@ export const workloadFaults = ({ name, spec }: CreateWorkload): Fault[] => [
   ...textFaults(spec),
   ...mountFaults(spec),
   ...shareMountFaults(spec),
+  ...networkFaults(spec),
   ...limitFaults(spec),
 ];

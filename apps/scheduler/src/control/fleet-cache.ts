@@ -44,6 +44,7 @@ export class FleetCache {
           memoryBytes: here.reduce((sum, made) => sum + made.memoryBytes, host.held.memoryBytes),
           instances: host.held.instances + here.length,
           cpuIds: [...host.held.cpuIds, ...here.flatMap((made) => made.cpuIds)],
+          ports: [...(host.held.ports ?? []), ...here.flatMap((made) => made.ports ?? [])],
         },
       });
     }

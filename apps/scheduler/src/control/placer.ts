@@ -1,4 +1,5 @@
-import { NotLeading, type PendingInstance } from "@bulkhead/inventory";
+import { networkKey, NotLeading, type PendingInstance } from "@bulkhead/inventory";
+import { hasOwnNetwork } from "@bulkhead/contracts";
 import { demandOf, plan, type Plan } from "@bulkhead/placement";
 import type { Era } from "./era.ts";
 import { FleetCache } from "./fleet-cache.ts";
@@ -54,11 +55,20 @@ export class Placer {
     const { nowMs, meters } = this.#ports;
     const startedAtMs = nowMs();
     const byId = new Map(pending.map((instance) => [instance.id, instance]));
-    const requests = pending.map(({ id, spec, shares }) => ({ instanceId: id, demand: demandOf(spec, shares) }));
+    const requests = pending.map(({ id, project, spec, shares }) => ({
+      instanceId: id,
+      demand: demandOf(spec, shares),
+      ...(hasOwnNetwork(spec) ? { network: networkKey({ project, name: spec.network ?? "" }) } : {}),
+    }));
+    const networks = await this.#ports.store.readNetworks(
+      pending
+        .filter(({ spec }) => hasOwnNetwork(spec))
+        .map(({ project, spec }) => ({ project, name: spec.network ?? "" })),
+    );
     const made = await inTraces(
       "scheduler.plan",
       { parents: pending.map(({ traceparent }) => traceparent), attributes: { "bulkhead.instances": pending.length } },
-      () => plan(this.#fleet.snapshot, requests),
+      () => plan(this.#fleet.snapshot, requests, { networks }),
     );
     if (!this.#term.valid()) throw new NotLeading(this.#term.term);
     const placed = made.placements.length === 0 ? 0 : await this.#commit(made, byId);

@@ -1,6 +1,7 @@
 import {
   AttachShare,
   CreateShare,
+  CreateNetwork,
   CreateToken,
   CreateWorkload,
   Event,
@@ -11,6 +12,7 @@ import {
   InstanceView,
   JoinHost,
   LayerProgress,
+  Network,
   Operation,
   PatchWorkload,
   Problem,
@@ -31,6 +33,7 @@ import type { TSchema } from "typebox";
 const named: readonly TSchema[] = [
   AttachShare,
   CreateShare,
+  CreateNetwork,
   CreateToken,
   CreateWorkload,
   Event,
@@ -41,6 +44,7 @@ const named: readonly TSchema[] = [
   InstanceView,
   JoinHost,
   LayerProgress,
+  Network,
   Operation,
   PatchWorkload,
   Problem,

@@ -5,6 +5,8 @@ import {
   type Workload,
   type WorkloadSpec,
   fleetError,
+  hasOwnNetwork,
+  isFleetError,
 } from "@bulkhead/contracts";
 import type { FastifyRequest } from "fastify";
 import { Type } from "typebox";
@@ -64,6 +66,19 @@ const resolveImage = async (context: RouteContext, project: string, spec: Worklo
   });
 };
 
+/** Rejects NETWORK_UNKNOWN before anything is written; the transaction asks again. */
+const assertNetwork = async ({ inventory }: RouteContext, project: string, spec: WorkloadSpec): Promise<void> => {
+  if (!hasOwnNetwork(spec)) return;
+  const name = spec.network ?? "";
+  await inventory.read.network({ project, idOrName: name }).catch((error: unknown) => {
+    if (!isFleetError(error) || error.code !== "NOT_FOUND") throw error;
+    throw fleetError("NETWORK_UNKNOWN", `Project ${project} has no network ${name}.`, {
+      fields: { errors: [{ pointer: "/spec/network", message: "is no network of the project" }] },
+      cause: error,
+    });
+  });
+};
+
 export const addWorkloadRoutes: AddRoutes = (app, context) => {
   const { inventory, control } = context;
 
@@ -92,6 +107,7 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
       const [imageDigest] = await Promise.all([
         resolveImage(context, change.project, spec),
         resolveShares(context, change.project, spec),
+        assertNetwork(context, change.project, spec),
       ]);
       if (request.query.dryRun === true) {
         return reply.send(await previewCreate(context, { project: change.project, name, spec, imageDigest }));

@@ -82,8 +82,17 @@ bool addLink(Operation& op) {
 }
 
 bool setLink(Operation& op) {
-  op.out().begin(RTM_NEWLINK, kChange, linkHeader(op));
+  Writer& out = op.out();
+  out.begin(RTM_NEWLINK, kChange, linkHeader(op));
   linkAttributes(op);
+  if (op.has("hairpin")) {
+    const size_t info = out.open(IFLA_LINKINFO);
+    out.text(IFLA_INFO_SLAVE_KIND, "bridge");
+    const size_t port = out.open(IFLA_INFO_SLAVE_DATA);
+    out.u8(IFLA_BRPORT_MODE, op.flag("hairpin") ? 1 : 0);
+    out.close(port);
+    out.close(info);
+  }
   op.out().end();
   return true;
 }

@@ -8,6 +8,7 @@ import * as pulls from "./image-pulls.ts";
 import * as images from "./images.ts";
 import * as instanceRows from "./instance-rows.ts";
 import * as instances from "./instances.ts";
+import * as networks from "./networks.ts";
 import * as operations from "./operations.ts";
 import type { PageRequest } from "./page.ts";
 import * as shares from "./shares.ts";
@@ -31,6 +32,8 @@ const reads = (sql: Sql) => ({
   image: (project: string | null, reference: string) => images.getImage(sql, project, reference),
   images: (project: string | null, page: PageRequest) => images.listImages(sql, project, page),
   allImageDigests: () => images.allImageDigests(sql),
+  network: (wanted: workloadRows.Reference) => networks.getNetwork(sql, wanted),
+  networks: (project: string | null, page: PageRequest) => networks.listNetworks(sql, project, page),
   operation: (id: string, project: string | null) => operations.getOperation(sql, id, project),
   share: (wanted: workloadRows.Reference) => shares.getShare(sql, wanted),
   shares: (project: string | null, page: PageRequest) => shares.listShares(sql, project, page),
@@ -71,6 +74,8 @@ const writes = (sql: Sql) => ({
     shareUses.attachShare(sql, change, wanted, place),
   detachShare: (change: Change, wanted: shareUses.UseReference) => shareUses.detachShare(sql, change, wanted),
   confirmShares: (instanceId: string, applied: SharesApplied) => shareUses.confirmShares(sql, instanceId, applied),
+  createNetwork: (change: Change, wanted: networks.NewNetwork) => networks.createNetwork(sql, change, wanted),
+  deleteNetwork: (change: Change, idOrName: string) => networks.deleteNetwork(sql, change, idOrName),
   upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),
   createToken: (token: tokens.NewToken, by: string) => tokens.createToken(sql, token, by),
   revokeToken: (id: string, by: string) => tokens.revokeToken(sql, id, by),
@@ -103,6 +108,7 @@ export { type NewImage, withTag } from "./images.ts";
 export type { InstanceFilter } from "./instance-rows.ts";
 export type { InstanceAction } from "./instances.ts";
 export type { HeldPull, NewPull, PullNews, PullOutcome } from "./image-pulls.ts";
+export type { NewNetwork } from "./networks.ts";
 export { isUuid, type Page, type PageRequest } from "./page.ts";
 export type { OrderedUse } from "./share-uses.ts";
 export { instanceName } from "./replicas.ts";

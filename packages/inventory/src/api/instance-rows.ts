@@ -1,4 +1,5 @@
 import {
+  type AssignedNetwork,
   type DesiredState,
   type ExitStatus,
   type Instance,
@@ -41,6 +42,7 @@ interface InstanceRow {
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly version: number;
+  readonly network: AssignedNetwork | null;
 }
 
 const selectText = `
@@ -48,15 +50,18 @@ const selectText = `
          i.generation, i.state, i.desired, i.host_id AS "hostId", h.name AS "hostName", i.era, i.epoch_n AS "epochN",
          i.attempt, i.restarts, i.image_digest AS "imageDigest", i.spec->'resources' AS resources, i.reason, i.detail,
          i.rejections, i.exit, i.resize, i.contract_held AS "contractHeld", i.created_at AS "createdAt",
-         i.started_at AS "startedAt", i.version
+         i.started_at AS "startedAt", i.version,
+         (SELECT s.document -> 'network' FROM assignment s
+          WHERE s.instance_id = i.id AND s.era = i.era AND s.n = i.epoch_n AND s.gone_at IS NULL) AS network
   FROM instance i JOIN workload w ON w.id = i.workload_id LEFT JOIN host h ON h.id = i.host_id`;
 
-const toInstance = ({ era, epochN, ...row }: InstanceRow): Instance =>
+const toInstance = ({ era, epochN, network, ...row }: InstanceRow): Instance =>
   ({
     ...row,
     epoch: era === null || epochN === null ? null : { era, n: epochN },
     createdAt: row.createdAt.toISOString(),
     startedAt: row.startedAt?.toISOString() ?? null,
+    ...(network === null ? {} : { network }),
   }) as Instance;
 
 const selectOne = statement<InstanceRow>(

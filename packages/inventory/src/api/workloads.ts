@@ -1,7 +1,8 @@
-import { type Operation, type Workload, type WorkloadSpec, fleetError } from "@bulkhead/contracts";
+import { type Operation, type Workload, type WorkloadSpec, fleetError, hasOwnNetwork } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { isUniqueViolation } from "../failure.ts";
 import { type Change, appendEvents, audit, newId } from "./change.ts";
+import { holdNetwork } from "./networks.ts";
 import { getOperation, startOperation } from "./operations.ts";
 import { addReplicas, dropReplicas, removeInstances } from "./replicas.ts";
 import { reshapeInstances } from "./resize.ts";
@@ -50,6 +51,7 @@ export const createWorkload = async (sql: Sql, change: Change, wanted: NewWorklo
   const id = newId();
   const { name, spec } = wanted;
   const count = spec.replicas ?? 1;
+  if (hasOwnNetwork(spec)) await holdNetwork(sql, change.project, spec.network ?? "");
   // Sent together, answered in their order: when the first fails, the others fail with it and say less.
   const inserted = insert(sql, change, { ...wanted, id });
   const followed = Promise.all([

@@ -1,4 +1,4 @@
-import type { Assignment, DesiredState } from "@bulkhead/contracts";
+import type { AssignedNetwork, Assignment, DesiredState } from "@bulkhead/contracts";
 import type { Placement, Plan } from "@bulkhead/placement";
 import { statement, type Database } from "../database.ts";
 import { assignedShare } from "../share-columns.ts";
@@ -108,6 +108,7 @@ export const assignmentOf = (
   instance: AssignedInstance,
   epoch: { readonly era: number; readonly n: number },
   cpuIds: readonly number[],
+  network?: AssignedNetwork,
 ): Assignment =>
   ({
     instanceId: instance.id,
@@ -124,8 +125,15 @@ export const assignmentOf = (
     spec: instance.spec,
     cpuIds: [...cpuIds],
     ...(instance.shares.length === 0 ? {} : { shares: instance.shares.map(assignedShare) }),
+    ...(network === undefined ? {} : { network }),
     ...(instance.traceparent === null ? {} : { traceparent: instance.traceparent }),
   }) as Assignment;
+
+/** Inside its network an instance is known by its own name and by its workload's. */
+const networkOf = ({ name }: PendingInstance, { lodging, ports }: Placement): AssignedNetwork | undefined =>
+  lodging === undefined
+    ? undefined
+    : { ...lodging, ports: [...(ports ?? [])], names: [name, name.replace(/-[0-9]+$/, "")] };
 
 /**
  * Writes a plan: assignments, documents' versions, outbox and events, in one transaction. Only what still holds is
@@ -136,7 +144,8 @@ export const commitPlan = async (database: Database, { term, era, plan, pending 
     const instance = pending.get(placement.instanceId);
     if (instance === undefined) throw new RangeError(`the plan places ${placement.instanceId}, which was not read`);
     const n = nextNumber(instance, era);
-    return { placement, instance, n, document: assignmentOf(instance, { era, n }, placement.cpuIds) };
+    const document = assignmentOf(instance, { era, n }, placement.cpuIds, networkOf(instance, placement));
+    return { placement, instance, n, document };
   });
   const [row] = await database.repeat(() =>
     database.rows(commitStatement, [

@@ -1,4 +1,4 @@
-import type { FleetAgent, FleetHost } from "@bulkhead/placement";
+import type { FleetAgent, FleetHost, HeldPort } from "@bulkhead/placement";
 import { statement, type Sql } from "../database.ts";
 
 interface HostRow extends Omit<FleetHost, "held" | "agents"> {
@@ -7,6 +7,7 @@ interface HostRow extends Omit<FleetHost, "held" | "agents"> {
   readonly memoryBytes: number;
   readonly instances: number;
   readonly cpuIds: readonly number[];
+  readonly ports: readonly HeldPort[];
 }
 
 const selectHosts = statement<HostRow>(
@@ -16,13 +17,13 @@ const selectHosts = statement<HostRow>(
      coalesce(s.cpu_millis, 0)::int8 AS "cpuMillis",
      coalesce(s.memory_bytes, 0)::int8 AS "memoryBytes",
      coalesce(s.instances, 0)::int AS instances,
-     coalesce(s.cpu_ids, '{}') AS "cpuIds"
+     coalesce(s.cpu_ids, '{}') AS "cpuIds", coalesce(p.ports, '[]') AS ports
    FROM host h
    LEFT JOIN LATERAL (
      SELECT jsonb_agg(jsonb_build_object(
        'isolation', a.isolation, 'state', a.state, 'capacity', a.facts -> 'capacity',
        'enforceable', a.facts -> 'enforceable', 'mountAllowList', a.facts -> 'mountAllowList',
-       'foreign', a.foreign_cluster_id IS NOT NULL)) AS agents
+       'hostNetwork', coalesce(a.facts -> 'hostNetwork', 'false'), 'foreign', a.foreign_cluster_id IS NOT NULL)) AS agents
      FROM host_agent a WHERE a.host_id = h.id
    ) a ON true
    LEFT JOIN LATERAL (
@@ -31,12 +32,17 @@ const selectHosts = statement<HostRow>(
          AS cpu_ids
      FROM assignment s WHERE s.host_id = h.id AND s.gone_at IS NULL
    ) s ON true
+   LEFT JOIN LATERAL (
+     SELECT jsonb_agg(port) AS ports
+     FROM assignment s, jsonb_array_elements(s.document #> '{network,ports}') AS port
+     WHERE s.host_id = h.id AND s.gone_at IS NULL AND s.document ? 'network'
+   ) p ON true
    WHERE $1::uuid[] IS NULL OR h.id = ANY($1)`,
 );
 
-const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ...host }: HostRow): FleetHost => ({
+const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ports, ...host }: HostRow): FleetHost => ({
   ...host,
-  held: { cpuMillis, memoryBytes, instances, cpuIds },
+  held: { cpuMillis, memoryBytes, instances, cpuIds, ports },
 });
 
 /** Hosts as placement sees them: all, or those with the given ids. */

@@ -16,6 +16,7 @@ import {
   renewLeadership,
   type LeaseRequest,
 } from "./leadership.ts";
+import { readNetworks, type NetworkKey } from "./networks.ts";
 import { settleOperations } from "./operations.ts";
 import { clearOutbox, clearOutboxUpTo, readOutbox, type OutboxRow } from "./outbox.ts";
 import { readPending, recordRejections, type Refusal } from "./pending.ts";
@@ -43,6 +44,7 @@ export const controlStore = (database: Database) => {
 
     readHosts: (ids?: readonly string[]) => readHosts(database, ids),
     readHostVersions: () => readHostVersions(database),
+    readNetworks: (keys: readonly NetworkKey[]) => readNetworks(database, keys),
     readPending: (limit: number, except?: readonly string[]) => readPending(database, limit, except),
     commitPlan: (commit: Commit) => commitPlan(database, commit),
     recordRejections: (term: number, refusals: readonly Refusal[]) =>

@@ -1,0 +1,94 @@
+import type { AssignedNetwork, Bandwidth } from "@bulkhead/contracts";
+import { applyRoute, type RouteOperation } from "@bulkhead/native-namespaces";
+import { bridgeMac, linkLocalOf, type BridgeName, type NetworkNames } from "./names.ts";
+
+/** Name of an instance's link inside, and its index there: above what the kernel counts. */
+const insideName = "eth0";
+const insideIndex = 1000;
+
+/** Bucket of a token bucket filter: enough for 10 ms at the rate, and for one segment of 64 KiB (tc-tbf(8)). */
+const burstMin = 65_536;
+const burstMs = 10;
+/** What may wait for tokens, in milliseconds at the rate; more is dropped, and TCP slows down. */
+const queueMs = 50;
+
+const bucket = (index: number, bitsPerSec: number): RouteOperation => {
+  const bytesPerMs = bitsPerSec / 8000;
+  const burstBytes = Math.max(burstMin, Math.ceil(bytesPerMs * burstMs));
+  const limitBytes = Math.min(2 ** 32 - 1, burstBytes + Math.ceil(bytesPerMs * queueMs));
+  return { op: "bucket.set", index, bitsPerSec, burstBytes: Math.min(burstBytes, 2 ** 31), limitBytes };
+};
+
+/** Without an address that nobody gave: a link-local one would be no instance's, so no rule would let it pass. */
+const raise = (index: number): RouteOperation[] => [
+  { op: "link.set", index, noLinkLocal: true },
+  { op: "link.set", index, up: true },
+];
+
+const linkLocal = (index: number, mac: string): RouteOperation => ({
+  op: "address.add",
+  index,
+  address: linkLocalOf(mac),
+  prefix: 64,
+  linkScope: true,
+  mayExist: true,
+});
+
+/** Makes a network's bridge with the gateway's addresses; there already is done. */
+export const makeBridge = async (names: NetworkNames, network: AssignedNetwork): Promise<BridgeName> => {
+  const bridge = names.bridge(network.networkId);
+  const { group } = names;
+  const mac = bridgeMac(network.networkId);
+  await applyRoute([
+    { op: "link.add", kind: "bridge", ...bridge, mac, mtu: network.mtu, group, mayExist: true },
+    ...raise(bridge.index),
+    // A router asks for its neighbours from a link-local address (RFC 4861).
+    ...(network.ipv6 === null ? [] : [linkLocal(bridge.index, mac)]),
+    ...[network.ipv4, network.ipv6].flatMap((each): RouteOperation[] =>
+      each === null
+        ? []
+        : [{ op: "address.add", index: bridge.index, address: each.gateway, prefix: each.prefix, mayExist: true }],
+    ),
+  ]);
+  return bridge;
+};
+
+export interface InstanceLink {
+  readonly names: NetworkNames;
+  readonly port: BridgeName;
+  readonly bridge: BridgeName;
+  readonly network: AssignedNetwork;
+  readonly bandwidth: Bandwidth | undefined;
+  /** descriptor of the instance's network namespace */
+  readonly space: number;
+}
+
+/** Makes the pair of links and configures both ends. One message makes both, so there never is half a pair. */
+export const makeLink = async (wanted: InstanceLink): Promise<void> => {
+  const { names, port, bridge, network, bandwidth, space } = wanted;
+  const { mtu, mac } = network;
+  const peer = { name: insideName, index: insideIndex, mac, mtu, netns: space };
+  const shared = { mtu, group: names.group, master: bridge.index };
+  const outside: RouteOperation[] = [{ op: "link.add", kind: "veth", ...port, ...shared, peer }, ...raise(port.index)];
+  if (bandwidth?.ingressBitsPerSec !== undefined) outside.push(bucket(port.index, bandwidth.ingressBitsPerSec));
+  // With br_netfilter a published port of its own leads an instance back to itself below the host's routing.
+  outside.push({ op: "link.set", index: port.index, hairpin: true });
+  await applyRoute(outside);
+  const inside = raise(insideIndex);
+  if (network.ipv6 !== null) inside.push(linkLocal(insideIndex, mac));
+  for (const each of [network.ipv4, network.ipv6]) {
+    if (each === null) continue;
+    inside.push({ op: "address.add", index: insideIndex, address: each.address, prefix: each.prefix });
+    inside.push({ op: "route.add", index: insideIndex, gateway: each.gateway });
+  }
+  if (bandwidth?.egressBitsPerSec !== undefined) inside.push(bucket(insideIndex, bandwidth.egressBitsPerSec));
+  await applyRoute(inside, space);
+};
+
+/** Removes a bridge. An instance's link is never removed alone: it goes with its namespace. */
+export const removeLink = (index: number): Promise<void> =>
+  applyRoute([{ op: "link.delete", index, mayBeMissing: true }]);
+
+/** Removes every link of this host in one request. */
+export const removeLinks = (names: NetworkNames): Promise<void> =>
+  applyRoute([{ op: "link.delete", group: names.group, mayBeMissing: true }]);
