@@ -30,19 +30,10 @@ export const defaultMounts: readonly OciMount[] = [
 ];
 
 /**
- * The same for an instance with the host's network: sysfs can be mounted by the owner of the network only, so the host's
- * is shown, read-only with everything below it.
+ * The same for an instance with the host's network, without sysfs: only the owner of a network may mount it, and the
+ * host's own would show the host's devices.
  */
-export const hostNetworkMounts: readonly OciMount[] = defaultMounts.map((mount) =>
-  mount.type === "sysfs"
-    ? {
-        destination: "/sys",
-        type: "bind",
-        source: "/sys",
-        options: ["bind", "rprivate", "nosuid", "noexec", "nodev", "rro"],
-      }
-    : mount,
-);
+export const hostNetworkMounts: readonly OciMount[] = defaultMounts.filter(({ type }) => type !== "sysfs");
 
 /** Kernel files that tell about the host or other containers; each is covered by nothing at all. */
 export const maskedPaths: readonly string[] = [

@@ -12,6 +12,8 @@ const defaults = {
   backoffMs: 1_000,
   mountReadOnly: true,
   readOnlyRoot: false,
+  network: "none",
+  protocol: "tcp",
 } as const;
 
 /** The specification with every default filled in, in one order of fields, so that equal ones are equal as JSON. */
@@ -41,6 +43,9 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
     restart: { backoffMs: defaults.backoffMs, ...(spec.restart ?? defaultRestartPolicy) },
     replicas: spec.replicas ?? defaults.replicas,
     constraints: { hostLabels: spec.constraints?.hostLabels ?? {} },
+    network: spec.network ?? defaults.network,
+    ports: (spec.ports ?? []).map((port) => ({ ...port, protocol: port.protocol ?? defaults.protocol })),
+    ...(spec.bandwidth === undefined ? {} : { bandwidth: spec.bandwidth }),
     mounts: (spec.mounts ?? []).map((mount) => ({
       hostPath: mount.hostPath,
       path: mount.path,

@@ -1,5 +1,5 @@
-import { createSocket, type Socket } from "node:dgram";
-import { createServer, type Server } from "node:net";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { createServer, type Server, type Socket as Stream } from "node:net";
 import type { Forwarder } from "./forward.ts";
 import { answerMessage, responseCodes } from "./message.ts";
 import { decide, type NetworkZone } from "./names.ts";
@@ -49,9 +49,7 @@ export class NameListener {
     // An answer to somebody who is gone is nobody's problem.
     this.#datagrams.removeAllListeners("error").on("error", () => undefined);
     this.#datagrams.on("message", (message, from) => {
-      void this.#answer(message, from.address, true).then((answer) => {
-        if (answer !== null) this.#datagrams.send(answer, from.port, from.address, () => undefined);
-      });
+      void this.#answerDatagram(message, from);
     });
     const streams = Promise.withResolvers<void>();
     this.#streams.once("error", streams.reject).listen({ host: address, port }, streams.resolve);
@@ -67,18 +65,26 @@ export class NameListener {
           const size = received.readUInt16BE(0);
           const message = received.subarray(2, size + 2);
           received = received.subarray(size + 2);
-          void this.#answer(message, stream.remoteAddress ?? "", false).then((answer) => {
-            if (answer === null) {
-              stream.destroy();
-              return;
-            }
-            const length = Buffer.alloc(2);
-            length.writeUInt16BE(answer.length);
-            stream.write(Buffer.concat([length, answer]));
-          });
+          void this.#answerStream(message, stream);
         }
       });
     });
+  }
+
+  async #answerDatagram(message: Buffer, from: RemoteInfo): Promise<void> {
+    const answer = await this.#answer(message, from.address, true);
+    if (answer !== null) this.#datagrams.send(answer, from.port, from.address, () => undefined);
+  }
+
+  async #answerStream(message: Buffer, stream: Stream): Promise<void> {
+    const answer = await this.#answer(message, stream.remoteAddress ?? "", false);
+    if (answer === null) {
+      stream.destroy();
+      return;
+    }
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(answer.length);
+    stream.write(Buffer.concat([length, answer]));
   }
 
   async #answer(message: Buffer, from: string, datagram: boolean): Promise<Buffer | null> {

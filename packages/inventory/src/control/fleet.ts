@@ -42,7 +42,7 @@ const selectHosts = statement<HostRow>(
 
 const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ports, ...host }: HostRow): FleetHost => ({
   ...host,
-  held: { cpuMillis, memoryBytes, instances, cpuIds, ports },
+  held: { cpuMillis, memoryBytes, instances, cpuIds, ...(ports.length === 0 ? {} : { ports }) },
 });
 
 /** Hosts as placement sees them: all, or those with the given ids. */

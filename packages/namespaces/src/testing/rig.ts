@@ -226,6 +226,9 @@ export class Rig implements AsyncDisposable {
       this.paths.runInstances,
       join(this.paths.run, "boot-id"),
       this.paths.leasePages.container,
+      join(this.paths.run, "network"),
+      join(this.paths.run, "network", "attachments"),
+      join(this.paths.run, "network", "lock"),
       ...Object.values(this.runtime.parents.paths),
     ]);
     const shared = Object.values(this.runtime.parents.paths).map((path) => join(path, "shared"));

@@ -23,7 +23,7 @@ ALTER TABLE "network" ADD CONSTRAINT "network_ipv4_apart" EXCLUDE USING gist ("i
 ALTER TABLE "network" ADD CONSTRAINT "network_ipv6_apart" EXCLUDE USING gist ("ipv6_range" inet_ops WITH &&);
 ALTER TABLE "network" ADD CONSTRAINT "network_has_range" CHECK ("ipv4_range" IS NOT NULL OR "ipv6_range" IS NOT NULL);
 
--- One holder for each address; the leader's plan never asks for a taken one, this is for when it is wrong.
+-- One holder for each address. A plan never asks for a taken one, and this is for when it is wrong.
 CREATE UNIQUE INDEX "assignment_ipv4_key" ON "assignment" (("document" #>> '{network,networkId}'), ("document" #>> '{network,ipv4,address}'))
   WHERE "gone_at" IS NULL AND ("document" #>> '{network,ipv4,address}') IS NOT NULL;
 CREATE UNIQUE INDEX "assignment_ipv6_key" ON "assignment" (("document" #>> '{network,networkId}'), ("document" #>> '{network,ipv6,address}'))
