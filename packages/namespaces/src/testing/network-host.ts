@@ -4,7 +4,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { AssignedNetwork, AssignedPort, Assignment, Digest, InstanceId } from "@bulkhead/contracts";
-import { Rig, type SpecChanges } from "./rig.ts";
+import type { Rig, SpecChanges } from "./rig.ts";
 import type { NetworkOrder, NetworkReply } from "./network-agent.ts";
 
 /** A network of a test's, as a plan would give it out: `number` makes its ranges. */
