@@ -120,7 +120,9 @@ test("networks are apart, an internal one reaches nothing outside, and the host'
   await host.uplink(outside, "192.0.2.1/24", "192.0.2.2/24");
   await host.inside(outside, "(nc -ll -p 80 -e sh -c 'netstat -tn | grep :80' >/dev/null 2>&1 &)");
   const dial = "timeout 3 nc 192.0.2.2 80 </dev/null 2>&1";
-  await expect.poll(() => host.inside(web, dial), { timeout: 8_000 }).toMatch(/192\.0\.2\.2:80 +(::ffff:)?192\.0\.2\.1:/);
+  await expect
+    .poll(() => host.inside(web, dial), { timeout: 8_000 })
+    .toMatch(/192\.0\.2\.2:80 +(::ffff:)?192\.0\.2\.1:/);
   expect(await host.inside(inner, dial)).not.toMatch(/192\.0\.2/);
   expect(await host.inside(web, `timeout 2 nc 10.21.0.1 22 </dev/null; echo $?`)).not.toBe("0");
 });

@@ -91,7 +91,9 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
 export const buildSpec = (input: SpecInput): BuiltSpec => {
   const shared = input.hostNetwork === true;
   // A share on /dev/shm stands in for the instance's own.
-  const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !input.shares.some(({ path }) => path === destination));
+  const own = (shared ? hostNetworkMounts : defaultMounts).filter(
+    ({ destination }) => !input.shares.some(({ path }) => path === destination),
+  );
   const fixed = [...own, ...input.files.map(providedOf)];
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
