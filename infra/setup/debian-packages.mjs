@@ -13,6 +13,7 @@ export const debianPackages = {
     "ca-certificates": "TLS roots for npm and for tokens sent to a remote API",
     "util-linux": "unshare, setpriv and flock: how `up` starts services as unprivileged users",
     passwd: "useradd and userdel: the system users of the services",
+    e2fsprogs: "mkfs.ext4: shares of a fixed size, and disks that tests fill",
     procps: "ps, for people who look at what runs",
   },
   test: {
@@ -34,7 +35,6 @@ export const debianPackages = {
     iproute2: "brings loopback up where an image is tried without our runtime; makes links in tests of networks",
     "libcap2-bin": "setcap, for archives whose files have capabilities",
     attr: "setfattr, for archives whose files have extended attributes",
-    e2fsprogs: "mkfs.ext4, for a disk that can be full",
     strace: "a tracer that is there already, for a view that must do without its own",
     crun: "the fastest peer; it runs on the lab host only, because it refuses mixed cgroup hierarchies",
     "qemu-system-x86": "the lab host: a machine with cgroup v2, its own kernel and a KVM that runs in software",

@@ -129,7 +129,7 @@ export class ShareStore {
   async #remove(shareId: string): Promise<void> {
     const mounted = join(this.#paths.runShares, shareId, "data");
     await unmount(mounted);
-    await this.#trash.put(this.#root(shareId));
+    this.#trash.put(this.#root(shareId));
   }
 
   async #all(): Promise<string[]> {

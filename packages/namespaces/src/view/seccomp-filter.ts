@@ -166,7 +166,7 @@ const verdictOf = (value: Word): Verdict => {
 };
 
 /** What a returned value means, for people. */
-export const describeAction = (value: number): string => {
+const describeAction = (value: number): string => {
   const action = (value & 0xffff_0000) >>> 0;
   return action === returnErrno ? `fails with errno ${value & 0xffff}` : (actions[action] ?? "kills the process");
 };
