@@ -2,15 +2,24 @@
  * Start to exit of `/bin/true`: the agent's own path (ContainerRuntime, no HTTP, no pools) against `runc run` of an
  * equal bundle: same namespaces with user and network, same seccomp profile, capabilities, mounts and limits, taken from
  * the same specification. runc finds its overlay mounted; ours mounts its own. Interleaved, at least 200 pairs.
+ * `--peer crun` on a host with cgroup v2 (benchmark container-start-lab); `--pairs N` for fewer.
  */
+import { parseArgs } from "node:util";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
 import { interleave, median, percentile, printFigures, printTable } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 
-const pairs = 220;
-const warmUps = 20;
-const goal = 0.1;
+const { values: options } = parseArgs({
+  options: { peer: { type: "string", default: "runc" }, pairs: { type: "string", default: "220" } },
+});
+const goals = { runc: 0.1, crun: 0.5 };
+const { peer: peerName } = options;
+if (peerName !== "runc" && peerName !== "crun") throw new Error(`--peer is runc or crun, not ${peerName}`);
+const goal = goals[peerName];
+const pairs = Number(options.pairs);
+if (!Number.isSafeInteger(pairs) || pairs < 1) throw new Error(`--pairs is a number above 0, not ${options.pairs}`);
+const warmUps = Math.min(20, pairs);
 
 await using rig = await Rig.open();
 const image = await rig.image(await busyboxImage());
@@ -36,10 +45,10 @@ const ours = async (): Promise<number> => {
 
 for (let index = 0; index < warmUps; index += 1) {
   await ours();
-  await peer.run();
+  await peer.run(0, peerName);
 }
 startPhase.length = 0;
-const times = await interleave(pairs, ours, () => peer.run());
+const times = await interleave(pairs, ours, () => peer.run(0, peerName));
 
 const row = (title: string, samples: readonly number[]): (string | number)[] => [
   title,
@@ -52,16 +61,16 @@ printTable([
   ["start to exit of /bin/true", "n", "p10 ms", "p50 ms", "p99 ms"],
   row("bulkhead (agent's path)", times.a),
   row("  of it: until the entrypoint runs", startPhase),
-  row("runc run", times.b),
+  row(`${peerName} run`, times.b),
 ]);
 const ratio = median(times.a) / median(times.b);
 printFigures({
-  bench: "container-start",
+  bench: peerName === "runc" ? "container-start" : "container-start-lab",
   p50Ms: median(times.a),
   p99Ms: percentile(times.a, 0.99),
   peerP50Ms: median(times.b),
   ratio,
   better: "lower",
-  goal: `bulkhead / runc <= ${goal}`,
+  goal: `bulkhead / ${peerName} <= ${goal}`,
   met: ratio <= goal,
 });

@@ -60,6 +60,8 @@ export class RuncBundle implements AsyncDisposable {
     // runc finds a v1 memory controller at the hierarchy's root only; its own layout of cgroup mounts is its default.
     const config = {
       ...spec,
+      // crun reads no specification without its version.
+      ociVersion: "1.0.2",
       root: { path: path("rootfs") },
     };
     for (let worker = 0; worker < workers; worker += 1) {
@@ -100,6 +102,6 @@ export class RuncBundle implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     execFileSync("umount", [join(this.#directory, "rootfs")]);
     rmSync(this.#directory, { recursive: true, force: true });
-    execFileSync("sh", ["-c", `rmdir /sys/fs/cgroup/*${this.#cgroup} 2>/dev/null || true`]);
+    execFileSync("sh", ["-c", `rmdir /sys/fs/cgroup/*${this.#cgroup} /sys/fs/cgroup${this.#cgroup} 2>/dev/null || true`]);
   }
 }
