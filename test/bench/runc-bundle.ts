@@ -102,6 +102,9 @@ export class RuncBundle implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     execFileSync("umount", [join(this.#directory, "rootfs")]);
     rmSync(this.#directory, { recursive: true, force: true });
-    execFileSync("sh", ["-c", `rmdir /sys/fs/cgroup/*${this.#cgroup} /sys/fs/cgroup${this.#cgroup} 2>/dev/null || true`]);
+    execFileSync("sh", [
+      "-c",
+      `rmdir /sys/fs/cgroup/*${this.#cgroup} /sys/fs/cgroup${this.#cgroup} 2>/dev/null || true`,
+    ]);
   }
 }
