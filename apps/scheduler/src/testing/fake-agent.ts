@@ -23,7 +23,7 @@ export const testFacts = (facts: Partial<HostFacts> = {}): HostFacts => ({
   architecture: "x86_64",
   cgroupMode: "v2",
   capacity: { cpuMillis: 4_000, memoryBytes: 8 * 2 ** 30, cpuCount: 4, instancesMax: 1_000 },
-  enforceable: ["resources"],
+  enforceable: ["resources", "network", "bandwidth"],
   mountAllowList: ["/srv/shared"],
   problems: [],
   ...facts,

@@ -28,7 +28,7 @@ export const facts = (capacity: Partial<HostFacts["capacity"]> = {}): HostFacts 
   architecture: "x86_64",
   cgroupMode: "v2",
   capacity: { cpuMillis: 4000, memoryBytes: 8 * gib, cpuCount: 4, instancesMax: 1000, ...capacity },
-  enforceable: ["resources"],
+  enforceable: ["resources", "network", "bandwidth"],
   mountAllowList: [],
   problems: [],
 });
