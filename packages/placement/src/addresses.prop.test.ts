@@ -97,14 +97,15 @@ test("no two ports of one host ever lead to different instances", () => {
       }));
       const chosen = choosePorts(ports, present);
       if (typeof chosen === "string") {
-        expect(ports.some(({ hostPort }) => hostPort !== undefined)).toBe(true);
-        return;
+        // Refused only for a port that was named: there are always others.
+        return ports.some(({ hostPort }) => hostPort !== undefined);
       }
       expect(chosen).toHaveLength(ports.length);
       for (const [at, port] of chosen.entries()) {
         expect(present.some((other) => clash(port, other))).toBe(false);
         expect(chosen.some((other, index) => index !== at && clash(port, other))).toBe(false);
       }
+      return true;
     }),
   );
 });
