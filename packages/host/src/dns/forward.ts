@@ -10,7 +10,7 @@ const patienceMs = 1_500;
 export type Forwarder = (message: Buffer, datagram: boolean) => Promise<Buffer | null>;
 
 /** `nameserver` lines of resolv.conf(5). */
-const parseResolvers = (text: string): string[] =>
+export const parseResolvers = (text: string): string[] =>
   [...text.matchAll(/^nameserver[ \t]+([0-9a-fA-F.:]+)/gm)].flatMap(([, address = ""]) =>
     parseAddress(address) === null ? [] : [address],
   );
