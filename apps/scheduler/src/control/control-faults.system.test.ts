@@ -167,7 +167,16 @@ describe("lost hosts", () => {
 describe("a restored database", () => {
   /** The state to which the database is put back: everything as it was when this was called. */
   const backup = async () => {
-    const tables = ["workload", "instance", "assignment", "host_agent", "operation", "image_pull", "lease"];
+    const tables = [
+      "workload",
+      "instance",
+      "assignment",
+      "host_agent",
+      "operation",
+      "image_pull",
+      "lease",
+      "share_use",
+    ];
     const rows = new Map<string, unknown[]>();
     for (const table of tables) {
       rows.set(
