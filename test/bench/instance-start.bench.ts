@@ -37,8 +37,15 @@ const oneByOne: number[] = [];
 for (let index = 0; index < sequential; index += 1) {
   oneByOne.push(await startOne(fleet, watch, `seq-${index}`));
   const instance = await fleet.instance(`seq-${index}-0`);
-  if (instance.state !== "running" || !fleet.isAlive(fleet.pidFromKernel(`seq-${index}-0`)))
-    throw new Error("not running");
+  if (instance.state !== "running") throw new Error("not running");
+  // Its record reaches the disk a little after it runs.
+  await fleet.until(() => {
+    try {
+      return fleet.isAlive(fleet.pidFromKernel(`seq-${index}-0`));
+    } catch {
+      return false;
+    }
+  }, `the process of seq-${index}`);
   await fleet.remove(`seq-${index}`);
 }
 
