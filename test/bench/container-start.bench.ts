@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { interleave, median, percentile, printFigures, printTable } from "./report.ts";
+import { interleave, median, percentile, printFigures, printTimes } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 
 const { values: options } = parseArgs({
@@ -50,19 +50,11 @@ for (let index = 0; index < warmUps; index += 1) {
 startPhase.length = 0;
 const times = await interleave(pairs, ours, () => peer.run(0, peerName));
 
-const row = (title: string, samples: readonly number[]): (string | number)[] => [
-  title,
-  samples.length,
-  percentile(samples, 0.1),
-  median(samples),
-  percentile(samples, 0.99),
-];
-printTable([
-  ["start to exit of /bin/true", "n", "p10 ms", "p50 ms", "p99 ms"],
-  row("bulkhead (agent's path)", times.a),
-  row("  of it: until the entrypoint runs", startPhase),
-  row(`${peerName} run`, times.b),
-]);
+printTimes("start to exit of /bin/true", {
+  "bulkhead (agent's path)": times.a,
+  "  of it: until the entrypoint runs": startPhase,
+  [`${peerName} run`]: times.b,
+});
 const ratio = median(times.a) / median(times.b);
 printFigures({
   bench: peerName === "runc" ? "container-start" : "container-start-lab",

@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Run } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { median, percentile, printFigures, printTable } from "./report.ts";
+import { median, percentile, printFigures, printTimes } from "./report.ts";
 
 const containers = 500;
 const starts = 60;
@@ -68,12 +68,7 @@ await rig.clear();
 const again = await startMany();
 
 const empty = [...alone, ...again];
-const row = (title: string, times: readonly number[]) => [title, times.length, median(times), percentile(times, 0.99)];
-printTable([
-  ["start to running", "n", "p50 ms", "p99 ms"],
-  row("on an empty host", empty),
-  row(`beside ${containers} idle`, crowded),
-]);
+printTimes("start to running", { "on an empty host": empty, [`beside ${containers} idle`]: crowded });
 console.log(`watching ${containers}: ${(share * 100).toFixed(2)} % of a core`);
 const ratio = median(crowded) / median(empty);
 printFigures({

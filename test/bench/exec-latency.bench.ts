@@ -5,7 +5,7 @@
 import { fileURLToPath } from "node:url";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { interleave, median, percentile, printFigures, printTable } from "./report.ts";
+import { interleave, median, percentile, printFigures, printTimes } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 
 const pairs = 220;
@@ -50,19 +50,11 @@ try {
     agentTimes.push(await agent());
     return peer();
   });
-  const row = (title: string, samples: readonly number[]): (string | number)[] => [
-    title,
-    samples.length,
-    percentile(samples, 0.1),
-    median(samples),
-    percentile(samples, 0.99),
-  ];
-  printTable([
-    ["exec of /bin/true", "n", "p10 ms", "p50 ms", "p99 ms"],
-    row("bulkhead-oci exec", times.a),
-    row("the agent's exec", agentTimes),
-    row("runc exec", times.b),
-  ]);
+  printTimes("exec of /bin/true", {
+    "bulkhead-oci exec": times.a,
+    "the agent's exec": agentTimes,
+    "runc exec": times.b,
+  });
   const ratio = median(times.a) / median(times.b);
   printFigures({
     bench: "exec-latency",

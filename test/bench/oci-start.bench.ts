@@ -5,7 +5,7 @@
 import { fileURLToPath } from "node:url";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { interleave, median, percentile, printFigures, printTable } from "./report.ts";
+import { interleave, median, percentile, printFigures, printTimes } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 
 const pairs = 220;
@@ -31,18 +31,10 @@ const times = await interleave(
   () => bundle.run(),
 );
 
-const row = (title: string, samples: readonly number[]): (string | number)[] => [
-  title,
-  samples.length,
-  percentile(samples, 0.1),
-  median(samples),
-  percentile(samples, 0.99),
-];
-printTable([
-  ["run of /bin/true, whole process", "n", "p10 ms", "p50 ms", "p99 ms"],
-  row("bulkhead-oci run", times.a),
-  row("runc run", times.b),
-]);
+printTimes("run of /bin/true, whole process", {
+  "bulkhead-oci run": times.a,
+  "runc run": times.b,
+});
 const ratio = median(times.a) / median(times.b);
 printFigures({
   bench: "oci-start",

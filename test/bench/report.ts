@@ -59,6 +59,19 @@ export const printTable = (rows: readonly (readonly (string | number)[])[]): voi
   }
 };
 
+/** The table of times in milliseconds: a line for each set of samples, in the order of `sets`. */
+export const printTimes = (heading: string, sets: Readonly<Record<string, readonly number[]>>): void =>
+  printTable([
+    [heading, "n", "p10 ms", "p50 ms", "p99 ms"],
+    ...Object.entries(sets).map(([title, samples]) => [
+      title,
+      samples.length,
+      percentile(samples, 0.1),
+      median(samples),
+      percentile(samples, 0.99),
+    ]),
+  ]);
+
 /** The last line of a benchmark. */
 export const printFigures = (figures: Figures): void => {
   const rounded = Object.fromEntries(
