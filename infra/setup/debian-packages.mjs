@@ -32,6 +32,7 @@ export const debianPackages = {
     umoci: "a second opinion on OCI layouts",
     "busybox-static": "the smallest real user space for container tests",
     curl: "runs what --print-request prints",
+    nftables: "nft, a second opinion on rules and what removal leaves",
     iproute2: "brings loopback up where an image is tried without our runtime; makes links in tests of networks",
     "libcap2-bin": "setcap, for archives whose files have capabilities",
     attr: "setfattr, for archives whose files have extended attributes",

@@ -1,3 +1,5 @@
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { AssignedPort, Digest } from "@bulkhead/contracts";
 import { busyboxImage, redisImage } from "@bulkhead/testkit/images";
@@ -220,6 +222,30 @@ test("the last user takes bridge, rules and settings along", async () => {
   expect(await host.sh("ls /proc/sys/net/ipv4/conf")).toMatch(/^b[0-9a-f]{14}$/m);
   await host.end(second);
   await expect.poll(() => host.sh(state), { timeout: 5_000 }).toBe(before);
+});
+
+test("a host that is given up keeps nothing of its networks, whoever still runs in them", async () => {
+  const state = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; ls /proc/sys/net/ipv4/conf";
+  const before = await host.sh(state);
+  const web = await host.start(idle, networkOf(one, 2, { ports: [port(8080)] }));
+  await host.start(idle, networkOf(two, 2));
+  const attachments = join(rig.paths.run, "network", "attachments");
+  await writeFile(join(attachments, `v${rig.paths.hash}broken`), "{");
+  expect(await readdir(attachments)).toHaveLength(3);
+  expect(await host.ruleset()).toContain(`bulkhead_${rig.paths.hash}`);
+  await host.killAgent();
+  await host.startAgent();
+  await host.endNetworks();
+  const nothing = { state: before, rules: "", attachments: [] };
+  const now = async () => ({
+    state: await host.sh(state),
+    rules: await host.ruleset(),
+    attachments: await readdir(attachments),
+  });
+  expect(await now()).toEqual(nothing);
+  expect(await host.inside(web, "ip link show eth0")).not.toMatch(/UP/);
+  await host.endNetworks();
+  expect(await now()).toEqual(nothing);
 });
 
 test("a taken port, and the host's network where it is not allowed, are refusals that leave nothing", async () => {

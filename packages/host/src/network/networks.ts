@@ -31,16 +31,18 @@ export interface ConnectedRun {
 
 const sameRun = (a: ConnectedRun, b: ConnectedRun): boolean => a.instanceId === b.instanceId && a.run === b.run;
 
-/** Whether this host's kernel has nftables and lets this process use it; without it there are no networks here. */
-export const hasPacketRules = async (): Promise<boolean> => {
+/** Names of all rule sets in the kernel; null where it has no nftables or does not let this process use it. */
+const packetTables = async (): Promise<Set<string> | null> => {
   try {
-    await listTables();
-    return true;
+    return new Set((await listTables()).map(({ name }) => name));
   } catch (error) {
-    if (error instanceof NativeError) return false;
+    if (error instanceof NativeError) return null;
     throw error;
   }
 };
+
+/** Whether this host can have networks. */
+export const hasPacketRules = async (): Promise<boolean> => (await packetTables()) !== null;
 
 /** Each network once. */
 const networksOf = (attachments: readonly Attachment[]): AssignedNetwork[] => [
@@ -221,13 +223,24 @@ export class HostNetworks implements Disposable {
     });
   }
 
-  /** A crash between the last file and the last rule leaves rules without a file. */
+  /**
+   * Forgets everyone, of both agents, and removes whatever networks made on this host: rules, links, settings, files.
+   * For a host that is given up: whoever still runs is left without a network.
+   */
+  end(): Promise<void> {
+    return this.#locked(async () => {
+      this.#letGo();
+      await this.#clear();
+      this.#tell([]);
+    });
+  }
+
+  /** Files last: until the kernel has forgotten everything, they say that there is something to forget. */
   async #clear(): Promise<void> {
-    if ((await listTables()).some(({ name }) => name === this.#names.table)) {
-      await applyRules(noRules(this.#names));
-      await removeLinks(this.#names);
-    }
+    if ((await packetTables())?.has(this.#names.table) === true) await applyRules(noRules(this.#names));
+    await removeLinks(this.#names);
     await restoreSettings(this.#state);
+    await this.#state.clear();
   }
 
   #holdAgain(attachments: readonly Attachment[]): void {
@@ -241,9 +254,13 @@ export class HostNetworks implements Disposable {
     }
   }
 
-  /** Lets go of ports; networks stay as they are for the instances that run on. */
-  [Symbol.dispose](): void {
+  #letGo(): void {
     for (const held of this.#ports.values()) held.dispose();
     this.#ports.clear();
+  }
+
+  /** Lets go of ports; networks stay as they are for the instances that run on. */
+  [Symbol.dispose](): void {
+    this.#letGo();
   }
 }

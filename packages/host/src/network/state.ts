@@ -85,6 +85,12 @@ export class NetworkState {
     await rm(join(this.#attachments, link), { force: true });
   }
 
+  /** Removes every attachment's file, also one that cannot be read. The lock's stays: others may wait for it. */
+  async clear(): Promise<void> {
+    for (const name of await readdir(this.#attachments)) await this.remove(name);
+    this.#known.clear();
+  }
+
   async savedSettings(): Promise<SavedSettings> {
     return ((await readJson(this.#saved)) ?? {}) as SavedSettings;
   }

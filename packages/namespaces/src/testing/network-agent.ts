@@ -10,6 +10,7 @@ export type NetworkOrder =
   | { readonly do: "open"; readonly paths: HostPaths; readonly image: EnsuredImage; readonly hostNetwork: boolean }
   | { readonly do: "start"; readonly assignment: Assignment; readonly attempt: number }
   | { readonly do: "adopt" }
+  | { readonly do: "endNetworks" }
   | { readonly do: "end"; readonly instanceId: InstanceId }
   | { readonly do: "await"; readonly instanceId: InstanceId };
 
@@ -64,6 +65,10 @@ const obey = async (order: NetworkOrder): Promise<NetworkReply> => {
   if (order.do === "adopt") {
     for (const run of await runtime.list()) runs.set(run.key.instanceId, run);
     return { runs: [...runs.keys()] as InstanceId[] };
+  }
+  if (order.do === "endNetworks") {
+    await runtime.networks.end();
+    return {};
   }
   const run = runOf(order.instanceId);
   if (order.do === "end") await run.stop(0);

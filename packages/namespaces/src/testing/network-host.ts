@@ -110,6 +110,20 @@ export class NetworkHost implements AsyncDisposable {
     return (await this.#ask({ do: "adopt" })).runs ?? [];
   }
 
+  /** What `bulkhead down` does about networks. */
+  async endNetworks(): Promise<void> {
+    await this.#ask({ do: "endNetworks" });
+  }
+
+  /** What nft(8) says is in this host's kernel. */
+  async ruleset(): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    execFile("nsenter", [`--net=${this.#path}`, "nft", "list", "ruleset"], (error, out) =>
+      error === null ? resolve(out) : reject(error),
+    );
+    return promise;
+  }
+
   /** What a shell script prints on this host, errors included; never rejects for its exit code. */
   async sh(script: string, path = this.#path): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
