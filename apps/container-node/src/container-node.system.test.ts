@@ -131,6 +131,7 @@ test("a machine becomes a host, runs what it is told, outlives its agents, and s
   const scope = {
     directories: [paths.runInstances, paths.instances],
     cgroupPrefixes: [`bulkhead-${paths.hash}`],
+    networksOf: paths.hash,
     commands: [],
   };
   const before = await snapshotHost(scope);

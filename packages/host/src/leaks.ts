@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
+import { listTables, NativeError } from "@bulkhead/native-namespaces";
 import { readCgroups } from "./cgroups.ts";
 import { startTicksOf, stateOf } from "./process.ts";
 
@@ -9,6 +10,8 @@ export interface HostSnapshot {
   readonly cgroups: ReadonlySet<string>;
   readonly namespaces: ReadonlySet<string>;
   readonly processes: ReadonlySet<string>;
+  /** network links and tables of packet rules */
+  readonly networks: ReadonlySet<string>;
   readonly files: ReadonlySet<string>;
 }
 
@@ -20,6 +23,8 @@ export interface SnapshotScope {
   readonly cgroupPrefixes: readonly string[];
   /** processes whose command line holds one of these count, and so do all in a counted cgroup */
   readonly commands: readonly string[];
+  /** links and rule tables of hosts whose hash begins so count; empty for every host's */
+  readonly networksOf?: string;
   /** also count namespaces of every process on the machine; only sound while nothing else starts */
   readonly allNamespaces?: boolean;
 }
@@ -58,6 +63,22 @@ const cgroupsOf = async (prefixes: readonly string[]): Promise<Set<string>> => {
   return found;
 };
 
+/** Names as `networkNames` gives them. */
+const networksOf = async (hash: string): Promise<Set<string>> => {
+  const links = (await readdir("/sys/class/net")).filter((name) => /^[bv][0-9a-f]{8}[\w-]{6}$/.test(name));
+  const tables = await listTables().catch((error: unknown) => {
+    // A kernel without nftables has no tables.
+    if (error instanceof NativeError) return [];
+    throw error;
+  });
+  return new Set([
+    ...links.filter((name) => name.startsWith(hash, 1)).map((name) => `link ${name}`),
+    ...tables
+      .filter(({ name }) => name.startsWith(`bulkhead_${hash}`))
+      .map(({ family, name }) => `table ${family} ${name}`),
+  ]);
+};
+
 const namespaceTypes = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"] as const;
 
 /** Takes a snapshot; reads the kernel's own lists only, so it sees what no record mentions. */
@@ -88,19 +109,22 @@ export const snapshotHost = async (scope: SnapshotScope): Promise<HostSnapshot> 
       if (link !== "") namespaces.add(link);
     }
   }
-  return { mounts, cgroups, namespaces, processes, files };
+  const networks = scope.networksOf === undefined ? new Set<string>() : await networksOf(scope.networksOf);
+  return { mounts, cgroups, namespaces, processes, networks, files };
 };
 
-const kinds = [
+/** Every kind of thing a snapshot holds, with the word for one of them. */
+export const leakKinds = [
   ["mounts", "mount"],
   ["cgroups", "cgroup"],
   ["namespaces", "namespace"],
   ["processes", "process"],
+  ["networks", "network"],
   ["files", "file"],
 ] as const;
 
 /** What `after` has and `before` had not, one line each, e.g. `cgroup /sys/fs/cgroup/pids/bulkhead-1a2b3c4d/…`. */
 export const leaksBetween = (before: HostSnapshot, after: HostSnapshot): string[] =>
-  kinds.flatMap(([kind, name]) =>
+  leakKinds.flatMap(([kind, name]) =>
     [...after[kind]].filter((item) => !before[kind].has(item)).map((item) => `${name} ${item}`),
   );

@@ -100,7 +100,12 @@ export class Rig implements AsyncDisposable {
   }
 
   static #scope(root: string, paths: HostPaths) {
-    return { directories: [root, dirname(paths.run)], cgroupPrefixes: [`bulkhead-${paths.hash}`], commands: [root] };
+    return {
+      directories: [root, dirname(paths.run)],
+      cgroupPrefixes: [`bulkhead-${paths.hash}`],
+      commands: [root],
+      networksOf: paths.hash,
+    };
   }
 
   /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
