@@ -1,19 +1,10 @@
 import { Labels } from "@bulkhead/contracts";
 import { Type } from "typebox";
-import {
-  type PageQuery,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
 import { rehearse } from "../http/once.ts";
 import { identityOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import type { AddRoutes } from "./route-context.ts";
 
 const tags = ["hosts"];
@@ -43,38 +34,22 @@ const patchBody = Type.Object(
 );
 
 export const addHostRoutes: AddRoutes = (app, { inventory, control }) => {
-  app.get<{ Querystring: PageQuery }>(
-    "/v1/hosts",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listHosts",
-        summary: "List hosts with their agents, capacity and what is given away",
-        tags,
-        querystring: query(pageQuery),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Host") } }),
-      },
-    },
-    async (request) => inventory.read.hosts(pageRequest(request.query)),
-  );
+  addList(app, {
+    noun: "hosts",
+    schema: "Host",
+    summary: "List hosts with their agents, capacity and what is given away",
+    read: (_request, page) => inventory.read.hosts(page),
+  });
 
-  app.get<{ Params: { host: string } }>(
-    "/v1/hosts/:host",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getHost",
-        summary: "One host by id or name; `ETag` is its version",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the host", schema: ref("Host") } }),
-      },
-    },
-    async (request, reply) => {
-      const host = await inventory.read.host(request.params.host);
-      return reply.header("etag", entityTag(host.version)).send(host);
-    },
-  );
+  addGet(app, {
+    noun: "hosts",
+    member: "host",
+    schema: "Host",
+    summary: "One host by id or name; `ETag` is its version",
+    params: one,
+    read: ({ idOrName }) => inventory.read.host(idOrName),
+    version: (host) => host.version,
+  });
 
   app.patch<{ Params: { host: string }; Body: HostPatch; Querystring: { dryRun?: boolean } }>(
     "/v1/hosts/:host",

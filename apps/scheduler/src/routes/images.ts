@@ -3,21 +3,11 @@ import { type Image, ImageName, Image as ImageSchema, type PullImage, fleetError
 import { formatReference, parseReference } from "@bulkhead/images";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
-import {
-  type PageQuery,
-  accepted,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { accepted, answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { addArchiveBodies, archiveTypes } from "../http/bodies.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import { importNames, pullNames } from "../images/import-name.ts";
 import { meteredBody } from "../images/metered.ts";
 import { type AddRoutes, type RouteContext, clientGone } from "./route-context.ts";
@@ -126,35 +116,21 @@ export const addImageRoutes: AddRoutes = (app, context) => {
     );
   });
 
-  app.get<{ Querystring: PageQuery }>(
-    "/v1/images",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listImages",
-        summary: "List images by digest",
-        tags,
-        querystring: query(pageQuery),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Image") } }),
-      },
-    },
-    async (request) => inventory.read.images(request.project, pageRequest(request.query)),
-  );
+  addList(app, {
+    noun: "images",
+    schema: "Image",
+    summary: "List images by digest",
+    read: ({ project }, page) => inventory.read.images(project, page),
+  });
 
-  app.get<{ Params: { image: string } }>(
-    "/v1/images/:image",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getImage",
-        summary: "One image",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the image", schema: ref("Image") } }),
-      },
-    },
-    async (request) => inventory.read.image(request.project, request.params.image),
-  );
+  addGet(app, {
+    noun: "images",
+    member: "image",
+    schema: "Image",
+    summary: "One image",
+    params: one,
+    read: ({ project, idOrName }) => inventory.read.image(project, idOrName),
+  });
 
   app.delete<{ Params: { image: string }; Querystring: { dryRun?: boolean } }>(
     "/v1/images/:image",

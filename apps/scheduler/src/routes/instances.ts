@@ -8,21 +8,11 @@ import type { InstanceAction } from "@bulkhead/inventory";
 import type { FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { waitUntil } from "../events/wait-until.ts";
-import {
-  type PageQuery,
-  accepted,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { accepted, answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import { type AddRoutes, clientGone } from "./route-context.ts";
 
 const tags = ["instances"];
@@ -59,52 +49,36 @@ const assertReachable = (instance: Instance, wanted: InstanceState): void => {
 };
 
 export const addInstanceRoutes: AddRoutes = (app, { inventory, control, feed }) => {
-  app.get<{ Querystring: PageQuery & { workload?: string; state?: InstanceState; host?: string } }>(
-    "/v1/instances",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listInstances",
-        summary: "List instances in the order they were created",
-        tags,
-        querystring: query({
-          ...pageQuery,
-          workload: Type.String({ maxLength: 255, description: "id or name" }),
-          state: InstanceStateSchema,
-          host: Type.String({ maxLength: 255, description: "id or name" }),
-        }),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Instance") } }),
-      },
+  addList<{ workload: string; state: InstanceState; host: string }>(app, {
+    noun: "instances",
+    schema: "Instance",
+    summary: "List instances in the order they were created",
+    filters: {
+      workload: Type.String({ maxLength: 255, description: "id or name" }),
+      state: InstanceStateSchema,
+      host: Type.String({ maxLength: 255, description: "id or name" }),
     },
-    async (request) => {
-      const { workload, state, host } = request.query;
-      const filter = {
-        project: request.project,
-        ...(workload === undefined ? {} : { workload }),
-        ...(state === undefined ? {} : { state }),
-        ...(host === undefined ? {} : { host }),
-      };
-      return inventory.read.instances(filter, pageRequest(request.query));
-    },
-  );
+    read: ({ project, filters: { workload, state, host } }, page) =>
+      inventory.read.instances(
+        {
+          project,
+          ...(workload === undefined ? {} : { workload }),
+          ...(state === undefined ? {} : { state }),
+          ...(host === undefined ? {} : { host }),
+        },
+        page,
+      ),
+  });
 
-  app.get<{ Params: { instance: string } }>(
-    "/v1/instances/:instance",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getInstance",
-        summary: "One instance by id or name; `ETag` is its version",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the instance", schema: ref("Instance") } }),
-      },
-    },
-    async (request, reply) => {
-      const instance = await inventory.read.instance(instanceReference(request));
-      return reply.header("etag", entityTag(instance.version)).send(instance);
-    },
-  );
+  addGet(app, {
+    noun: "instances",
+    member: "instance",
+    schema: "Instance",
+    summary: "One instance by id or name; `ETag` is its version",
+    params: one,
+    read: (reference) => inventory.read.instance(reference),
+    version: (instance) => instance.version,
+  });
 
   app.get<{
     Params: { instance: string };

@@ -1,18 +1,9 @@
 import type { CreateNetwork } from "@bulkhead/contracts";
 import { newNetwork } from "../admission/network-rules.ts";
-import {
-  type PageQuery,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import type { AddRoutes } from "./route-context.ts";
 
 const tags = ["networks"];
@@ -49,35 +40,21 @@ export const addNetworkRoutes: AddRoutes = (app, { inventory }) => {
     },
   );
 
-  app.get<{ Querystring: PageQuery }>(
-    "/v1/networks",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listNetworks",
-        summary: "List networks in the order they were created",
-        tags,
-        querystring: query(pageQuery),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Network") } }),
-      },
-    },
-    async (request) => inventory.read.networks(request.project, pageRequest(request.query)),
-  );
+  addList(app, {
+    noun: "networks",
+    schema: "Network",
+    summary: "List networks in the order they were created",
+    read: ({ project }, page) => inventory.read.networks(project, page),
+  });
 
-  app.get<{ Params: { network: string } }>(
-    "/v1/networks/:network",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getNetwork",
-        summary: "One network by id or name",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the network", schema: ref("Network") } }),
-      },
-    },
-    async (request) => inventory.read.network({ project: request.project, idOrName: request.params.network }),
-  );
+  addGet(app, {
+    noun: "networks",
+    member: "network",
+    schema: "Network",
+    summary: "One network by id or name",
+    params: one,
+    read: (reference) => inventory.read.network(reference),
+  });
 
   app.delete<{ Params: { network: string }; Querystring: { dryRun?: boolean } }>(
     "/v1/networks/:network",

@@ -2,19 +2,10 @@ import type { CreateShare, Share } from "@bulkhead/contracts";
 import type { FastifyRequest } from "fastify";
 import { shareFaults } from "../admission/share-rules.ts";
 import { assertNoFaults } from "../admission/fault.ts";
-import {
-  type PageQuery,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import type { AddRoutes, RouteContext } from "./route-context.ts";
 
 const tags = ["shares"];
@@ -73,20 +64,12 @@ export const addShareRoutes: AddRoutes = (app, context) => {
     },
   );
 
-  app.get<{ Querystring: PageQuery }>(
-    "/v1/shares",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listShares",
-        summary: "List shares with who uses them",
-        tags,
-        querystring: query(pageQuery),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Share") } }),
-      },
-    },
-    async (request) => inventory.read.shares(request.project, pageRequest(request.query)),
-  );
+  addList(app, {
+    noun: "shares",
+    schema: "Share",
+    summary: "List shares with who uses them",
+    read: ({ project }, page) => inventory.read.shares(project, page),
+  });
 
   app.get(
     "/v1/shares/graph",
@@ -102,20 +85,14 @@ export const addShareRoutes: AddRoutes = (app, context) => {
     async (request) => inventory.read.shareGraph(request.project),
   );
 
-  app.get<{ Params: { share: string } }>(
-    "/v1/shares/:share",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getShare",
-        summary: "One share by id or name",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the share", schema: ref("Share") } }),
-      },
-    },
-    async (request) => inventory.read.share(referenceOf(request)),
-  );
+  addGet(app, {
+    noun: "shares",
+    member: "share",
+    schema: "Share",
+    summary: "One share by id or name",
+    params: one,
+    read: (reference) => inventory.read.share(reference),
+  });
 
   app.delete<{ Params: { share: string }; Querystring: { dryRun?: boolean } }>(
     "/v1/shares/:share",

@@ -2,9 +2,10 @@ import { randomBytes } from "node:crypto";
 import { type CreateToken, type Token, fleetError } from "@bulkhead/contracts";
 import { Type } from "typebox";
 import { hashToken } from "../auth/token-cache.ts";
-import { type PageQuery, answers, pageQuery, pageRequest, pageSchema, query, ref } from "../http/answers.ts";
+import { answers, ref } from "../http/answers.ts";
 import { answerOnce } from "../http/once.ts";
 import { identityOf } from "../http/request-context.ts";
+import { addList } from "../http/reading.ts";
 import type { AddRoutes } from "./route-context.ts";
 
 const tags = ["tokens"];
@@ -55,20 +56,13 @@ export const addTokenRoutes: AddRoutes = (app, { inventory, tokens }) => {
     },
   );
 
-  app.get<{ Querystring: PageQuery }>(
-    "/v1/tokens",
-    {
-      config: { access: "admin" },
-      schema: {
-        operationId: "listTokens",
-        summary: "List tokens, without their secrets",
-        tags,
-        querystring: query(pageQuery),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Token") } }),
-      },
-    },
-    async (request) => inventory.read.tokens(pageRequest(request.query)),
-  );
+  addList(app, {
+    noun: "tokens",
+    schema: "Token",
+    summary: "List tokens, without their secrets",
+    access: "admin",
+    read: (_request, page) => inventory.read.tokens(page),
+  });
 
   app.delete<{ Params: { token: string } }>(
     "/v1/tokens/:token",

@@ -14,21 +14,11 @@ import { withDefaults } from "../admission/defaults.ts";
 import { type Fault, assertNoFaults } from "../admission/fault.ts";
 import { revise } from "../admission/patch-rules.ts";
 import { sizeFaults, workloadFaults } from "../admission/spec-rules.ts";
-import {
-  type PageQuery,
-  accepted,
-  answers,
-  byReference,
-  dryRun,
-  pageQuery,
-  pageRequest,
-  pageSchema,
-  query,
-  ref,
-} from "../http/answers.ts";
+import { accepted, answers, byReference, dryRun, query, ref } from "../http/answers.ts";
 import { entityTag, ifMatch } from "../http/entity-tag.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
+import { addGet, addList } from "../http/reading.ts";
 import { resolveShares } from "./share-demands.ts";
 import { planSchema, previewCreate, previewReplicas } from "./preview.ts";
 import type { AddRoutes, RouteContext } from "./route-context.ts";
@@ -120,45 +110,28 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
     },
   );
 
-  app.get<{ Querystring: PageQuery & { labelSelector?: string } }>(
-    "/v1/workloads",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "listWorkloads",
-        summary: "List workloads in the order they were created",
-        tags,
-        querystring: query({
-          ...pageQuery,
-          labelSelector: Type.String({ maxLength: 1024, description: "`name=value` pairs with commas between" }),
-        }),
-        response: answers({ 200: { description: "one page", schema: pageSchema("Workload") } }),
-      },
+  addList<{ labelSelector: string }>(app, {
+    noun: "workloads",
+    schema: "Workload",
+    summary: "List workloads in the order they were created",
+    filters: {
+      labelSelector: Type.String({ maxLength: 1024, description: "`name=value` pairs with commas between" }),
     },
-    async (request) => {
-      const labels = labelsOf(request.query.labelSelector);
-      const filter = { project: request.project, ...(labels === undefined ? {} : { labels }) };
-      return inventory.read.workloads(filter, pageRequest(request.query));
+    read: ({ project, filters: { labelSelector } }, page) => {
+      const labels = labelsOf(labelSelector);
+      return inventory.read.workloads({ project, ...(labels === undefined ? {} : { labels }) }, page);
     },
-  );
+  });
 
-  app.get<{ Params: { workload: string } }>(
-    "/v1/workloads/:workload",
-    {
-      config: { access: "read" },
-      schema: {
-        operationId: "getWorkload",
-        summary: "One workload by id or name; `ETag` is its generation",
-        tags,
-        params: one,
-        response: answers({ 200: { description: "the workload", schema: ref("Workload") } }),
-      },
-    },
-    async (request, reply) => {
-      const workload = await inventory.read.workload(referenceOf(request));
-      return reply.header("etag", entityTag(workload.generation)).send(workload);
-    },
-  );
+  addGet(app, {
+    noun: "workloads",
+    member: "workload",
+    schema: "Workload",
+    summary: "One workload by id or name; `ETag` is its generation",
+    params: one,
+    read: (reference) => inventory.read.workload(reference),
+    version: (workload) => workload.generation,
+  });
 
   app.patch<{ Params: { workload: string }; Body: PatchWorkload; Querystring: { dryRun?: boolean } }>(
     "/v1/workloads/:workload",
