@@ -4,6 +4,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { HostId } from "@bulkhead/contracts";
+import { hostPaths, snapshotHost } from "@bulkhead/host";
+import { Value } from "typebox/value";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 const root = resolve(import.meta.dirname, "../../../..");
@@ -126,19 +129,41 @@ test("the token and the context are their owner's alone", () => {
   expect(statSync(join(home, ".config/bulkhead/context.json")).mode & 0o777).toBe(0o600);
 });
 
+const hashOfHost = (): string => {
+  const hosts = readdirSync(join(state, "hosts")).filter((name): name is HostId => Value.Check(HostId, name));
+  return hosts.map((hostId) => hostPaths(state, runDirectory, hostId).hash).join();
+};
+
+/** Links and packet rules of a host. */
+const networksOf = async (hash: string): Promise<string[]> => {
+  const scope = { directories: [], cgroupPrefixes: [], commands: [], networksOf: hash };
+  return [...(await snapshotHost(scope)).networks];
+};
+
+test("an instance in a network has a link, and the host has rules for it", async () => {
+  expect(await bulkhead("networks", "create", "lan")).toMatchObject({ code: 0 });
+  expect(await bulkhead("run", "redis", "--name", "networked", "--network", "lan")).toMatchObject({ code: 0 });
+  const hash = hashOfHost();
+  expect(await networksOf(hash)).toEqual(
+    expect.arrayContaining([expect.stringContaining(`link v${hash}`), `table inet bulkhead_${hash}`]),
+  );
+});
+
 test("Ctrl-C, which npm passes on a second time, stops everything in order and says what keeps running", async () => {
   const ended = once(up, "exit");
   up.kill("SIGINT");
   up.kill("SIGINT");
   expect(await ended).toEqual([0, null]);
-  expect(said).toContain("1 instance keeps running; the next `up` adopts it.");
+  expect(said).toContain("2 instances keep running; the next `up` adopts them.");
 });
 
 test("down --purge ends what runs and leaves nothing", async () => {
+  const hash = hashOfHost();
   const { code, output } = await bulkhead("down", "--purge", "--yes", "--keep-users");
-  expect(output).toContain("instances that still run: 1 ended");
+  expect(output).toContain("instances that still run: 2 ended");
   expect(code).toBe(0);
   expect([state, runDirectory].filter((path) => existsSync(path))).toEqual([]);
+  expect(await networksOf(hash)).toEqual([]);
   const context = JSON.parse(readFileSync(join(home, ".config/bulkhead/context.json"), "utf8")) as object;
   expect(context).toEqual({ current: null, contexts: {} });
 });

@@ -5,6 +5,7 @@ import { HostId } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts/errors";
 import {
   closeMountArea,
+  HostNetworks,
   hostPaths,
   identityLives,
   readCgroups,
@@ -110,13 +111,15 @@ const endHost = async (paths: HostPaths): Promise<number> => {
   await until(async () => shims.filter(identityLives).map(({ pid }) => `shim ${pid}`));
   for (const cgroup of cgroups) await removeTree(cgroup);
   await closeMountArea(paths.runShares);
+  using networks = await HostNetworks.open({ hash: paths.hash, runDir: paths.run, isolation: "container" });
+  await networks.end();
   await rm(paths.run, { recursive: true, force: true });
   return shims.length;
 };
 
 /**
  * Ends every instance of the hosts whose state lies here, by the cgroups that carry these hosts' hash and no others,
- * and removes those cgroups and the hosts' per-boot directories. Answers how many runs it ended.
+ * and removes those cgroups, the hosts' networks and their per-boot directories. Answers how many runs it ended.
  */
 export const endInstances = async (layout: Layout): Promise<number> => {
   let ended = 0;
