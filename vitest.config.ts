@@ -1,7 +1,11 @@
 import { defineConfig } from "vitest/config";
 
-// Three projects: `unit` needs nothing but Node; `system` needs root and starts real servers, kernels' namespaces and
-// images; `lab` boots hosts with cgroup v2, another kernel and a KVM of their own in QEMU.
+// What needs Postgres, NATS and disks, and nothing of the host: files of it may run side by side.
+const services = "{apps/{metrics,scheduler},packages/{bus,images,inventory,service}}/src/**/*.system.test.ts";
+
+// Four projects: `unit` needs nothing but Node; `services` and `system` need root, the first starts real servers, the
+// second changes this host's namespaces, cgroups and networks, one file at a time; `lab` boots hosts with cgroup v2,
+// another kernel and a KVM of their own in QEMU.
 export default defineConfig({
   test: {
     projects: [
@@ -15,13 +19,22 @@ export default defineConfig({
       },
       {
         test: {
+          name: "services",
+          include: [services],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
           name: "system",
           include: [
             "{apps,packages,native}/*/src/**/*.system.test.ts",
             "infra/setup/*.system.test.mjs",
             "test/**/*.test.ts",
           ],
-          exclude: ["test/architecture/**", "test/bench/**", "test/lab/**", "**/node_modules/**"],
+          exclude: [services, "test/{architecture,bench,lab}/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,

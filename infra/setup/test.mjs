@@ -9,6 +9,8 @@ import { addTally, emptyTally, nativeTally, summary, vitestTally } from "./tally
 
 const strict = process.env.CI === "true";
 const isRoot = process.getuid?.() === 0;
+/** vitest's projects that need root; `unit` does not. */
+const rootProjects = ["services", "system", "lab"];
 const filters = process.argv.slice(2);
 
 const runVitest = async (project) => {
@@ -65,8 +67,8 @@ await runMain(async () => {
   const whole = filters.length === 0 && isRoot;
   if (whole) await leaks("before");
   let tally = await runVitest("unit");
-  if (isRoot) for (const project of ["system", "lab"]) tally = addTally(tally, await runVitest(project));
-  else progress.note("not root: system, lab and native tests are skipped");
+  if (isRoot) for (const project of rootProjects) tally = addTally(tally, await runVitest(project));
+  else progress.note(`not root: ${rootProjects.join(", ")} and native tests are skipped`);
   if (whole) {
     for (const script of Object.keys(nativeKinds)) {
       for (const folder of workspacesWith(script)) tally = addTally(tally, await runNative(script, folder, progress));
