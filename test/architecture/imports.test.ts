@@ -95,6 +95,25 @@ describe("imports point one way", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("no file imports itself through others", () => {
+    const imports = Map.groupBy(
+      edges
+        .filter(({ file, to }) => to.startsWith(".") && !isTest(file))
+        .map(({ file, to }) => ({ file, to: relative(root, resolve(root, dirname(file), to)) })),
+      ({ file }) => file,
+    );
+    const done = new Set<string>();
+    const circles: string[] = [];
+    const visit = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+      if (done.has(file) || path.includes(file)) return;
+      for (const { to } of imports.get(file) ?? []) visit(to, [...path, file]);
+      done.add(file);
+    };
+    for (const file of imports.keys()) visit(file, []);
+    expect(circles).toEqual([]);
+  });
+
   test("every package that is imported is declared", () => {
     const wrong = own.filter(({ file, to }) => {
       const { area, name } = ownerOf(file);

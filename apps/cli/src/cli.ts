@@ -26,6 +26,8 @@ const invocationOf = (parsed: Parsed, surroundings: Surroundings): Invocation =>
     rest: parsed.rest,
     options,
     format: parsed.format ?? "table",
+    commands,
+    runLine: main,
     client: () => (made ??= client()),
     print: (text) => void stdout.write(text),
     say: (text) => void stderr.write(`${text}\n`),

@@ -58,6 +58,10 @@ export interface Invocation extends Surroundings {
   readonly rest: readonly string[];
   readonly options: OptionValues;
   readonly format: OutputFormat;
+  /** the table this command is a row of */
+  readonly commands: readonly Command[];
+  /** runs another command line to its end and answers its exit code */
+  readonly runLine: (words: readonly string[], surroundings: Surroundings) => Promise<number>;
   /** client of the chosen context; throws UsageError when there is none */
   readonly client: () => Client;
   readonly print: (text: string) => void;

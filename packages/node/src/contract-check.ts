@@ -1,9 +1,9 @@
-import type { InstanceDriver } from "./instance.ts";
+import type { DrivenInstance } from "./driven-instance.ts";
 import type { StepTools } from "./step-tools.ts";
 
 /** Compares what was promised with what the kernel enforces, and reports when the answer changed. */
-export const checkContract = (driver: InstanceDriver, tools: StepTools): void => {
-  const { record, memory } = driver;
+export const checkContract = (instance: DrivenInstance, tools: StepTools): void => {
+  const { record, memory } = instance;
   const held = record.adopted;
   if (held === undefined || memory === null) return;
   let check;

@@ -1,6 +1,7 @@
 import { compareEpochs, type Assignment, type Tombstone } from "@bulkhead/contracts";
 import { decide, type InstanceMemory, type InstanceView, type Step } from "@bulkhead/lifecycle";
 import type { Timer } from "./clock.ts";
+import type { DrivenInstance } from "./driven-instance.ts";
 import type { HeldRun, InstanceRecord } from "./instance-record.ts";
 import { textOf } from "./log.ts";
 import type { Run } from "./runtime.ts";
@@ -21,7 +22,7 @@ const stepsAtOnce = 64;
  * Drives one instance: one step at a time, each decided anew from what is wanted and what is. Different instances know
  * nothing of each other.
  */
-export class InstanceDriver {
+export class InstanceDriver implements DrivenInstance {
   readonly record: InstanceRecord;
   readonly shares: ShareKeeper;
   readonly #tools: StepTools;
@@ -71,7 +72,6 @@ export class InstanceDriver {
     this.wake();
   }
 
-  /** Puts a run under watch: its end wakes this instance. */
   hold(run: Run, options: { adopted: boolean }): HeldRun {
     const held: HeldRun = { run, adopted: options.adopted, ended: null, appliedResources: null };
     this.record.runs.push(held);
@@ -168,7 +168,6 @@ export class InstanceDriver {
     }
   }
 
-  /** Stops a run and lets a later, shorter grace overtake this one. */
   async end(run: Run, graceMs: number): Promise<void> {
     this.#stopping = { run, graceMs };
     try {

@@ -1,12 +1,11 @@
 import { type Invocation, UsageError } from "../command.ts";
 import { completionScript } from "../completion.ts";
 import { contextPath, readContexts } from "../context-file.ts";
-import { commands } from "../table/index.ts";
 
 /** `bulkhead completion bash|zsh|fish` */
 export const script = async (invocation: Invocation): Promise<void> => {
   const [shell = ""] = invocation.positionals;
-  const text = completionScript(shell, commands);
+  const text = completionScript(shell, invocation.commands);
   if (text === undefined) throw new UsageError(`There is no completion for ${shell}; there is for bash, zsh and fish.`);
   invocation.print(text);
 };

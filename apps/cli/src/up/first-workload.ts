@@ -66,11 +66,9 @@ const askWhenThere = async (path: string, line: string): Promise<string> => {
 export const showFirstWorkload = async (invocation: Invocation, settings: UpSettings): Promise<void> => {
   const { layout, config } = settings;
   const { print } = invocation;
-  // A cycle of imports otherwise: the command table loads `up`, and `up` runs commands.
-  const { main } = await import("../cli.ts");
   const run = async (words: readonly string[]): Promise<void> => {
     print(`\n$ bulkhead ${typed(words)}\n`);
-    const code = await main(["--context", config.contextName, ...words], {
+    const code = await invocation.runLine(["--context", config.contextName, ...words], {
       ...invocation,
       environment: { ...invocation.environment, BULKHEAD_CONTEXT_FILE: contextPath(invocation.environment) },
     });

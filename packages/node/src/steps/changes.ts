@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Assignment, ResizeStatus } from "@bulkhead/contracts";
 import type { InstanceMemory } from "@bulkhead/lifecycle";
 import { checkContract } from "../contract-check.ts";
-import type { InstanceDriver } from "../instance.ts";
+import type { DrivenInstance } from "../driven-instance.ts";
 import type { HeldRun } from "../instance-record.ts";
 import { textOf } from "../log.ts";
 import type { ResizeOutcome } from "../runtime.ts";
@@ -28,22 +28,22 @@ const apply = async (held: HeldRun, assignment: Assignment): Promise<ResizeOutco
 };
 
 /** Brings a run to the assignment's generation, or notes it for the next start. */
-export const resize = async (driver: InstanceDriver, tools: StepTools, assignment: Assignment): Promise<void> => {
-  const { record } = driver;
+export const resize = async (instance: DrivenInstance, tools: StepTools, assignment: Assignment): Promise<void> => {
+  const { record } = instance;
   const { generation } = assignment;
   const held = record.adopted;
   if (held === undefined) {
-    const memory = memoryOf(driver.memory, assignment.epoch) ?? blankMemory(assignment);
+    const memory = memoryOf(instance.memory, assignment.epoch) ?? blankMemory(assignment);
     const next: InstanceMemory = { ...memory, generation, resize: { generation, outcome: "applied" } };
     const { reason, detail } = memory.settled ?? { reason: null, detail: null };
     const exit = record.lastEnd?.exit ?? null;
     const news = { state: memory.settled?.state ?? "backoff", reason, detail, exit } as const;
     tools.reporter.report(record.draft(news, next, tools.clock.now()));
-    await remember(tools, driver, next);
+    await remember(tools, instance, next);
     return;
   }
   const outcome = await apply(held, assignment);
-  const memory = memoryOfRun(driver.memory, held.run);
+  const memory = memoryOfRun(instance.memory, held.run);
   const status: ResizeStatus = {
     generation,
     outcome: outcome.outcome,
@@ -58,18 +58,20 @@ export const resize = async (driver: InstanceDriver, tools: StepTools, assignmen
   const state = held.run.paused ? "paused" : "running";
   const news = !isDeepStrictEqual(memory.resize, status);
   if (news) tools.reporter.report(record.draft({ state }, next, tools.clock.now()));
-  await remember(tools, driver, next);
-  checkContract(driver, tools);
+  await remember(tools, instance, next);
+  checkContract(instance, tools);
 };
 
-const change = async (driver: InstanceDriver, tools: StepTools, paused: boolean): Promise<void> => {
-  const { record } = driver;
+const change = async (instance: DrivenInstance, tools: StepTools, paused: boolean): Promise<void> => {
+  const { record } = instance;
   const held = record.adopted;
   if (held === undefined) return;
   await (paused ? held.run.pause() : held.run.resume());
   record.state = paused ? "paused" : "running";
-  tools.reporter.report(record.draft({ state: record.state }, memoryOfRun(driver.memory, held.run), tools.clock.now()));
+  tools.reporter.report(
+    record.draft({ state: record.state }, memoryOfRun(instance.memory, held.run), tools.clock.now()),
+  );
 };
 
-export const pause = (driver: InstanceDriver, tools: StepTools): Promise<void> => change(driver, tools, true);
-export const resume = (driver: InstanceDriver, tools: StepTools): Promise<void> => change(driver, tools, false);
+export const pause = (instance: DrivenInstance, tools: StepTools): Promise<void> => change(instance, tools, true);
+export const resume = (instance: DrivenInstance, tools: StepTools): Promise<void> => change(instance, tools, false);

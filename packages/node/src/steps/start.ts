@@ -1,7 +1,7 @@
 import type { Assignment } from "@bulkhead/contracts";
 import type { InstanceMemory } from "@bulkhead/lifecycle";
 import { checkContract } from "../contract-check.ts";
-import type { InstanceDriver } from "../instance.ts";
+import type { DrivenInstance } from "../driven-instance.ts";
 import { textOf } from "../log.ts";
 import { StartFailure, type Run } from "../runtime.ts";
 import { inSpan, traceparentOf } from "../spans.ts";
@@ -56,14 +56,14 @@ const launch = async (tools: StepTools, begun: Begun, began: () => void): Promis
 
 /** Starts the next attempt; a failure is reported and handled by policy, an interrupted start leaves no trace. */
 export const start = async (
-  driver: InstanceDriver,
+  instance: DrivenInstance,
   tools: StepTools,
   order: { assignment: Assignment; signal: AbortSignal },
 ): Promise<void> => {
   const { assignment, signal } = order;
-  const { record } = driver;
+  const { record } = instance;
   const beganMs = performance.now();
-  const memory = nextAttempt(driver.memory, assignment);
+  const memory = nextAttempt(instance.memory, assignment);
   const attributes = { "bulkhead.instance.id": assignment.instanceId, "bulkhead.attempt": memory.attempt };
   let runtimeBegan = false;
   record.contractHeld = null;
@@ -74,19 +74,19 @@ export const start = async (
       const trace = traceparent === undefined ? {} : { traceparent };
       tools.reporter.report(record.draft({ state: "starting", ...trace }, memory, tools.clock.now()), { soon: true });
       const run = await launch(tools, { assignment, memory, signal }, () => (runtimeBegan = true));
-      const held = driver.hold(run, { adopted: true });
+      const held = instance.hold(run, { adopted: true });
       held.appliedResources = assignment.spec.resources;
       record.state = run.paused ? "paused" : "running";
       const running: InstanceMemory = { ...memory, phase: "running" };
       tools.reporter.report(record.draft({ state: record.state, ...trace }, running, tools.clock.now()));
-      void remember(tools, driver, running);
+      void remember(tools, instance, running);
     });
   } catch (error) {
     if (signal.aborted) return;
     const failure = error instanceof StartFailure ? error : new StartFailure("RuntimeFailed", textOf(error), error);
     tools.observer.instanceStarted(performance.now() - beganMs, failure.reason);
     tools.log.warn({ instanceId: assignment.instanceId, reason: failure.reason, err: failure }, "instance not started");
-    await conclude(driver, tools, {
+    await conclude(instance, tools, {
       // A number is used up only by a run: fetching an image again is not one.
       memory: runtimeBegan ? memory : { ...memory, attempt: memory.attempt - 1 },
       reason: failure.reason,
@@ -98,5 +98,5 @@ export const start = async (
   const durationMs = performance.now() - beganMs;
   tools.observer.instanceStarted(durationMs, "running");
   tools.log.info({ instanceId: assignment.instanceId, attempt: memory.attempt, durationMs }, "instance started");
-  checkContract(driver, tools);
+  checkContract(instance, tools);
 };

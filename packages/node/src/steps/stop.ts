@@ -1,6 +1,6 @@
 import { compareEpochs, type Assignment } from "@bulkhead/contracts";
 import type { InstanceMemory, Step } from "@bulkhead/lifecycle";
-import type { InstanceDriver } from "../instance.ts";
+import type { DrivenInstance } from "../driven-instance.ts";
 import type { HeldRun } from "../instance-record.ts";
 import { inSpan } from "../spans.ts";
 import type { StepTools } from "../step-tools.ts";
@@ -11,59 +11,63 @@ import { blankMemory, memoryOf, memoryOfRun } from "./memory.ts";
 const defaultGraceMs = 10_000;
 
 /** Says so, stops, and waits until the end is known; the end itself is the next step. */
-const end = async (driver: InstanceDriver, tools: StepTools, { held, graceMs }: { held: HeldRun; graceMs: number }) => {
-  const { record } = driver;
+const end = async (
+  instance: DrivenInstance,
+  tools: StepTools,
+  { held, graceMs }: { held: HeldRun; graceMs: number },
+) => {
+  const { record } = instance;
   const { key } = held.run;
   const attributes = { "bulkhead.instance.id": key.instanceId, "bulkhead.attempt": key.attempt };
   const traceparent = record.assignment?.traceparent;
   if (record.state !== "stopping") {
     record.state = "stopping";
-    const memory = memoryOfRun(driver.memory, held.run);
+    const memory = memoryOfRun(instance.memory, held.run);
     tools.reporter.report(record.draft({ state: "stopping" }, memory, tools.clock.now()), { soon: true });
   }
   await inSpan("agent.stop", { traceparent, attributes }, async () => {
-    await driver.end(held.run, graceMs);
+    await instance.end(held.run, graceMs);
     held.ended ??= await held.run.ended;
   });
 };
 
 /** Ends a run, or says that there is none to end. */
 export const stop = async (
-  driver: InstanceDriver,
+  instance: DrivenInstance,
   tools: StepTools,
   step: Extract<Step, { bucket: "stop" }>,
 ): Promise<void> => {
-  const { record } = driver;
+  const { record } = instance;
   if (step.run !== null) {
     const held = record.held(step.run.epoch, step.run.attempt);
-    if (held !== undefined) await end(driver, tools, { held, graceMs: step.graceMs });
+    if (held !== undefined) await end(instance, tools, { held, graceMs: step.graceMs });
     return;
   }
   const { assignment, lastEnd } = record;
   if (assignment === null) return;
-  const memory = memoryOf(driver.memory, assignment.epoch) ?? blankMemory(assignment);
+  const memory = memoryOf(instance.memory, assignment.epoch) ?? blankMemory(assignment);
   const exit = lastEnd !== null && compareEpochs(lastEnd.epoch, assignment.epoch) === 0 ? lastEnd.exit : null;
   const current = { ...memory, restartRequest: Math.max(memory.restartRequest, assignment.restartRequest) };
-  await conclude(driver, tools, { memory: current, reason: "StoppedByUser", detail: null, exit });
+  await conclude(instance, tools, { memory: current, reason: "StoppedByUser", detail: null, exit });
 };
 
 /** First half of a restart; the end that follows is recognised by the request, also by another agent. */
-export const restart = async (driver: InstanceDriver, tools: StepTools, assignment: Assignment): Promise<void> => {
-  const held = driver.record.adopted;
+export const restart = async (instance: DrivenInstance, tools: StepTools, assignment: Assignment): Promise<void> => {
+  const held = instance.record.adopted;
   if (held === undefined) return;
-  await end(driver, tools, { held, graceMs: assignment.spec.stopGraceMs ?? defaultGraceMs });
+  await end(instance, tools, { held, graceMs: assignment.spec.stopGraceMs ?? defaultGraceMs });
 };
 
 /** Carries a tombstone out to the end: no trace of the instance is left, and the control plane is told. */
 export const remove = async (
-  driver: InstanceDriver,
+  instance: DrivenInstance,
   tools: StepTools,
   { tombstone, last }: Extract<Step, { bucket: "remove" }>,
 ): Promise<void> => {
-  const { record } = driver;
+  const { record } = instance;
   const { instanceId, epoch } = tombstone;
   if (last) await tools.runtime.remove(instanceId);
-  const known = memoryOf(driver.memory, epoch) ?? blankMemory({ epoch, generation: 1, restartRequest: 0 });
+  const known = memoryOf(instance.memory, epoch) ?? blankMemory({ epoch, generation: 1, restartRequest: 0 });
   const memory: InstanceMemory = { ...known, phase: "gone", retryAtMs: null, settled: null };
   const waits = tools.reporter.waits(
     (report) => report.instanceId === instanceId && report.state === "gone" && compareEpochs(report.epoch, epoch) === 0,
@@ -74,6 +78,6 @@ export const remove = async (
     tools.reporter.report(record.draft({ state: "gone", ...news }, memory, tools.clock.now()));
     await tools.reporter.written();
   }
-  await remember(tools, driver, memory);
+  await remember(tools, instance, memory);
   record.answer(epoch);
 };
