@@ -31,7 +31,6 @@ bool granted(const plan::DeviceAccess& access, const Asked& asked) {
 
 /** The kernel's side: runs the few instructions that the program may have. */
 bool run(const std::vector<uint64_t>& program, const Asked& asked) {
-  if (program.empty()) return true;
   const uint32_t context[3] = {asked.access << 16 | asked.type, asked.major, asked.minor};
   uint32_t registers[6] = {};
   for (size_t at = 0; at < program.size(); ++at) {
@@ -113,7 +112,36 @@ TEST(laterDeviceRulesChangeEarlierOnes) {
   EXPECT(!access.allowedByDefault && access.exceptions.size() == 1);
   EXPECT(granted(access, {plan::kDeviceChar, 10, 200, plan::kDeviceRead}));
   EXPECT(!granted(access, {plan::kDeviceChar, 10, 200, plan::kDeviceWrite}));
-  EXPECT(plan::deviceProgram(plan::combine({{true, true}})).empty());
+  EXPECT(run(plan::deviceProgram(plan::combine({{true, true}})), {plan::kDeviceBlock, 8, 0, plan::kDeviceWrite}));
+}
+
+TEST(aDeviceListIsReadAndTurnedIntoAnotherByItsDifference) {
+  plan::DeviceAccess now;
+  EXPECT(plan::parseDeviceList("a *:* rwm\n", &now) && now.allowedByDefault);
+  EXPECT(!plan::parseDeviceList("nonsense", &now));
+  EXPECT(plan::parseDeviceList("c 1:3 rwm\nb *:* m\nc 136:* rw\n", &now));
+  EXPECT(!now.allowedByDefault && now.exceptions.size() == 3);
+  std::mt19937 random(2);
+  for (int round = 0; round < 500; ++round) {
+    const auto list = [&] {
+      std::vector<DeviceRule> rules = {{random() % 4 == 0, true}};
+      for (size_t count = random() % 6; count > 0; --count) {
+        rules.push_back({random() % 2 == 0, false, 1 + static_cast<uint32_t>(random() % 2),
+                         static_cast<int64_t>(random() % 4) - 1, static_cast<int64_t>(random() % 4) - 1,
+                         1 + static_cast<uint32_t>(random() % 7)});
+      }
+      return rules;
+    };
+    std::vector<DeviceRule> rules = list();
+    const plan::DeviceAccess from = plan::combine(rules);
+    const plan::DeviceAccess to = plan::combine(list());
+    for (const DeviceRule& change : plan::deviceChanges(from, to)) rules.push_back(change);
+    const plan::DeviceAccess reached = plan::combine(rules);
+    for (uint32_t device = 0; device < 2 * 4 * 4 * 8; ++device) {
+      const Asked asked = {1 + device % 2, device / 2 % 4, device / 8 % 4, device / 32};
+      if (asked.access != 0) EXPECT_THAT(granted(reached, asked) == granted(to, asked), std::to_string(round));
+    }
+  }
 }
 
 }  // namespace

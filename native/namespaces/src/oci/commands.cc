@@ -17,7 +17,8 @@ constexpr Option kCreateOptions[] = {
     {"pid-file", 0, kValue, "file that gets the process id"},
     {"preserve-fds", 0, kValue, "pass this many descriptors from 3 on to the program"},
     {"no-pivot", 0, kFlag, "accepted; the root is always changed by pivot_root"},
-    {"no-new-keyring", 0, kFlag, "accepted; the session keyring stays as the plan compiler decides"},
+    {"no-new-keyring", 0, kFlag, "keep the caller's session keyring instead of a new one"},
+    {"pidfd-socket", 0, kValue, "Unix socket that gets a pidfd of the process"},
 };
 constexpr Option kRunOptions[] = {
     kCreateOptions[0],
@@ -26,6 +27,7 @@ constexpr Option kRunOptions[] = {
     kCreateOptions[3],
     kCreateOptions[4],
     kCreateOptions[5],
+    kCreateOptions[6],
     {"detach", 'd', kFlag, "do not wait for the container's end"},
     {"keep", 0, kFlag, "leave the container's state when it has ended"},
     {"no-subreaper", 0, kFlag, "accepted; waiting needs the adoption of the container's process"},
@@ -45,6 +47,7 @@ constexpr Option kExecOptions[] = {
     {"no-new-privs", 0, kFlag, "set no_new_privs"},
     {"cap", 'c', kList, "capability added to the process"},
     {"preserve-fds", 0, kValue, "pass this many descriptors from 3 on to the program"},
+    {"pidfd-socket", 0, kValue, "Unix socket that gets a pidfd of the process"},
     {"cgroup", 0, kList, "[controllers:]path of a cgroup below the container's"},
     {"ignore-paused", 0, kFlag, "also in a paused container"},
 };

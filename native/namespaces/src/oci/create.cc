@@ -27,6 +27,13 @@ rapidjson::Value cgroupsValue(const cgroup::Paths& paths, rapidjson::Document* d
   return value;
 }
 
+/** One descriptor and a word about it, over the stream socket at `path`. */
+Status sendOver(const std::string& path, std::string_view word, const Fd& passed) {
+  Fd socket = TRY(connectStream(path.c_str()));
+  const int fd = passed.get();
+  return sys::sendMessage(socket.get(), word.data(), word.size(), &fd, 1);
+}
+
 class Creation {
  public:
   Creation(Session* session, const CreateOptions& options, Created* created)
@@ -88,6 +95,7 @@ bool Creation::record() {
   setMember(&record, "created", textValue(timestamp(), &record), &record);
   setMember(&record, "annotations", std::move(annotations), &record);
   setMember(&record, "cgroups", cgroupsValue(paths_, &record), &record);
+  setMember(&record, "keyring", rapidjson::Value(!options_.keepsKeyring), &record);
   return instance_.writeRecord(record, bundle_.config);
 }
 
@@ -107,6 +115,8 @@ bool Creation::compile(std::string* bytes) {
   placement.AddMember("paths", cgroupsValue(paths_, &input), allocator);
   input.AddMember("cgroup", placement, allocator);
   input.AddMember("runDir", textValue(instance_.path(), &input), allocator);
+  input.AddMember("state", identityValue(options_.id, bundle_.path, &input), allocator);
+  input.AddMember("keyring", !options_.keepsKeyring, allocator);
   rapidjson::Value unattended(rapidjson::kObjectType);
   unattended.AddMember("announced", announced, allocator);
   unattended.AddMember("preservedFds", options_.preservedFds, allocator);
@@ -186,6 +196,7 @@ bool Creation::run() {
     if (!converse(&init)) return false;
     Status opened = sys::renameAt(instance_.directory(), kClosedGate, kGate);
     if (!opened.ok()) return session_->fail("cannot name the gate", opened.error());
+    if (!sendPidfd(session_, options_.pidfdSocket, instance_.process())) return false;
     return options_.pidFile.empty() || writePidFile(session_, options_.pidFile, instance_.process().pid);
   };
   if (build()) return true;
@@ -211,13 +222,23 @@ bool writePidFile(Session* session, const std::string& path, pid_t pid) {
 }
 
 bool sendTerminal(Session* session, const std::string& path, const Fd& master) {
-  Result<Fd> socket = connectStream(path.c_str());
-  if (!socket.ok()) return session->fail("console socket", socket.error());
   // The text is the master's name, which receivers show.
-  constexpr std::string_view kName = "/dev/ptmx";
-  const int fd = master.get();
-  Status sent = sys::sendMessage(socket.value().get(), kName.data(), kName.size(), &fd, 1);
+  Status sent = sendOver(path, "/dev/ptmx", master);
   return sent.ok() ? true : session->fail("console socket", sent.error());
+}
+
+bool sendPidfd(Session* session, const std::string& path, const sys::ProcessRef& process) {
+  if (path.empty()) return true;
+  Result<Fd> pidfd = sys::openProcess(process);
+  Status sent = pidfd.ok() ? sendOver(path, "pidfd", pidfd.value()) : Status(pidfd.error());
+  return sent.ok() ? true : session->fail("pidfd socket", sent.error());
+}
+
+rapidjson::Value identityValue(const std::string& id, const std::string& bundle, rapidjson::Document* document) {
+  rapidjson::Value value(rapidjson::kObjectType);
+  setMember(&value, "id", textValue(id, document), document);
+  setMember(&value, "bundle", textValue(bundle, document), document);
+  return value;
 }
 
 bool countPreservedFds(Session* session, const std::string& asked, int* count) {

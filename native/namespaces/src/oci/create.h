@@ -15,6 +15,10 @@ struct CreateOptions {
   std::string pidFile;
   /** Where the terminal's master goes; empty: it stays with the caller (`run` in the foreground). */
   std::string consoleSocket;
+  /** Where a pidfd of the process goes; empty: nowhere. */
+  std::string pidfdSocket;
+  /** The process keeps the caller's session keyring. */
+  bool keepsKeyring = false;
   int preservedFds = 0;
   /** The caller stays and can serve a terminal itself. */
   bool foreground = false;
@@ -36,6 +40,10 @@ bool startContainer(Session* session, Instance* instance);
 bool writePidFile(Session* session, const std::string& path, pid_t pid);
 /** Sends a terminal's master over the socket at `path`. */
 bool sendTerminal(Session* session, const std::string& path, const Fd& master);
+/** Sends a pidfd of the process over the socket at `path`; does nothing without one. */
+bool sendPidfd(Session* session, const std::string& path, const sys::ProcessRef& process);
+/** `state` of the compiler's inputs: who the container is to seccomp listeners, and in its keyring's name. */
+rapidjson::Value identityValue(const std::string& id, const std::string& bundle, rapidjson::Document* document);
 /** The number that --preserve-fds asks for; every one of them must be open. */
 bool countPreservedFds(Session* session, const std::string& asked, int* count);
 

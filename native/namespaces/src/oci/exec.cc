@@ -163,6 +163,7 @@ bool Execution::describe(Document* config, Document* input) {
   input->AddMember("stdio", textValue(terminal ? "pty" : "pipes", input), allocator);
   Value spec(rapidjson::kObjectType);
   spec.AddMember("process", process, allocator);
+  if (config->HasMember("annotations")) spec.AddMember("annotations", (*config)["annotations"], allocator);
   input->AddMember("spec", spec, allocator);
   return true;
 }
@@ -177,6 +178,10 @@ bool Execution::compile(std::string* bytes) {
   target.AddMember("pid", instance_.process().pid, allocator);
   target.AddMember("startTicks", instance_.process().startTicks, allocator);
   input.AddMember("target", target, allocator);
+  const rapidjson::Document& record = instance_.record();
+  input.AddMember("state", identityValue(instance_.id(), textMember(record, "bundle"), &input), allocator);
+  const bool keyring = !record.HasMember("keyring") || record["keyring"].GetBool();
+  input.AddMember("keyring", keyring, allocator);
   if (config.HasMember("linux") && config["linux"].IsObject()) {
     Value& part = config["linux"];
     if (part.HasMember("seccomp")) input.AddMember("seccomp", part["seccomp"], allocator);
@@ -242,7 +247,8 @@ int Execution::run() {
     }
   }
   const std::string pidFile = arguments_.value("pid-file");
-  if (!pidFile.empty() && !writePidFile(session_, pidFile, process_.pid)) {
+  if (!sendPidfd(session_, arguments_.value("pidfd-socket"), process_) ||
+      (!pidFile.empty() && !writePidFile(session_, pidFile, process_.pid))) {
     Result<Fd> process = sys::openProcess(process_);
     if (process.ok()) (void)sys::signalPid(process.value().get(), SIGKILL).ok();
     return kExecFailed;

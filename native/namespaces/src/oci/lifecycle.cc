@@ -21,6 +21,8 @@ bool readCreateOptions(Session* session, const Arguments& arguments, CreateOptio
   options->bundle = arguments.value("bundle", ".");
   options->pidFile = arguments.value("pid-file");
   options->consoleSocket = arguments.value("console-socket");
+  options->pidfdSocket = arguments.value("pidfd-socket");
+  options->keepsKeyring = arguments.flag("no-new-keyring");
   return countPreservedFds(session, arguments.value("preserve-fds"), &options->preservedFds);
 }
 

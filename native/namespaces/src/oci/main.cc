@@ -46,6 +46,10 @@ int dispatch(Session* session, const Arguments& global) {
     printHelp(words.size() > 1 ? findCommand(words[1]) : nullptr);
     return words.empty() && !global.flag("help") ? kFailed : 0;
   }
+  // Before its options, and with --help too: engines take an answer to that for support.
+  if (words[0] == "checkpoint" || words[0] == "restore") {
+    return exitStatus(session->fail(words[0] + " is not supported: this runtime has no checkpoints"));
+  }
   const Command* command = findCommand(words[0]);
   if (command == nullptr) return exitStatus(session->fail("unknown command " + words[0]));
   std::vector<char*> rest;

@@ -7,6 +7,8 @@
 #include "oci/document.h"
 #include "oci/instance.h"
 #include "plan/compile.h"
+#include "plan/device_rules.h"
+#include "sys/file.h"
 
 namespace bulkhead::oci {
 namespace {
@@ -77,6 +79,52 @@ bool addLimits(Session* session, const Arguments& arguments, Document* resources
   return true;
 }
 
+bool writeDeviceRules(Session* session, const std::string& directory, const std::vector<plan::DeviceRule>& rules) {
+  for (const plan::DeviceRule& rule : rules) {
+    const std::string file = directory + (rule.allow ? "/devices.allow" : "/devices.deny");
+    Status written = sys::writeFile(AT_FDCWD, file.c_str(), plan::deviceRuleText(rule));
+    if (!written.ok()) return session->fail("cannot update", written.error());
+  }
+  return true;
+}
+
+/** v1's device rules have no file that could be written back, so what is changed is the difference, both ways. */
+class DeviceUpdate {
+ public:
+  /** Does nothing on v2, where rules are a program that the other limits bring along. */
+  bool apply(Session* session, const cgroup::Paths& paths, const Document& resources) {
+    if (paths.isV2() || !resources.HasMember("devices")) return true;
+    const std::string* directory = paths.find("devices");
+    if (directory == nullptr) return session->fail("cannot update: the container has no devices controller");
+    std::string text;
+    if (!readText(session, AT_FDCWD, (*directory + "/devices.list").c_str(), &text)) return false;
+    if (!plan::parseDeviceList(text, &before_)) return session->fail("cannot read devices.list");
+    Arena arena(kArenaBytes);
+    plan::Context context(&arena);
+    std::vector<plan::DeviceRule> rules;
+    const plan::View root(resources);
+    if (!plan::readDeviceRules(&context, root.member("devices"), &rules)) {
+      return session->fail("resources: " + context.error().pointer + " " + context.error().message);
+    }
+    if (rules.empty()) return true;
+    after_ = plan::combine(rules);
+    directory_ = *directory;
+    if (writeDeviceRules(session, directory_, plan::deviceChanges(before_, after_))) return true;
+    undo();
+    return false;
+  }
+
+  void undo() const {
+    Session unheard;
+    if (!directory_.empty()) writeDeviceRules(&unheard, directory_, plan::deviceChanges(after_, before_));
+  }
+
+ private:
+  std::string directory_;
+  plan::DeviceAccess before_;
+  plan::DeviceAccess after_;
+};
+
 bool apply(Session* session, const cgroup::Paths& paths, const Document& resources) {
   Document placement(rapidjson::kObjectType);
   Value directories(rapidjson::kObjectType);
@@ -101,12 +149,16 @@ int runUpdate(Session* session, const Arguments& arguments) {
   Document resources(rapidjson::kObjectType);
   if (arguments.has("resources") && !readResources(session, arguments.value("resources"), &resources)) return kFailed;
   if (!addLimits(session, arguments, &resources)) return kFailed;
-  // Which devices may be used is decided when the container is created; engines send their whole list again.
-  resources.RemoveMember("devices");
   Instance instance(session);
   if (!instance.open(arguments.operands()[0]) || !instance.lock()) return kFailed;
   if (instance.phase() == Phase::stopped) return exitStatus(session->fail("container not running"));
-  return exitStatus(apply(session, instance.cgroups(), resources));
+  const cgroup::Paths paths = instance.cgroups();
+  DeviceUpdate devices;
+  if (!devices.apply(session, paths, resources)) return kFailed;
+  if (!paths.isV2()) resources.RemoveMember("devices");
+  if (apply(session, paths, resources)) return 0;
+  devices.undo();
+  return kFailed;
 }
 
 }  // namespace bulkhead::oci

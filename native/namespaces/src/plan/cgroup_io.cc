@@ -79,7 +79,8 @@ bool CgroupWrites::devices(const View& part) {
   std::vector<DeviceRule> rules;
   if (!readDeviceRules(context_, part, &rules)) return false;
   if (unified_) {
-    deviceProgram_ = plan::deviceProgram(combine(rules));
+    // One that allows all as well: it may take the place of another.
+    if (!rules.empty()) deviceProgram_ = plan::deviceProgram(combine(rules));
     return true;
   }
   for (const DeviceRule& rule : rules) {

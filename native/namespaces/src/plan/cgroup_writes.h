@@ -24,7 +24,7 @@ class CgroupWrites {
 
   bool compile(const View& resources);
   const std::vector<Entry>& entries() const { return entries_; }
-  /** cgroup v2: what decides about devices; empty when all may be used. */
+  /** cgroup v2: what decides about devices; empty when nothing was said of them. */
   const std::vector<uint64_t>& deviceProgram() const { return deviceProgram_; }
   bool checksBeforeUpdate() const { return checksBeforeUpdate_; }
 

@@ -1,6 +1,8 @@
 #include "plan/device_rules.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 namespace bulkhead::plan {
 namespace {
@@ -21,6 +23,17 @@ std::vector<DeviceRule> standardRules() {
   return rules;
 }
 
+/** "rwm" or a part of it; 0 when it has anything else. */
+uint32_t accessBits(std::string_view text) {
+  uint32_t bits = 0;
+  for (const char one : text) {
+    const uint32_t bit = one == 'r' ? kDeviceRead : one == 'w' ? kDeviceWrite : one == 'm' ? kDeviceMknod : 0;
+    if (bit == 0) return 0;
+    bits |= bit;
+  }
+  return bits;
+}
+
 bool readRule(Context* context, const View& entry, DeviceRule* rule) {
   if (!entry.isObject()) return context->fail(entry, "must be an object");
   const View typeView = entry.member("type");
@@ -36,13 +49,8 @@ bool readRule(Context* context, const View& entry, DeviceRule* rule) {
   if (letter != "a" && letter != "b" && letter != "c") return context->fail(typeView, "must be a, b or c");
   rule->all = letter == "a";
   rule->type = letter == "b" ? kDeviceBlock : kDeviceChar;
-  rule->access = access.empty() ? kAnyAccess : 0;
-  for (const char one : access.view()) {
-    const uint32_t bit = one == 'r' ? kDeviceRead : one == 'w' ? kDeviceWrite : one == 'm' ? kDeviceMknod : 0;
-    if (bit == 0) return context->fail(accessView, "must be made of r, w and m");
-    rule->access |= bit;
-  }
-  return true;
+  rule->access = access.empty() ? kAnyAccess : accessBits(access.view());
+  return rule->access != 0 ? true : context->fail(accessView, "must be made of r, w and m");
 }
 
 bool sameDevice(const DeviceRule& a, const DeviceRule& b) {
@@ -148,8 +156,63 @@ DeviceAccess combine(const std::vector<DeviceRule>& rules) {
   return access;
 }
 
+bool parseDeviceList(std::string_view text, DeviceAccess* access) {
+  *access = {false, {}};
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string line(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    char type = 0;
+    char major[16];
+    char minor[16];
+    char granted[8];
+    if (sscanf(line.c_str(), "%c %15[0-9*]:%15[0-9*] %7[rwm]", &type, major, minor, granted) != 4) return false;
+    if (type == 'a') {
+      *access = {true, {}};
+      return true;
+    }
+    DeviceRule rule;
+    rule.allow = true;
+    rule.type = type == 'b' ? kDeviceBlock : kDeviceChar;
+    if (major[0] != '*') rule.major = strtoll(major, nullptr, 10);
+    if (minor[0] != '*') rule.minor = strtoll(minor, nullptr, 10);
+    rule.access = accessBits(granted);
+    access->exceptions.push_back(rule);
+  }
+  return true;
+}
+
+std::vector<DeviceRule> deviceChanges(const DeviceAccess& from, const DeviceAccess& to) {
+  std::vector<DeviceRule> changes;
+  const bool whole = from.allowedByDefault || to.allowedByDefault;
+  if (whole) {
+    DeviceRule all;
+    all.all = true;
+    all.allow = to.allowedByDefault;
+    changes.push_back(all);
+  }
+  const auto missing = [](const DeviceAccess& in, const DeviceRule& rule) {
+    for (const DeviceRule& known : in.exceptions) {
+      if (sameDevice(known, rule)) return rule.access & ~known.access;
+    }
+    return rule.access;
+  };
+  const auto add = [&](DeviceRule rule, uint32_t access, bool allow) {
+    rule.allow = allow;
+    rule.access = access;
+    if (access != 0) changes.push_back(rule);
+  };
+  // Grants come first, so that a device which a wider rule allowed is never without one.
+  for (const DeviceRule& rule : to.exceptions) {
+    add(rule, whole ? rule.access : missing(from, rule), !to.allowedByDefault);
+  }
+  for (const DeviceRule& rule : from.exceptions) {
+    if (!whole) add(rule, missing(to, rule), false);
+  }
+  return changes;
+}
+
 std::vector<uint64_t> deviceProgram(const DeviceAccess& access) {
-  if (access.allowedByDefault && access.exceptions.empty()) return {};
   // struct bpf_cgroup_dev_ctx: access << 16 | type, major, minor
   Assembler program;
   program.add(kLoadWord, kType, kContext, 0, 0);

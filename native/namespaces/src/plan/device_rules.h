@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plan/context.h"
@@ -39,7 +40,12 @@ struct DeviceAccess {
 };
 DeviceAccess combine(const std::vector<DeviceRule>& rules);
 
-/** The same as a BPF_PROG_TYPE_CGROUP_DEVICE program, one number per instruction; empty when all is allowed. */
+/** Reads v1's devices.list. What is listed of an "a" is all there is: the kernel hides exceptions from "all allowed". */
+bool parseDeviceList(std::string_view text, DeviceAccess* access);
+/** Rules that turn `from` into `to` in v1's controller; while both deny by default, what both allow is never refused. */
+std::vector<DeviceRule> deviceChanges(const DeviceAccess& from, const DeviceAccess& to);
+
+/** The same as a BPF_PROG_TYPE_CGROUP_DEVICE program, one number per instruction; also when it allows all. */
 std::vector<uint64_t> deviceProgram(const DeviceAccess& access);
 
 }  // namespace bulkhead::plan
