@@ -29,22 +29,6 @@ Status copyCpuset(int parent, int child) {
   return Done{};
 }
 
-/** Hands every controller of a v2 directory down; one at a time when the kernel
- * refuses all at once. */
-void enableControllers(int directory) {
-  char list[256];
-  Result<size_t> size = sys::readFile(directory, "cgroup.controllers", list, sizeof list);
-  if (!size.ok()) return;
-  char* save = nullptr;
-  for (char* name = strtok_r(list, " \n", &save); name != nullptr; name = strtok_r(nullptr, " \n", &save)) {
-    char request[64];
-    snprintf(request, sizeof request, "+%s", name);
-    // A controller that cannot be handed down shows up as a missing file when a
-    // limit needs it.
-    (void)sys::writeFile(directory, "cgroup.subtree_control", request).ok();
-  }
-}
-
 Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name, char* buffer);
 
 Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& directory, bool leaf) {
@@ -118,6 +102,20 @@ void enableAncestors(const plan::CgroupDirectory& directory) {
 }
 
 }  // namespace
+
+void enableControllers(int directory) {
+  char list[256];
+  Result<size_t> size = sys::readFile(directory, "cgroup.controllers", list, sizeof list);
+  if (!size.ok()) return;
+  char* save = nullptr;
+  for (char* name = strtok_r(list, " \n", &save); name != nullptr; name = strtok_r(nullptr, " \n", &save)) {
+    char request[64];
+    snprintf(request, sizeof request, "+%s", name);
+    // A controller that cannot be handed down shows up as a missing file when a
+    // limit needs it.
+    (void)sys::writeFile(directory, "cgroup.subtree_control", request).ok();
+  }
+}
 
 Status applyWrite(int directory, const plan::CgroupWrite& write) {
   char value[512];

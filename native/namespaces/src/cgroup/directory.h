@@ -12,6 +12,9 @@ namespace bulkhead::cgroup {
 /** One write of a plan below an open cgroup directory; understands "a|b" files and the "$" value. */
 Status applyWrite(int directory, const plan::CgroupWrite& write);
 
+/** Hands every controller of a v2 directory down, as far as the kernel lets it. */
+void enableControllers(int directory);
+
 /** Makes the directory and, where missing, its parents; copies cpus and mems down and enables v2 controllers. */
 Result<Fd> makeDirectory(const plan::CgroupDirectory& directory);
 

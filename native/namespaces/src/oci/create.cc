@@ -12,6 +12,7 @@
 #include "oci/gate_socket.h"
 #include "oci/hooks.h"
 #include "oci/place.h"
+#include "oci/scope.h"
 #include "oci/spawn.h"
 #include "plan/compile.h"
 #include "sys/file.h"
@@ -42,6 +43,7 @@ class Creation {
   bool run();
 
  private:
+  bool place();
   bool checkTerminal();
   bool cgroupsAreFree();
   bool record();
@@ -55,6 +57,7 @@ class Creation {
   Created* created_;
   Bundle bundle_;
   cgroup::Paths paths_;
+  Scope scope_;
   /** Init has ended well: before that it undoes itself what it made. */
   bool made_ = false;
 };
@@ -95,6 +98,7 @@ bool Creation::record() {
   setMember(&record, "created", textValue(timestamp(), &record), &record);
   setMember(&record, "annotations", std::move(annotations), &record);
   setMember(&record, "cgroups", cgroupsValue(paths_, &record), &record);
+  if (!scope_.unit().empty()) setMember(&record, "systemdUnit", textValue(scope_.unit(), &record), &record);
   setMember(&record, "keyring", rapidjson::Value(!options_.keepsKeyring), &record);
   return instance_.writeRecord(record, bundle_.config);
 }
@@ -175,25 +179,28 @@ bool Creation::converse(Init* init) {
   }
 }
 
+bool Creation::place() {
+  const std::string path = bundle_.cgroupsPath();
+  if (session_->systemdCgroup) return scope_.place(session_, path, options_.id, &paths_);
+  return placeCgroups(session_, path, options_.id, &paths_);
+}
+
 bool Creation::run() {
-  if (session_->systemdCgroup) {
-    return session_->fail(
-        "--systemd-cgroup is not supported: use cgroupfs, in a cgroup that is delegated to the caller");
-  }
-  if (!bundle_.load(session_, options_.bundle) || !checkTerminal() ||
-      !placeCgroups(session_, bundle_.cgroupsPath(), options_.id, &paths_) || !instance_.create(options_.id)) {
+  if (!bundle_.load(session_, options_.bundle) || !checkTerminal() || !place() || !instance_.create(options_.id)) {
     return false;
   }
   const auto build = [&] {
     std::string bytes;
     // What is recorded as this container's will be killed with it.
     if (!compile(&bytes) || !cgroupsAreFree() || !record()) return false;
+    if (!scope_.unit().empty() && !scope_.start(session_, plan::View(bundle_.spec))) return false;
     Result<Fd> gate = listenIn(instance_.directory(), kClosedGate);
     if (!gate.ok()) return session_->fail("cannot make the gate", gate.error());
     Init init;
     Status started = init.start({"container", bytes, gate.value().get(), options_.preservedFds});
     if (!started.ok()) return session_->fail("cannot start bulkhead-init", started.error());
     if (!converse(&init)) return false;
+    scope_.settle();
     Status opened = sys::renameAt(instance_.directory(), kClosedGate, kGate);
     if (!opened.ok()) return session_->fail("cannot name the gate", opened.error());
     if (!sendPidfd(session_, options_.pidfdSocket, instance_.process())) return false;
@@ -201,7 +208,9 @@ bool Creation::run() {
   };
   if (build()) return true;
   Session undoing;
-  if (!(made_ ? destroy(&undoing, &instance_) : instance_.remove())) session_->warn(undoing.failure());
+  scope_.settle();
+  const bool more = made_ || (instance_.hasRecord() && !scope_.unit().empty());
+  if (!(more ? destroy(&undoing, &instance_) : instance_.remove())) session_->warn(undoing.failure());
   return false;
 }
 

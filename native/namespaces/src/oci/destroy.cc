@@ -8,6 +8,7 @@
 #include "cgroup/control.h"
 #include "oci/document.h"
 #include "oci/hooks.h"
+#include "oci/scope.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::oci {
@@ -50,7 +51,8 @@ bool destroy(Session* session, Instance* instance) {
   const cgroup::Paths paths = instance->cgroups();
   Result<bool> frozen = cgroup::frozen(paths);
   if (frozen.ok() && frozen.value()) (void)cgroup::requestFreeze(paths, false).ok();
-  return removeCgroups(session, paths) && instance->remove();
+  const std::string unit = instance->unit();
+  return removeCgroups(session, paths) && (unit.empty() || stopScope(session, unit)) && instance->remove();
 }
 
 bool deleteContainer(Session* session, Instance* instance) {

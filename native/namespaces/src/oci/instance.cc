@@ -146,6 +146,10 @@ cgroup::Paths Instance::cgroups() const {
   return paths;
 }
 
+std::string Instance::unit() const {
+  return textMember(record_, "systemdUnit");
+}
+
 Phase Instance::phase() {
   process_ = {};
   std::string text;

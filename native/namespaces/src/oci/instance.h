@@ -43,6 +43,8 @@ class Instance {
   const rapidjson::Document& record() const { return record_; }
   bool readConfig(rapidjson::Document* config);
   cgroup::Paths cgroups() const;
+  /** Its systemd scope; empty: it has none. */
+  std::string unit() const;
 
   /** What the kernel says now; `process` has pid 0 when there is none. */
   Phase phase();

@@ -6,6 +6,7 @@
 #include "oci/command.h"
 #include "oci/document.h"
 #include "oci/instance.h"
+#include "oci/scope.h"
 #include "plan/compile.h"
 #include "plan/device_rules.h"
 #include "sys/file.h"
@@ -156,9 +157,12 @@ int runUpdate(Session* session, const Arguments& arguments) {
   DeviceUpdate devices;
   if (!devices.apply(session, paths, resources)) return kFailed;
   if (!paths.isV2()) resources.RemoveMember("devices");
-  if (apply(session, paths, resources)) return 0;
-  devices.undo();
-  return kFailed;
+  if (!apply(session, paths, resources)) {
+    devices.undo();
+    return kFailed;
+  }
+  const std::string unit = instance.unit();
+  return exitStatus(unit.empty() || updateScope(session, unit, plan::View(resources)));
 }
 
 }  // namespace bulkhead::oci
