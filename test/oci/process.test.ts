@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -175,6 +175,32 @@ test("limits of a live container change one by one, and a wrong one changes noth
   const wrong = JSON.stringify({ pids: { limit: 70 }, cpu: { period: "x" } });
   expect((await place.run(["update", "-r", "-", "one"], { input: wrong })).stderr).toContain("/cpu/period");
   expect(await stats()).toMatchObject({ pids: { limit: 60 } });
+});
+
+test("events --stats tells what is used, by device and page size, and what was waited for", async () => {
+  await using place = new Place();
+  await running(place, "one", (config) => {
+    config.linux["resources"] = { pids: { limit: 50 }, memory: { limit: 64 << 20 } };
+  });
+  await place.must(["exec", "one", "dd", "if=/dev/zero", "of=/tmp/file", "bs=1M", "count=2"]);
+  const { type, id, data } = JSON.parse(await place.must(["events", "--stats", "one"]));
+  expect({ type, id }).toEqual({ type: "stats", id: "one" });
+  const { cpu, memory, pids, blkio, hugetlb } = data;
+  expect(cpu.usage.total).toBeGreaterThan(0);
+  expect(cpu.usage.user + cpu.usage.kernel).toBeGreaterThanOrEqual(0);
+  expect(cpu.throttling).toEqual({ periods: 0, throttledPeriods: 0, throttledTime: 0 });
+  expect(memory.usage).toMatchObject({ limit: 64 << 20, failcnt: 0 });
+  expect(memory.usage.usage).toBeGreaterThan(0);
+  // The file's pages are the container's, whether they have been written to the disk yet or not.
+  expect(memory.cache).toBeGreaterThanOrEqual(2 << 20);
+  expect(memory.raw.pgfault).toBeGreaterThan(0);
+  expect(pids).toEqual({ current: 1, limit: 50 });
+  for (const row of blkio.ioServiceBytesRecursive) expect(row.op).toMatch(/^[A-Z]/);
+  for (const size of Object.values(hugetlb)) expect(size).toMatchObject({ usage: 0 });
+  // Where the kernel accounts for pressure, the unified hierarchy has it, also beside v1's controllers.
+  if (existsSync("/proc/pressure/cpu")) {
+    for (const part of [cpu, memory, blkio]) expect(part.psi.some.total).toBeGreaterThanOrEqual(0);
+  }
 });
 
 test("events tell of a kill for memory, and end with the container", async () => {

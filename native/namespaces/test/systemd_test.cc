@@ -55,7 +55,7 @@ TEST(arraysOfStructsCountFromTheirFirstElement) {
   properties.oneOf("PIDs", 258);
   properties.end();
   EXPECT_TEXT(hex(values.bytes()),
-              "38000000"
+              "30000000"
               "00000000"  // length, padding
               "08000000"
               "44656c6567617465"

@@ -63,9 +63,12 @@ void decodeAddresses(std::string_view datagram, std::vector<Address>* addresses)
     Address address;
     address.index = header.ifa_index;
     address.prefix = header.ifa_prefixlen;
+    address.scope = header.ifa_scope;
+    address.permanent = (header.ifa_flags & IFA_F_PERMANENT) != 0;
     for (Attributes each(messages.after(sizeof header)); each.next();) {
       const bool sized = each.data().size() == 4 || each.data().size() == 16;
       // IPv6 has IFA_ADDRESS alone; on point-to-point IPv4 links IFA_LOCAL is ours.
+      if (each.type() == IFA_BROADCAST && sized) address.broadcast = each.data();
       if (each.type() == IFA_LOCAL && sized) address.bytes = each.data();
       if (each.type() == IFA_ADDRESS && sized && address.bytes.empty()) address.bytes = each.data();
     }

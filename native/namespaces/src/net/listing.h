@@ -23,6 +23,11 @@ struct Address {
   uint32_t index = 0;
   uint32_t prefix = 0;
   std::string bytes;
+  std::string broadcast;  // IPv4 only; may be empty
+  /** RT_SCOPE_* */
+  uint8_t scope = 0;
+  /** Not learnt from a router, and without an end. */
+  bool permanent = false;
 };
 
 struct Table {

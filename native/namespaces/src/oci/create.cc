@@ -11,6 +11,7 @@
 #include "oci/document.h"
 #include "oci/gate_socket.h"
 #include "oci/hooks.h"
+#include "oci/net_devices.h"
 #include "oci/place.h"
 #include "oci/scope.h"
 #include "oci/spawn.h"
@@ -58,6 +59,7 @@ class Creation {
   Bundle bundle_;
   cgroup::Paths paths_;
   Scope scope_;
+  NetDevices devices_;
   /** Init has ended well: before that it undoes itself what it made. */
   bool made_ = false;
 };
@@ -123,8 +125,10 @@ bool Creation::compile(std::string* bytes) {
   input.AddMember("keyring", !options_.keepsKeyring, allocator);
   rapidjson::Value unattended(rapidjson::kObjectType);
   unattended.AddMember("announced", announced, allocator);
+  const bool awaited = !devices_.empty() && devices_.joinedPath().empty();
   unattended.AddMember("preservedFds", options_.preservedFds, allocator);
   input.AddMember("unattended", unattended, allocator);
+  input.AddMember("awaitNetwork", awaited, allocator);
 
   plan::Compiled compiled;
   plan::CompileError error;
@@ -159,6 +163,12 @@ bool Creation::converse(Init* init) {
       session_->programStatus = programStatus(report);
       return session_->fail(describe(report));
     }
+    if (report.kind == init::ReportKind::network) {
+      if (!devices_.move(session_, "/proc/" + std::to_string(report.processPid) + "/ns/net")) return false;
+      Status went = init->proceed();
+      if (!went.ok()) return session_->fail("bulkhead-init", went.error());
+      continue;
+    }
     instance_.setProcess({report.processPid, report.processTicks});
     if (report.kind == init::ReportKind::started) {
       made_ = true;
@@ -191,11 +201,15 @@ bool Creation::run() {
   }
   const auto build = [&] {
     std::string bytes;
+    devices_.read(plan::View(bundle_.spec));
     // What is recorded as this container's will be killed with it.
     if (!compile(&bytes) || !cgroupsAreFree() || !record()) return false;
     if (!scope_.unit().empty() && !scope_.start(session_, plan::View(bundle_.spec))) return false;
     Result<Fd> gate = listenIn(instance_.directory(), kClosedGate);
     if (!gate.ok()) return session_->fail("cannot make the gate", gate.error());
+    if (!devices_.joinedPath().empty() && !devices_.empty() && !devices_.move(session_, devices_.joinedPath())) {
+      return false;
+    }
     Init init;
     Status started = init.start({"container", bytes, gate.value().get(), options_.preservedFds});
     if (!started.ok()) return session_->fail("cannot start bulkhead-init", started.error());
@@ -206,7 +220,10 @@ bool Creation::run() {
     if (!sendPidfd(session_, options_.pidfdSocket, instance_.process())) return false;
     return options_.pidFile.empty() || writePidFile(session_, options_.pidFile, instance_.process().pid);
   };
-  if (build()) return true;
+  if (build()) {
+    devices_.keep();
+    return true;
+  }
   Session undoing;
   scope_.settle();
   const bool more = made_ || (instance_.hasRecord() && !scope_.unit().empty());

@@ -7,12 +7,12 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <initializer_list>
 
 #include "cgroup/usage.h"
 #include "oci/command.h"
 #include "oci/document.h"
 #include "oci/instance.h"
+#include "oci/statistics.h"
 #include "sys/file.h"
 #include "sys/retry.h"
 #include "sys/syscalls.h"
@@ -21,58 +21,12 @@ namespace bulkhead::oci {
 namespace {
 
 using rapidjson::Document;
-using rapidjson::Value;
 
-Value object(Document* document, std::initializer_list<std::pair<const char*, uint64_t>> members) {
-  Value value(rapidjson::kObjectType);
-  for (const auto& [name, number] : members) {
-    setMember(&value, name, Value(number), document);
-  }
-  return value;
-}
-
-Value blkioEntry(Document* document, const char* operation, uint64_t value) {
-  Value entry = object(document, {{"major", 0}, {"minor", 0}, {"value", value}});
-  setMember(&entry, "op", textValue(operation, document), document);
-  return entry;
-}
-
-Value blkioList(Document* document, uint64_t reads, uint64_t writes) {
-  Value list(rapidjson::kArrayType);
-  list.PushBack(blkioEntry(document, "Read", reads), document->GetAllocator());
-  list.PushBack(blkioEntry(document, "Write", writes), document->GetAllocator());
-  return list;
-}
-
-/** The shape that runc's users read; operations are summed over devices, which are told as 0:0. */
 void printStats(const Instance& instance) {
-  const cgroup::Paths paths = instance.cgroups();
-  const cgroup::Usage usage = cgroup::readUsage(paths);
-  const cgroup::Limits limits = cgroup::readLimits(paths);
   Document event(rapidjson::kObjectType);
-  Value cpu(rapidjson::kObjectType);
-  setMember(&cpu, "usage", object(&event, {{"total", usage.cpuUsageNs}}), &event);
-  setMember(&cpu, "throttling",
-            object(&event, {{"throttledPeriods", usage.throttledPeriods}, {"throttledTime", usage.throttledNs}}),
-            &event);
-  Value memory(rapidjson::kObjectType);
-  setMember(&memory, "usage",
-            object(&event, {{"usage", usage.memoryBytes},
-                            {"max", usage.memoryPeakBytes},
-                            {"limit", usage.memoryLimitBytes.value_or(UINT64_MAX)},
-                            {"failcnt", usage.oomKills}}),
-            &event);
-  Value blkio(rapidjson::kObjectType);
-  setMember(&blkio, "ioServiceBytesRecursive", blkioList(&event, usage.ioReadBytes, usage.ioWriteBytes), &event);
-  setMember(&blkio, "ioServicedRecursive", blkioList(&event, usage.ioReadOps, usage.ioWriteOps), &event);
-  Value data(rapidjson::kObjectType);
-  setMember(&data, "cpu", std::move(cpu), &event);
-  setMember(&data, "memory", std::move(memory), &event);
-  setMember(&data, "pids", object(&event, {{"current", usage.pids}, {"limit", limits.pidsMax.value_or(0)}}), &event);
-  setMember(&data, "blkio", std::move(blkio), &event);
   setMember(&event, "type", textValue("stats", &event), &event);
   setMember(&event, "id", textValue(instance.id(), &event), &event);
-  setMember(&event, "data", std::move(data), &event);
+  setMember(&event, "data", statistics(instance.cgroups(), &event), &event);
   puts(toText(event, false).c_str());
   fflush(stdout);
 }

@@ -69,6 +69,10 @@ Status Init::proceed(int state) {
   return sys::sendMessage(report_.get(), "g", 1, &state, 1);
 }
 
+Status Init::proceed() {
+  return sys::sendMessage(report_.get(), "g", 1);
+}
+
 void Init::reap() {
   if (process_.valid()) (void)sys::reap(process_.get(), true).ok();
   process_.reset();

@@ -34,6 +34,8 @@ class Init {
   Result<init::Report> next(Fd* passed);
   /** Lets a container go on that was `mounted`; `state` is for its hooks. */
   Status proceed(int state);
+  /** Lets one go on whose `network` is connected. */
+  Status proceed();
   /** Takes its exit status, so that nothing of it stays. */
   void reap();
 

@@ -94,6 +94,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
     return false;
   }
   if ((target->flags & kPlanUnattended) == 0) {
+    const View devices = linuxPart.member("netDevices");
+    if (devices.present()) return context->fail(devices, "is only supported by the command line");
     if ((target->process.flags & kProcessTerminal) == 0) return true;
     return context->fail(process.member("terminal"), "is only supported for exec");
   }

@@ -57,7 +57,7 @@ void linuxPart(Writer* writer) {
   writer->Key("cgroup");
   writer->StartObject();
   for (const auto& [key, value] :
-       {std::pair{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}) {
+       {std::pair{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", false}, {"rdma", true}}) {
     writer->Key(key);
     writer->Bool(value);
   }
@@ -75,7 +75,7 @@ void linuxPart(Writer* writer) {
   writer->StartObject();
   enabled(writer, "idmap", true);
   writer->EndObject();
-  enabled(writer, "netDevices", false);
+  enabled(writer, "netDevices", true);
   writer->EndObject();
 }
 
@@ -89,7 +89,7 @@ std::string featuresDocument() {
   writer.Key("ociVersionMin");
   writer.String("1.0.0");
   writer.Key("ociVersionMax");
-  writer.String("1.2.1");
+  writer.String("1.3.0");
   list(&writer, "hooks", {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"});
   list(&writer, "mountOptions", mountWords());
   linuxPart(&writer);

@@ -105,6 +105,34 @@ bool compileDevices(Context* context, const View& list, Container* target) {
   return context->store(list, devices, &target->devices);
 }
 
+/** dev_valid_name of the kernel. */
+bool isLinkName(std::string_view name) {
+  constexpr size_t kMaxBytes = 15;  // IFNAMSIZ without its NUL
+  return !name.empty() && name.size() <= kMaxBytes && name != "." && name != ".." &&
+         name.find_first_of("/: \t\n\v\f\r") == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+/** The caller moves them: that is the host's side of the network, which neither init nor a plan knows. */
+bool checkNetDevices(Context* context, const View& devices, const Container& target) {
+  if (!context->object(devices)) return false;
+  if (!devices.present()) return true;
+  constexpr uint32_t kMaxDevices = 64;
+  const Members members(devices);
+  if (members.count() > kMaxDevices) return context->fail(devices, "has more than 64 devices");
+  if (members.count() > 0 && !hasNamespace(target, CLONE_NEWNET)) {
+    return context->fail(devices, "needs its own network namespace");
+  }
+  for (uint32_t index = 0; index < members.count(); ++index) {
+    const View entry = members.view(index);
+    const View name = entry.member("name");
+    Str inside;
+    if (!isLinkName(members.name(index))) return context->fail(entry, "is no name of a network device");
+    if (!context->object(entry) || !context->text(name, &inside)) return false;
+    if (name.present() && !isLinkName(inside.view())) return context->fail(name, "is no name of a network device");
+  }
+  return true;
+}
+
 }  // namespace
 
 bool compileKernelView(Context* context, const View& spec, Container* target) {
@@ -117,13 +145,14 @@ bool compileKernelView(Context* context, const View& spec, Container* target) {
     if (name->text().size() > 64) return context->fail(*name, "is longer than 64 bytes");
   }
   const View linuxPart = spec.member("linux");
-  for (const char* name : {"intelRdt", "mountLabel", "netDevices"}) {
+  for (const char* name : {"intelRdt", "mountLabel"}) {
     const View member = linuxPart.member(name);
     if (member.present() && !(member.isString() && member.text().empty())) {
       return context->fail(member, "is not supported");
     }
   }
-  return compileSysctls(context, linuxPart.member("sysctl"), target) &&
+  return checkNetDevices(context, linuxPart.member("netDevices"), *target) &&
+         compileSysctls(context, linuxPart.member("sysctl"), target) &&
          compilePaths(context, linuxPart.member("maskedPaths"), &target->maskedPaths) &&
          compilePaths(context, linuxPart.member("readonlyPaths"), &target->readOnlyPaths) &&
          compileDevices(context, linuxPart.member("devices"), target);

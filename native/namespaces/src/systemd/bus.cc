@@ -100,14 +100,15 @@ bool Bus::authenticate(BusError* error) {
   // decimal.
   std::string request("\0AUTH EXTERNAL ", 15);
   for (const char digit : std::to_string(geteuid())) request += std::string("3") + digit;
-  if (!sendBytes(request + "\r\n", error)) return false;
+  // The end of it at once, as systemd's own clients have it: a call that systemd reads together with a later BEGIN
+  // stays in its buffer until more comes.
+  if (!sendBytes(request + "\r\nBEGIN\r\n", error)) return false;
   std::string line;
   while (!line.ends_with("\r\n")) {
     if (line.size() >= kMaxLine) return fail(error, "systemd's greeting is too long");
     if (!receiveBytes(1, &line, error)) return false;
   }
-  if (!line.starts_with("OK ")) return fail(error, "systemd refused us: " + line.substr(0, line.size() - 2));
-  return sendBytes("BEGIN\r\n", error);
+  return line.starts_with("OK ") ? true : fail(error, "systemd refused us: " + line.substr(0, line.size() - 2));
 }
 
 bool Bus::subscribe(BusError* error) {
