@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #include "init/report.h"
 #include "sys/syscalls.h"
@@ -47,7 +49,35 @@ bool Tracer::canFail(long number) {
   return number != SYS_close && number != SYS_exit_group && number != SYS_exit && number != SYS_rt_sigreturn;
 }
 
+void Tracer::becomeCommand() {
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
+  std::vector<char*> words;
+  for (std::string& word : command_) words.push_back(word.data());
+  words.push_back(nullptr);
+  ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+  raise(SIGSTOP);
+  execv(words[0], words.data());
+  _exit(126);
+}
+
+bool Tracer::isOurs(pid_t pid) const {
+  if (command_.empty()) return false;
+  char name[64] = {};
+  const std::string path = "/proc/" + std::to_string(pid) + "/cmdline";
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const ssize_t size = file < 0 ? 0 : read(file, name, sizeof name - 1);
+  if (file >= 0) close(file);
+  return size > 0 && strcmp(name, "bulkhead-init") == 0;
+}
+
 void Tracer::launch(std::string_view plan) {
+  if (!command_.empty()) {
+    const pid_t pid = fork();
+    if (pid < 0) giveUp("fork");
+    if (pid == 0) becomeCommand();
+    return;
+  }
   Result<Fd> file = sys::memoryFile("plan", MFD_ALLOW_SEALING);
   if (!file.ok() || !sys::writeAll(file.value().get(), plan.data(), plan.size()).ok()) giveUp("plan");
   if (fcntl(file.value().get(), F_ADD_SEALS, kSeals) < 0) giveUp("seals");
@@ -117,7 +147,7 @@ void Tracer::systemCall(pid_t pid, Process* process) {
   process->inCall = !process->inCall;
   if (process->inCall) {
     if (!begun_) return;
-    if (process->number == 0 && settled_ && waits(registers)) std::exchange(settled_, nullptr)();
+    if (process->number == 0 && settled_ && command_.empty() && waits(registers)) std::exchange(settled_, nullptr)();
     entered(pid, process, static_cast<long>(registers.orig_rax));
   } else if (process->failing) {
     process->failing = false;
@@ -142,7 +172,7 @@ void Tracer::stopped(pid_t pid, int status) {
     add(static_cast<pid_t>(made));
     return resume(pid, 0);
   }
-  if (event == PTRACE_EVENT_EXEC && begun_) {
+  if (event == PTRACE_EVENT_EXEC && begun_ && !isOurs(pid)) {
     // The container's program, which is none of ours.
     processes_.erase(found);
     ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
@@ -173,7 +203,11 @@ Traced Tracer::run(std::string_view plan, const Fault& fault, const std::functio
       stopped(pid, status);
       continue;
     }
-    processes_.erase(pid);
+    const auto ended = processes_.find(pid);
+    if (ended == processes_.end()) continue;
+    if (ended->second.number == 0) status_ = status;
+    if (ended->second.number == 0 && settled_ && !command_.empty()) std::exchange(settled_, nullptr)();
+    processes_.erase(ended);
   } while (!processes_.empty());
   return traced_;
 }

@@ -1,4 +1,5 @@
-// Runs bulkhead-init under ptrace and disturbs one of its system calls, or ends one of its processes at it.
+// Runs bulkhead-init or bulkhead-oci under ptrace and disturbs one of its system calls, or ends one of its processes at
+// it.
 #pragma once
 
 #include <sys/types.h>
@@ -39,6 +40,13 @@ class Tracer {
   /** `executable` is bulkhead-init; `mode` "container" or "exec". */
   Tracer(std::string executable, const char* mode) : executable_(std::move(executable)), mode_(mode) {}
 
+  /** `command`: bulkhead-oci and its arguments; its standard output and errors go nowhere. */
+  explicit Tracer(std::vector<std::string> command) : executable_(command[0]), command_(std::move(command)) {}
+  /** As run() below, of a command; `settled` is called when it has ended, while what it made may still run. */
+  Traced run(const Fault& fault, const std::function<void()>& settled) { return run({}, fault, settled); }
+  /** How the command ended, as waitpid(2) has it. */
+  int status() const { return status_; }
+
   /** `settled` is called once, when the shim begins to wait for the end of what it started. */
   Traced run(std::string_view plan, const Fault& fault, const std::function<void()>& settled);
   /** The caller's end of the report socket of the last run. */
@@ -54,6 +62,9 @@ class Tracer {
   };
 
   void launch(std::string_view plan);
+  [[noreturn]] void becomeCommand();
+  /** A program of ours after execve: the command line becomes bulkhead-init, which becomes anybody's. */
+  bool isOurs(pid_t pid) const;
   void add(pid_t pid);
   void stopped(pid_t pid, int status);
   void systemCall(pid_t pid, Process* process);
@@ -62,7 +73,9 @@ class Tracer {
   pid_t pidOf(unsigned number) const;
 
   std::string executable_;
-  const char* mode_;
+  const char* mode_ = nullptr;
+  std::vector<std::string> command_;
+  int status_ = 0;
   Fd report_;
   Fault fault_;
   Traced traced_;
