@@ -212,6 +212,12 @@ Traced Sweep::once(const Fault& fault) {
   const bool keeps = options_.verb == "exec" && fault.kind != Fault::Kind::none;
   return tracer_.run(fault, [&] {
     if (keeps && runtime({"exec", kId, "/bin/true"}) != 0) violation("the container takes no process any more");
+    // A create that says it failed has undone everything by itself.
+    const int status = tracer_.status();
+    const bool told = options_.verb == "create" && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+    if (told && fault.kind == Fault::Kind::fail && (stateExists() || cgroupsExist())) {
+      violation("a failed create left something");
+    }
     (void)spawn({"delete", "--force", kId});
   });
 }

@@ -1,8 +1,11 @@
 #include "sys/spawn.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <cstdio>
+
+#include "sys/retry.h"
 
 namespace bulkhead::sys {
 
@@ -40,7 +43,13 @@ Result<Fd> Spawn::run(const char* path, char* const* arguments) {
   const int err = posix_spawn(&pid, path, &actions_, &attributes_, arguments, environment);
   if (err != 0) return failure("posix_spawn", err, arguments[0]);
   // Not reaped yet by anyone but us, so the number still means this process.
-  return openPid(pid);
+  Result<Fd> process = openPid(pid);
+  if (!process.ok()) {
+    // Nobody could wait for it, or end it later.
+    kill(pid, SIGKILL);
+    (void)retry([&] { return waitpid(pid, nullptr, 0); });
+  }
+  return process;
 }
 
 Result<Fd> Spawn::run(int executable, char* const* arguments) {

@@ -47,10 +47,23 @@ bool knowsIdMapping() {
   return result < 0 && errno == EBADF;
 }
 
+Result<std::string> wholeFile(const char* path) {
+  Fd file = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+  std::string text;
+  char part[4096];
+  for (;;) {
+    const size_t size = TRY(sys::readSome(file.get(), part, sizeof part));
+    if (size == 0) return text;
+    text.append(part, size);
+  }
+}
+
 }  // namespace
 
 void findMounts(HostFeatures* features) {
-  FILE* table = setmntent("/proc/self/mounts", "re");
+  // Read by our own call, which goes on after a signal, as stdio does not.
+  Result<std::string> text = wholeFile("/proc/self/mounts");
+  FILE* table = text.ok() && !text.value().empty() ? fmemopen(text.value().data(), text.value().size(), "re") : nullptr;
   if (table == nullptr) {
     features->problems.push_back("/proc/self/mounts cannot be read");
     return;

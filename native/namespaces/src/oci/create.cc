@@ -60,8 +60,8 @@ class Creation {
   cgroup::Paths paths_;
   Scope scope_;
   NetDevices devices_;
-  /** Init has ended well: before that it undoes itself what it made. */
-  bool made_ = false;
+  /** Init has said that it failed, and has undone what it made; one that was killed has not. */
+  bool undone_ = false;
 };
 
 bool Creation::checkTerminal() {
@@ -160,6 +160,7 @@ bool Creation::converse(Init* init) {
     if (!next.ok()) return session_->fail("bulkhead-init", next.error());
     const init::Report& report = next.value();
     if (report.kind == init::ReportKind::failed) {
+      undone_ = true;
       session_->programStatus = programStatus(report);
       return session_->fail(describe(report));
     }
@@ -170,10 +171,7 @@ bool Creation::converse(Init* init) {
       continue;
     }
     instance_.setProcess({report.processPid, report.processTicks});
-    if (report.kind == init::ReportKind::started) {
-      made_ = true;
-      return true;
-    }
+    if (report.kind == init::ReportKind::started) return true;
     if (report.kind == init::ReportKind::terminal) {
       if (!takeTerminal(std::move(passed))) return false;
       continue;
@@ -226,8 +224,8 @@ bool Creation::run() {
   }
   Session undoing;
   scope_.settle();
-  const bool more = made_ || (instance_.hasRecord() && !scope_.unit().empty());
-  if (!(more ? destroy(&undoing, &instance_) : instance_.remove())) session_->warn(undoing.failure());
+  const bool gone = !instance_.hasRecord() || (undone_ && scope_.unit().empty());
+  if (!(gone ? instance_.remove() : destroy(&undoing, &instance_))) session_->warn(undoing.failure());
   return false;
 }
 

@@ -71,9 +71,13 @@ bool Instance::create(const std::string& id) {
   if (!made.ok() && made.error().err == EEXIST) return session_->fail("container with id " + id + " exists already");
   if (!made.ok()) return session_->fail("cannot make the state directory", made.error());
   Result<Fd> opened = sys::openAt(AT_FDCWD, path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (!opened.ok()) return session_->fail("cannot open the state directory", opened.error());
-  directory_ = opened.take();
-  return lock();
+  if (opened.ok()) directory_ = opened.take();
+  if (opened.ok() ? lock() : session_->fail("cannot open the state directory", opened.error())) return true;
+  // One that was deleted meanwhile may have given way to another of that name.
+  Result<struct stat> status = sys::statusOf(directory_.get());
+  const bool deleted = status.ok() && status.value().st_nlink == 0;
+  if (!deleted) (void)sys::removeAt(AT_FDCWD, path().c_str(), AT_REMOVEDIR).ok();
+  return false;
 }
 
 bool Instance::open(const std::string& id) {
@@ -164,7 +168,7 @@ Phase Instance::phase() {
   if (!process.ok()) return Phase::stopped;
   // A pidfd is readable once its process has ended, reaped or not.
   struct pollfd slot = {process.value().get(), POLLIN, 0};
-  if (poll(&slot, 1, 0) != 0) return Phase::stopped;
+  if (sys::retry([&] { return poll(&slot, 1, 0); }) != 0) return Phase::stopped;
   process_ = wanted;
   if (faccessat(directory_.get(), kGate, F_OK, 0) == 0) return Phase::created;
   if (faccessat(directory_.get(), kClosedGate, F_OK, 0) == 0) return Phase::creating;
