@@ -62,7 +62,11 @@ afterAll(() => lab[Symbol.asyncDispose]());
 
 test("a container is a scope with its limits, and gone with it", async () => {
   const unit = "mine-one.scope";
-  await put(bundle("user-tests.slice:mine:one", ["sleep", "1000"], { annotations: { "org.systemd.property.TimeoutStopSec": "7" } }));
+  await put(
+    bundle("user-tests.slice:mine:one", ["sleep", "1000"], {
+      annotations: { "org.systemd.property.TimeoutStopSec": "7" },
+    }),
+  );
   await must(`cd /tmp/bundle && ${oci("create one")} </dev/null >/dev/null 2>&1 && ${oci("start one")}`);
   // systemctl shows them in an order of its own.
   expect(new Set(await properties(unit, "ActiveState", "Slice", "Delegate", "MemoryMax", "TasksMax"))).toEqual(
@@ -111,19 +115,22 @@ test("what is no scope, and a start that fails, leaves no unit", async () => {
   await put(bundle(":mine:bad", ["true"], { annotations: { "org.systemd.property.Slice": "'x.slice'" } }));
   expect((await lab.run(`cd /tmp/bundle && ${oci("run bad")}`, patient)).stderr).toContain("is no property of a unit");
   await put(bundle(":mine:bad", ["true"], { annotations: { "org.systemd.property.NoSuchThing": "1" } }));
-  expect((await lab.run(`cd /tmp/bundle && ${oci("run bad")}`, patient)).stderr).toContain("systemd: StartTransientUnit");
+  expect((await lab.run(`cd /tmp/bundle && ${oci("run bad")}`, patient)).stderr).toContain(
+    "systemd: StartTransientUnit",
+  );
   expect(await must("systemctl list-units --all --no-legend 'mine-*'; ls /run/bulkhead-oci")).toBe("");
 });
 
 test("a runtime killed at any moment of create leaves a name that can be used again", async () => {
   await put(bundle(":mine:kill", ["sleep", "1000"]));
-  await must(`cd /tmp/bundle
+  const said = await must(`cd /tmp/bundle
 for delay in 0.02 0.04 0.06 0.08 0.1 0.15 0.2 0.3; do
   timeout -s KILL $delay ${oci("create kill")} </dev/null >/dev/null 2>&1
   until ${oci("delete --force kill")} 2>/tmp/why; do :; done
   until [ "$(systemctl show --value -p LoadState mine-kill.scope)" = not-found ]; do :; done
 done
-${oci("create kill")} </dev/null >/dev/null 2>&1 && ${oci("delete --force kill")}`);
+${oci("create kill")} </dev/null >/dev/null 2>&1 && ${oci("delete --force kill")} && echo again`);
+  expect(said).toBe("again\n");
 });
 
 test("podman runs, execs, updates, pauses, stops and removes, and systemd sees the unit", async () => {
@@ -147,10 +154,13 @@ test("podman runs, execs, updates, pauses, stops and removes, and systemd sees t
 });
 
 test("podman's health checks are run by systemd's timers", async () => {
-  await must(
+  const id = await must(
     `podman run -d --name checked --health-cmd "test -e /tmp/good || { touch /tmp/good; exit 1; }" --health-interval 1s busybox sleep 1000`,
-  );
+  ).then((text) => text.trim());
   // The first check fails, so "healthy" is the answer of a second one that nobody asked for by hand.
-  await must(`until [ "$(podman inspect --format '{{.State.Healthcheck.Status}}' checked)" = healthy ]; do :; done`);
+  const status = await must(
+    `until [ "$(podman inspect --format '{{.State.Healthcheck.Status}}' checked)" = healthy ]; do :; done; systemctl list-timers --no-legend --all`,
+  );
+  expect(status).toContain(`${id}.timer`);
   await must("podman rm --force --time 0 checked");
 });

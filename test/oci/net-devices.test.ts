@@ -73,7 +73,12 @@ exit $status`,
 
 test.for([
   ["a program that is missing", ["nothere"], { d0: { name: "eth7" } }, /executable file not found/],
-  ["a second device that is missing", ["true"], { d0: {}, nothere: {} }, /linux.netDevices: find nothere: No such device/],
+  [
+    "a second device that is missing",
+    ["true"],
+    { d0: {}, nothere: {} },
+    /linux.netDevices: find nothere: No such device/,
+  ],
   ["a name that is taken", ["true"], { d0: { name: "lo" } }, /linux.netDevices: rename lo: File exists/],
 ] as const)("%s gives the device back as it was", async ([, args, devices, reason], { expect }) => {
   await using place = new Place();

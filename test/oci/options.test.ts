@@ -1,4 +1,4 @@
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -23,7 +23,7 @@ test("a pidfd socket is spoken to, and one that nobody listens at undoes the con
   const server = createServer().listen(path);
   await once(server, "listening");
   const heard = (async (): Promise<string> => {
-    const [socket] = (await once(server, "connection")) as [import("node:net").Socket];
+    const [socket] = (await once(server, "connection")) as [Socket];
     return String((await once(socket, "data"))[0]);
   })();
   await place.create("one", place.bundle(["sleep", "1000"]), "--pidfd-socket", path);

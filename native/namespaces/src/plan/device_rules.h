@@ -40,9 +40,11 @@ struct DeviceAccess {
 };
 DeviceAccess combine(const std::vector<DeviceRule>& rules);
 
-/** Reads v1's devices.list. What is listed of an "a" is all there is: the kernel hides exceptions from "all allowed". */
+/** Reads v1's devices.list. What is listed of an "a" is all there is: the kernel hides exceptions from "all allowed".
+ */
 bool parseDeviceList(std::string_view text, DeviceAccess* access);
-/** Rules that turn `from` into `to` in v1's controller; while both deny by default, what both allow is never refused. */
+/** Rules that turn `from` into `to` in v1's controller; while both deny by default, what both allow is never refused.
+ */
 std::vector<DeviceRule> deviceChanges(const DeviceAccess& from, const DeviceAccess& to);
 
 /** The same as a BPF_PROG_TYPE_CGROUP_DEVICE program, one number per instruction; also when it allows all. */
