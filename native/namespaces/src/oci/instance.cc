@@ -131,7 +131,8 @@ bool Instance::writeRecord(const rapidjson::Document& record, std::string_view c
 }
 
 bool Instance::readRecord() {
-  if (faccessat(directory_.get(), kRecord, F_OK, 0) != 0) return true;
+  Result<struct stat> there = sys::statusAt(directory_.get(), kRecord, AT_SYMLINK_NOFOLLOW);
+  if (!there.ok() && there.error().err == ENOENT) return true;
   std::string text;
   return readText(session_, directory_.get(), kRecord, &text) && parseText(session_, "state", text, &record_);
 }
