@@ -1,6 +1,7 @@
 // Every system call of bulkhead-oci and of what it starts, failing once or being the last of a process. Drawn by a seed
 // here; the whole sweep takes minutes:
 //   native/namespaces/build/oci-sweep create|start|exec|delete fail|kill --all
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { execute, Place, runtimePath } from "./runtime.ts";
@@ -34,19 +35,22 @@ test("eight runtimes that make and delete one id at once never share it, and lea
   const rounds = 12;
   const created: boolean[] = [];
   const unexpected: string[] = [];
-  const one = async (): Promise<void> => {
+  const one = async (worker: number): Promise<void> => {
     for (let round = 0; round < rounds; round += 1) {
-      const create = [runtimePath, "--root", place.root, "create", "--bundle", bundle, "one"];
-      const made = await execute("sh", ["-c", 'exec "$@" </dev/null >/dev/null', "sh", ...create]);
-      created.push(made.status === 0);
+      // To files: what a container holds of a pipe would keep it from its end.
+      const log = join(place.path, `log-${worker}-${round}`);
+      const create = [runtimePath, "--root", place.root, "--log", log, "create", "--bundle", bundle, "one"];
+      const { status } = await execute("sh", ["-c", 'exec "$@" </dev/null >/dev/null 2>&1', "sh", ...create]);
+      created.push(status === 0);
       // Taken already, or taken away half-made: an answer either way, and no crash.
-      if (made.status !== 0 && !/^time=.* level=error msg=.*\n$/.test(made.stderr)) unexpected.push(made.stderr);
+      const said = status === 0 ? "" : readFileSync(log, "utf8");
+      if (status !== 0 && !/^time=.* level=error msg=.*\n$/.test(said)) unexpected.push(`${status}: ${said}`);
       const deleted = await place.run(["delete", "--force", "one"]);
       // Whoever deletes it at the same moment has done the same.
       if (deleted.status !== 0 && !deleted.stderr.includes("does not exist")) unexpected.push(deleted.stderr);
     }
   };
-  await Promise.all(Array.from({ length: 8 }, one));
+  await Promise.all(Array.from({ length: 8 }, (_, worker) => one(worker)));
   expect(unexpected).toEqual([]);
   expect(created).toHaveLength(8 * rounds);
   expect(created).toContain(true);
