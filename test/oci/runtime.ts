@@ -217,7 +217,8 @@ export class Place implements AsyncDisposable {
   /** What the kernel holds for this place: cgroup directories of containers. */
   cgroups(): string[] {
     // podman puts its monitors beside its containers, in a cgroup that it never removes.
-    return readdirSync("/sys/fs/cgroup").flatMap((hierarchy) => {
+    // On a host with cgroup v2 alone the one hierarchy is the mount itself.
+    return ["", ...readdirSync("/sys/fs/cgroup")].flatMap((hierarchy) => {
       const directory = join("/sys/fs/cgroup", hierarchy, this.cgroup);
       if (!existsSync(directory)) return [];
       return readdirSync(directory, { withFileTypes: true })

@@ -20,6 +20,7 @@
 
 #include "cgroup/host.h"
 #include "leftovers.h"
+#include "oci_sweep_options.h"
 #include "tracer.h"
 
 namespace bulkhead::test {
@@ -39,44 +40,6 @@ void onAlarm(int) {
   _exit(3);
 }
 
-struct Options {
-  std::string verb;
-  bool kill = false;
-  bool all = false;
-  long only = -1;
-  size_t cases = 60;
-  unsigned seed = 0;
-};
-
-bool parse(int argc, char** argv, Options* options) {
-  if (argc < 3) return false;
-  options->verb = argv[1];
-  const std::string_view kind = argv[2];
-  const std::string_view verb = options->verb;
-  if (verb != "create" && verb != "start" && verb != "exec" && verb != "delete") return false;
-  if (kind != "fail" && kind != "kill") return false;
-  options->kill = kind == "kill";
-  for (int index = 3; index < argc; ++index) {
-    const std::string_view name = argv[index];
-    if (name == "--all") {
-      options->all = true;
-      continue;
-    }
-    if (index + 1 == argc) return false;
-    const char* value = argv[++index];
-    if (name == "--call") {
-      options->only = atol(value);
-    } else if (name == "--cases") {
-      options->cases = strtoul(value, nullptr, 10);
-    } else if (name == "--seed") {
-      options->seed = static_cast<unsigned>(strtoul(value, nullptr, 10));
-    } else {
-      return false;
-    }
-  }
-  return true;
-}
-
 std::set<std::string> mountsNow() {
   std::set<std::string> lines;
   std::ifstream mounts("/proc/self/mountinfo");
@@ -86,7 +49,7 @@ std::set<std::string> mountsNow() {
 
 class Sweep {
  public:
-  Sweep(const Options& options, const Stage& stage, std::string runtime)
+  Sweep(const OciSweepOptions& options, const Stage& stage, std::string runtime)
       : options_(options),
         stage_(stage),
         runtime_(std::move(runtime)),
@@ -114,7 +77,7 @@ class Sweep {
   bool stateExists() const { return access((root_ + "/" + kId).c_str(), F_OK) == 0; }
   void violation(const std::string& what);
 
-  const Options& options_;
+  const OciSweepOptions& options_;
   const Stage& stage_;
   const std::string runtime_;
   const std::string root_;
@@ -301,8 +264,8 @@ void removeGroups() {
 }
 
 int sweep(int argc, char** argv) {
-  Options options;
-  if (!parse(argc, argv, &options)) {
+  OciSweepOptions options;
+  if (!parseOciSweep(argc, argv, &options)) {
     fprintf(stderr, "usage: oci-sweep create|start|exec|delete fail|kill [--all | --cases N | --call N] [--seed S]\n");
     return 2;
   }

@@ -17,6 +17,10 @@ bool Bundle::load(Session* session, const std::string& directory) {
     return session->fail("bundle", failure("realpath", errno, directory));
   }
   path = resolved;
+  // A pipe would be waited for, and a device never ends.
+  Result<struct stat> status = sys::statusAt(AT_FDCWD, (path + "/config.json").c_str(), 0);
+  if (!status.ok()) return session->fail("config.json", status.error());
+  if (!S_ISREG(status.value().st_mode)) return session->fail("config.json is no file");
   if (!readText(session, AT_FDCWD, (path + "/config.json").c_str(), &config) ||
       !parseText(session, "config.json", config, &spec)) {
     return false;

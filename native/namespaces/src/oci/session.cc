@@ -56,7 +56,9 @@ void Session::write(std::string_view level, std::string_view message) const {
     (void)sys::writeAll(STDERR_FILENO, line.data(), line.size()).ok();
     return;
   }
-  Result<Fd> file = sys::openAt(AT_FDCWD, logPath.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
+  // A pipe that nobody reads must not hold a container up.
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK;
+  Result<Fd> file = sys::openAt(AT_FDCWD, logPath.c_str(), kFlags, 0644);
   if (file.ok()) (void)sys::writeAll(file.value().get(), line.data(), line.size()).ok();
 }
 

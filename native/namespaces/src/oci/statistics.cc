@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cgroup/usage.h"
+#include "oci/cgroup_text.h"
 #include "oci/document.h"
 #include "sys/file.h"
 
@@ -20,38 +21,6 @@ namespace {
 
 using rapidjson::Document;
 using rapidjson::Value;
-
-/** The text of one file of a cgroup; empty when it is missing. */
-std::string fileText(const std::string* directory, const std::string& file) {
-  Session unheard;
-  std::string text;
-  if (directory == nullptr || !readText(&unheard, AT_FDCWD, (*directory + "/" + file).c_str(), &text)) return {};
-  return text;
-}
-
-/** Calls `visit` with each line and its words, split at blanks. */
-template <class Visit>
-void forEachLine(std::string_view text, Visit visit) {
-  while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    std::vector<std::string_view> words;
-    while (!line.empty()) {
-      const std::string_view word = line.substr(0, line.find(' '));
-      line.remove_prefix(std::min(word.size() + 1, line.size()));
-      if (!word.empty()) words.push_back(word);
-    }
-    if (!words.empty()) visit(words);
-  }
-}
-
-/** A file's number; "max" is the largest. False when there is none. */
-bool numberIn(const std::string* directory, const std::string& file, uint64_t* value) {
-  std::string text = fileText(directory, file);
-  text.resize(std::min(text.find('\n'), text.size()));
-  if (text == "max") *value = UINT64_MAX;
-  return text == "max" || sys::parseUnsigned(text, UINT64_MAX, value);
-}
 
 class Statistics {
  public:
