@@ -64,7 +64,7 @@ test("clocks, I/O priority, scheduler, personality and umask are what the specif
     (config) => {
       config.process["ioPriority"] = { class: "IOPRIO_CLASS_BE", priority: 6 };
       config.process["scheduler"] = { policy: "SCHED_BATCH", nice: 7 };
-      config.process.user = { uid: 0, gid: 0, ...{ umask: 0o027 } };
+      config.process.user = { uid: 0, gid: 0, umask: 0o027 };
       config.linux["personality"] = { domain: "LINUX32" };
     },
   );

@@ -116,7 +116,7 @@ export interface Config {
     cwd: string;
     env: string[];
     terminal?: boolean;
-    user: { uid: number; gid: number };
+    user: { uid: number; gid: number; umask?: number };
     [name: string]: unknown;
   };
   root: { path: string; readonly?: boolean };
