@@ -36,7 +36,7 @@ export const debianPackages = {
     iproute2: "brings loopback up where an image is tried without our runtime; makes links in tests of networks",
     "libcap2-bin": "setcap, for archives whose files have capabilities",
     attr: "setfattr, for archives whose files have extended attributes",
-    strace: "a tracer that is there already, for a view that must do without its own",
+    strace: "a tracer that is there already, for a view that must do without its own; calls that a kernel lacks",
     crun: "the fastest peer; it runs on the lab host only, because it refuses mixed cgroup hierarchies",
     "qemu-system-x86": "the lab host: a machine with cgroup v2, its own kernel and a KVM that runs in software",
     kmod: "depmod, for the lab host's kernel; modprobe in it",

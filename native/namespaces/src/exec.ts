@@ -12,6 +12,8 @@ export interface ExecInput {
   target: ProcessRef;
   cgroup: CgroupPlacement;
   seccomp?: OciSeccomp;
+  /** As the container's own (PlanInput): a process that joins is not held by what was asked for the first. */
+  writable?: readonly string[];
   imageUser?: string;
   stdio: "pipes" | "pty";
   consoleSize?: { rows: number; columns: number };

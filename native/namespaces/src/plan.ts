@@ -43,6 +43,11 @@ export interface PlanInput {
   state?: { id: string; bundle: string };
   /** false: the starter's session keyring stays; otherwise the container gets its own. */
   keyring?: boolean;
+  /**
+   * Absolute paths inside the container: it changes files below these alone (and below /dev and /proc) and makes no
+   * mount, whatever it is inside. By Landlock; a start where the kernel has none fails.
+   */
+  writable?: readonly string[];
   /** Mount index -> the directory that its source must lie beneath, and whether it is seen with the container's ids. */
   binds?: Readonly<Record<number, { beneath: string; idmap: boolean }>>;
   /** init announces its network namespace and waits until start()'s `connect` has resolved. */

@@ -16,6 +16,7 @@
 #include "init/child.h"
 #include "init/gate.h"
 #include "init/labels.h"
+#include "init/landlock.h"
 #include "init/scheduling.h"
 #include "sys/retry.h"
 
@@ -165,11 +166,13 @@ Status becomeProcess(const Becoming& becoming) {
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
   if (!noNewPrivileges) {
     TRY(raiseEffective());
+    TRY(confineWrites(process));
     TRY(installSeccomp(process.seccomp, becoming.notification));
   }
   TRY(setCapabilities(process));
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
+    TRY(confineWrites(process));
     TRY(passDescriptors(process));
     TRY(installSeccomp(process.seccomp, becoming.notification));
     return Done{};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -110,6 +111,7 @@ bool Creation::compile(std::string* bytes) {
   rapidjson::Document input(rapidjson::kObjectType, &bundle_.spec.GetAllocator());
   auto& allocator = input.GetAllocator();
   const bool announced = hooksWhileCreating(bundle_.spec);
+  input.AddMember("writable", writableValue(bundle_.spec, &input), allocator);
   rapidjson::Value spec;
   spec.Swap(bundle_.spec);
   input.AddMember("spec", spec, allocator);
@@ -233,6 +235,22 @@ bool Creation::run() {
 
 bool createContainer(Session* session, const CreateOptions& options, Created* created) {
   return Creation(session, options, created).run();
+}
+
+rapidjson::Value writableValue(const rapidjson::Value& spec, rapidjson::Document* document) {
+  constexpr const char* kAnnotation = "org.bulkhead.writable";
+  const auto annotations = spec.FindMember("annotations");
+  if (annotations == spec.MemberEnd() || !annotations->value.IsObject() || !annotations->value.HasMember(kAnnotation)) {
+    return {};
+  }
+  rapidjson::Value list(rapidjson::kArrayType);
+  const std::string text = textMember(annotations->value, kAnnotation);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(':', begin), text.size());
+    list.PushBack(textValue(text.substr(begin, end - begin), document), document->GetAllocator());
+    begin = end + 1;
+  }
+  return list;
 }
 
 bool writePidFile(Session* session, const std::string& path, pid_t pid) {

@@ -36,6 +36,11 @@ struct Created {
 bool createContainer(Session* session, const CreateOptions& options, Created* created);
 /** Opens the gate, waits for execve, and runs the poststart hooks. The caller holds the lock. */
 bool startContainer(Session* session, Instance* instance);
+/**
+ * `writable` of the compiler's inputs from the annotation "org.bulkhead.writable", paths with colons between them; null
+ * without it.
+ */
+rapidjson::Value writableValue(const rapidjson::Value& spec, rapidjson::Document* document);
 /** Writes a decimal and a newline-free end, through a temporary name beside it. */
 bool writePidFile(Session* session, const std::string& path, pid_t pid);
 /** Sends a terminal's master over the socket at `path`. */

@@ -173,6 +173,7 @@ bool Execution::compile(std::string* bytes) {
   if (!instance_.readConfig(&config)) return false;
   Document input(rapidjson::kObjectType, &config.GetAllocator());
   auto& allocator = input.GetAllocator();
+  input.AddMember("writable", writableValue(config, &input), allocator);
   if (!describe(&config, &input) || !placement(session_, arguments_, instance_.cgroups(), &input)) return false;
   Value target(rapidjson::kObjectType);
   target.AddMember("pid", instance_.process().pid, allocator);

@@ -88,6 +88,7 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !compileTimeOffsets(context, linuxPart, target) || !compileExecution(context, linuxPart, &target->process) ||
       !compileIdentity(context, input, &target->process) ||
+      !compileWritable(context, input.member("writable"), &target->process) ||
       !context->absolutePath(runDirectory, &target->runDirectory) ||
       !compileLog(context, input.member("log"), target) || !compileLease(context, input.member("lease"), target) ||
       !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
@@ -125,6 +126,7 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
   }
   const View affinity = process.member("execCPUAffinity");
   if (!compileIdentity(context, input, &target->process) ||
+      !compileWritable(context, input.member("writable"), &target->process) ||
       !compileAffinity(context, affinity.member("initial"), &target->process.firstAffinity) ||
       !compileAffinity(context, affinity.member("final"), &target->process.affinity)) {
     return false;

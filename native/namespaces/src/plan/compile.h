@@ -31,6 +31,8 @@ bool compileScheduling(Context* context, const View& process, Process* target);
 /** linux.personality and memoryPolicy. */
 bool compileExecution(Context* context, const View& linuxPart, Process* target);
 bool compileTimeOffsets(Context* context, const View& linuxPart, Container* target);
+/** `writable` of the input: the only places that the process may change. */
+bool compileWritable(Context* context, const View& writable, Process* target);
 /** `state` and `keyring` of the input: who the container is to listeners, and in its keyring's name. */
 bool compileIdentity(Context* context, const View& input, Process* target);
 bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target);

@@ -8,7 +8,7 @@ namespace bulkhead::plan {
 
 enum class Kind : unsigned char { container = 1, exec = 2 };
 
-inline constexpr char kPlanVersion = 1;
+inline constexpr char kPlanVersion = 2;
 inline constexpr size_t kHeaderBytes = 6;
 
 constexpr std::array<char, kHeaderBytes> headerOf(Kind kind) {

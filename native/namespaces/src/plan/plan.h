@@ -163,6 +163,7 @@ enum ProcessFlag : uint32_t {
   kProcessOomScore = 8,
   kProcessUmask = 16,
   kProcessNewKeyring = 32,
+  kProcessConfined = 64,  // writes nothing but below `writablePaths` (Landlock)
 };
 
 struct Process {
@@ -191,6 +192,7 @@ struct Process {
   /** Name of the new session keyring; empty: it has none. */
   Str keyring;
   Seccomp seccomp;
+  Span<Str> writablePaths;
   uint16_t rows = 0;
   uint16_t columns = 0;
   /** Descriptors from init's kPreservedFd on that the program gets as 3, 4, ... */

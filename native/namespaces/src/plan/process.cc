@@ -95,6 +95,19 @@ bool compileLimits(Context* context, const View& limits, Process* target) {
 
 }  // namespace
 
+bool compileWritable(Context* context, const View& writable, Process* target) {
+  if (!writable.present()) return true;
+  constexpr uint32_t kMaxPaths = 256;
+  if (!context->array(writable)) return false;
+  if (writable.count() > kMaxPaths) return context->fail(writable, "has more than 256 paths");
+  std::vector<Str> paths(writable.count());
+  for (uint32_t index = 0; index < writable.count(); ++index) {
+    if (!context->absolutePath(writable.element(index), &paths[index])) return false;
+  }
+  target->flags |= kProcessConfined;
+  return context->store(writable, paths, &target->writablePaths);
+}
+
 bool compileProcess(Context* context, const View& process, Process* target) {
   if (!process.isObject()) return context->fail(process, "must be an object");
   const View arguments = process.member("args");
