@@ -1,9 +1,9 @@
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { eventually, type Config, Place, runtimePath } from "./runtime.ts";
+import { eventually, execute, type Config, Place, runtimePath } from "./runtime.ts";
 
 const capabilities = (config: Config, names: string[]): void => {
   config.process["capabilities"] = { bounding: names, permitted: names, effective: names };
@@ -82,7 +82,46 @@ test("exec is refused in a paused container unless it is asked for", async () =>
   expect((await place.state("one")).status).toBe("running");
   await place.must(["exec", "one", "true"]);
   await place.must(["pause", "one"]);
+  const waiting = place.run(["exec", "--ignore-paused", "one", "echo", "thawed"]);
+  await eventually("a second process", async () => {
+    const pids: number[] = JSON.parse(await place.must(["ps", "--format", "json", "one"]));
+    return pids.length > 1 || undefined;
+  });
+  expect((await place.state("one")).status).toBe("paused");
+  await place.must(["resume", "one"]);
+  expect(await waiting).toMatchObject({ status: 0, stdout: "thawed\n" });
+  await place.must(["pause", "one"]);
   await place.must(["delete", "--force", "one"]);
+});
+
+test("exec joins a cgroup below the container's, in one hierarchy or in all, and none above it", async () => {
+  await using place = new Place();
+  await running(place, "one");
+  const v1 = existsSync("/sys/fs/cgroup/pids/tasks");
+  const group = place.cgroups().find((path) => !v1 || path.startsWith("/sys/fs/cgroup/pids/"))!;
+  mkdirSync(join(group, "sub"));
+  const pidFile = join(place.path, "exec.pid");
+  const given = v1 ? "pids:sub" : "sub";
+  const detached = ["exec", "--detach", "--pid-file", pidFile, "--cgroup"];
+  const { status } = await execute("sh", [
+    "-c",
+    'exec "$@" </dev/null >/dev/null 2>&1',
+    "sh",
+    ...[runtimePath, "--root", place.root, ...detached, given, "one", "sleep", "1000"],
+  ]);
+  expect(status).toBe(0);
+  const line = readFileSync(`/proc/${readFileSync(pidFile, "utf8")}/cgroup`, "utf8")
+    .split("\n")
+    .find((text) => (v1 ? text.includes(":pids:") : text.startsWith("0::")));
+  expect(line).toMatch(/\/sub$/);
+  for (const wrong of ["../other", "a/../../other", "missing"]) {
+    const refused = await place.run(["exec", "--cgroup", wrong, "one", "true"]);
+    expect({ wrong, ...refused }).toMatchObject({
+      wrong,
+      status: 255,
+      stderr: expect.stringMatching(/'..'|No such file/),
+    });
+  }
 });
 
 test("a detached exec leaves its process to whoever adopts orphans, and writes its pid", async () => {

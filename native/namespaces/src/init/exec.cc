@@ -119,7 +119,7 @@ Status Join::run() {
   if (joinsUser) TRY(givePipes(TRY(rootOf(target.pid))));
   TRY(steps_.begin("cgroup join"));
   TRY(cgroups_.open(exec_.cgroups));
-  TRY(refuseFrozen(cgroups_));
+  if ((exec_.flags & plan::kPlanIntoFrozen) == 0) TRY(refuseFrozen(cgroups_));
   if (cgroups_.memory() >= 0) {
     const char* file = cgroups_.memoryIsUnified() ? "memory.events" : "memory.oom_control";
     Result<Fd> counter = sys::openAt(cgroups_.memory(), file, O_RDONLY);

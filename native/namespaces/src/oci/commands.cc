@@ -49,7 +49,7 @@ constexpr Option kExecOptions[] = {
     {"preserve-fds", 0, kValue, "pass this many descriptors from 3 on to the program"},
     {"pidfd-socket", 0, kValue, "Unix socket that gets a pidfd of the process"},
     {"cgroup", 0, kList, "[controllers:]path of a cgroup below the container's"},
-    {"ignore-paused", 0, kFlag, "also in a paused container"},
+    {"ignore-paused", 0, kFlag, "also in a paused container, where it waits for the resume"},
 };
 constexpr Option kKillOptions[] = {
     {"all", 'a', kFlag, "to every process of the container"},

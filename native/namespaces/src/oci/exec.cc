@@ -193,6 +193,7 @@ bool Execution::compile(std::string* bytes) {
   }
   Value unattended(rapidjson::kObjectType);
   unattended.AddMember("preservedFds", preservedFds_, allocator);
+  unattended.AddMember("intoFrozen", arguments_.flag("ignore-paused"), allocator);
   input.AddMember("unattended", unattended, allocator);
   plan::Compiled compiled;
   plan::CompileError error;

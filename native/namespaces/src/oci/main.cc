@@ -10,7 +10,7 @@
 namespace bulkhead::oci {
 namespace {
 
-constexpr const char* kVersion = "bulkhead-oci version 0.1.0\nspec: 1.2.0\n";
+constexpr const char* kVersion = "bulkhead-oci version 0.1.0\nspec: 1.3.0\n";
 
 bool applyGlobal(Session* session, const Arguments& arguments) {
   session->debug = arguments.flag("debug");

@@ -9,7 +9,7 @@ namespace {
 
 // The bounding set is what a shell needs to look around; masked and read-only paths are Docker's.
 constexpr std::string_view kSpecification = R"({
-  "ociVersion": "1.2.0",
+  "ociVersion": "1.3.0",
   "process": {
     "terminal": true,
     "user": {"uid": 0, "gid": 0},

@@ -96,7 +96,7 @@ std::string featuresDocument() {
   writer.Key("annotations");
   writer.StartObject();
   writer.EndObject();
-  list(&writer, "potentiallyUnsafeConfigAnnotations", {});
+  list(&writer, "potentiallyUnsafeConfigAnnotations", {"org.bulkhead.", "org.systemd.property."});
   writer.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
 }

@@ -66,8 +66,8 @@ bool fields(Archive& a, Process& v) {
   return a(v.flags) && a(v.arguments) && a(v.environment) && a(v.workingDirectory) && a(v.imageUser) && a(v.uid) &&
          a(v.gid) && a(v.groups) && a(v.umask) && a(v.oomScore) && a(v.boundingSet) && a(v.permittedSet) &&
          a(v.ambientSet) && a(v.limits) && a(v.affinity) && a(v.firstAffinity) && a(v.scheduling) &&
-         a(v.appArmorProfile) && a(v.seLinuxLabel) && a(v.keyring) && a(v.seccomp) && a(v.writablePaths) && a(v.rows) && a(v.columns) &&
-         a(v.preservedFds);
+         a(v.appArmorProfile) && a(v.seLinuxLabel) && a(v.keyring) && a(v.seccomp) && a(v.writablePaths) && a(v.rows) &&
+         a(v.columns) && a(v.preservedFds);
 }
 template <class Archive>
 bool fields(Archive& a, Hook& v) {

@@ -40,7 +40,7 @@ bool compileProcessState(Context* context, const View& input, Process* target) {
   Writer writer(text);
   writer.StartObject();
   writer.Key("ociVersion");
-  writer.String("1.2.0");
+  writer.String("1.3.0");
   writer.Key("fds");
   writer.StartArray();
   writer.String("seccompFd");
@@ -49,7 +49,7 @@ bool compileProcessState(Context* context, const View& input, Process* target) {
   writer.Key("state");
   writer.StartObject();
   writer.Key("ociVersion");
-  writer.String("1.2.0");
+  writer.String("1.3.0");
   put(&writer, "id", state.member("id"));
   writer.Key("status");
   writer.String(ofExec.present() ? "running" : "creating");

@@ -224,6 +224,7 @@ enum PlanFlag : uint32_t {
   kPlanAttachLayers = 2,   // always attach layers before mounting, as kernels before 6.13 need
   kPlanUnattended = 4,     // no shim stays; a container waits at its gate (init/gate.h) until it is started
   kPlanAnnounced = 8,      // the caller is told, and waited for, before the child leaves the host's root
+  kPlanIntoFrozen = 32,    // an exec joins a frozen container too, and goes on when that is thawed
   kPlanAwaitNetwork = 16,  // tell the caller when the network namespace is there, and wait until it is connected
 };
 
