@@ -107,7 +107,14 @@ test("exec joins a cgroup below the container's, in one hierarchy or in all, and
     "-c",
     'exec "$@" </dev/null >/dev/null 2>&1',
     "sh",
-    ...[runtimePath, "--root", place.root, ...detached, given, "one", "sleep", "1000"],
+    runtimePath,
+    "--root",
+    place.root,
+    ...detached,
+    given,
+    "one",
+    "sleep",
+    "1000",
   ]);
   expect(status).toBe(0);
   const line = readFileSync(`/proc/${readFileSync(pidFile, "utf8")}/cgroup`, "utf8")
