@@ -13,14 +13,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <random>
 
+#include "fault_cases.h"
 #include "init/report.h"
 #include "leftovers.h"
 #include "plain_start.h"
 #include "plan/compile.h"
 #include "scene.h"
-#include "sweep_options.h"
 #include "tracer.h"
 
 namespace bulkhead::test {
@@ -56,6 +55,10 @@ std::string compiled(const std::string& json, bool exec) {
   exit(2);
 }
 
+struct SweepOptions : FaultChoice {
+  bool exec = false;
+};
+
 class Sweep {
  public:
   Sweep(const SweepOptions& options, const Scene& scene, const std::string& directory)
@@ -67,7 +70,6 @@ class Sweep {
   int run();
 
  private:
-  std::vector<Fault> faults(const Traced& model) const;
   Traced once(const Fault& fault, Outcome* outcome);
   void judge(const Fault& fault, const Traced& traced, const Outcome& outcome);
   void end(Outcome* outcome);
@@ -167,33 +169,6 @@ void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outco
   if (!difference.empty()) violation(difference.c_str());
 }
 
-std::vector<Fault> Sweep::faults(const Traced& model) const {
-  // EINTR only where the kernel has it: all signals are blocked until the last moment before the program.
-  constexpr int kErrors[] = {ENOSPC, EMFILE, ENOMEM, EINTR};
-  std::vector<Fault> all;
-  for (unsigned process = 0; process < model.calls.size(); ++process) {
-    for (size_t call = 0; call < model.calls[process].size(); ++call) {
-      if (options_.only >= 0 && call != static_cast<size_t>(options_.only)) continue;
-      if (options_.kill) {
-        for (unsigned victim = 0; victim < model.calls.size(); ++victim) {
-          all.push_back({Fault::Kind::kill, process, call, 0, victim});
-        }
-        continue;
-      }
-      for (const int err : kErrors) {
-        if (!Tracer::canFail(model.calls[process][call])) continue;
-        if (err == EINTR && !Leftovers::isInterruptible(model.calls[process][call])) continue;
-        all.push_back({Fault::Kind::fail, process, call, err, 0});
-      }
-    }
-  }
-  if (options_.all || all.size() <= options_.cases) return all;
-  std::mt19937 random(options_.seed);
-  std::shuffle(all.begin(), all.end(), random);
-  all.resize(options_.cases);
-  return all;
-}
-
 int Sweep::run() {
   signal(SIGALRM, onAlarm);
   if (options_.exec) {
@@ -216,7 +191,7 @@ int Sweep::run() {
   const Traced model = once({}, &good);
   if (!good.reported || good.report.kind != init::ReportKind::started) violation("a good start did not start");
   judge({}, model, good);
-  const std::vector<Fault> cases = faults(model);
+  const std::vector<Fault> cases = chooseFaults(model, options_);
   for (const Fault& fault : cases) {
     // One hole shows at many calls; the first few say where it is.
     if (violations_ >= kMaxViolations) break;
@@ -247,7 +222,9 @@ int Sweep::run() {
 
 int sweep(int argc, char** argv) {
   SweepOptions options;
-  if (!parseSweep(argc, argv, &options)) {
+  const std::string_view subject = argc > 1 ? argv[1] : "";
+  options.exec = subject == "exec";
+  if ((subject != "start" && !options.exec) || !parseChoice(argc - 2, argv + 2, &options)) {
     fprintf(stderr, "usage: fault-sweep start|exec fail|kill [--all | --cases N | --call N] [--seed S]\n");
     return 2;
   }

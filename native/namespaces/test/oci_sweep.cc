@@ -16,11 +16,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <random>
 
 #include "cgroup/host.h"
+#include "fault_cases.h"
 #include "leftovers.h"
-#include "oci_sweep_options.h"
 #include "tracer.h"
 
 namespace bulkhead::test {
@@ -47,6 +46,10 @@ std::set<std::string> mountsNow() {
   return lines;
 }
 
+struct OciSweepOptions : FaultChoice {
+  std::string verb;
+};
+
 class Sweep {
  public:
   Sweep(const OciSweepOptions& options, const Stage& stage, std::string runtime)
@@ -68,7 +71,6 @@ class Sweep {
   void writeBundle() const;
   /** The state that the verb begins in. */
   void prepare();
-  std::vector<Fault> faults(const Traced& model) const;
   Traced once(const Fault& fault);
   void judge(const Fault& fault, const Traced& traced);
   /** `delete --force` until it succeeds, and then nothing may be there. */
@@ -198,33 +200,6 @@ void Sweep::judge(const Fault& fault, const Traced& traced) {
   cleanUp();
 }
 
-std::vector<Fault> Sweep::faults(const Traced& model) const {
-  constexpr int kErrors[] = {ENOSPC, EMFILE, ENOMEM, EINTR};
-  std::vector<Fault> all;
-  for (unsigned process = 0; process < model.calls.size(); ++process) {
-    for (size_t call = 0; call < model.calls[process].size(); ++call) {
-      if (options_.only >= 0 && call != static_cast<size_t>(options_.only)) continue;
-      if (options_.kill) {
-        for (unsigned victim = 0; victim < model.calls.size(); ++victim) {
-          all.push_back({Fault::Kind::kill, process, call, 0, victim});
-        }
-        continue;
-      }
-      for (const int err : kErrors) {
-        const long number = model.calls[process][call];
-        if (Tracer::canFail(number) && (err != EINTR || Leftovers::isInterruptible(number))) {
-          all.push_back({Fault::Kind::fail, process, call, err, 0});
-        }
-      }
-    }
-  }
-  if (options_.all || all.size() <= options_.cases) return all;
-  std::mt19937 random(options_.seed);
-  std::shuffle(all.begin(), all.end(), random);
-  all.resize(options_.cases);
-  return all;
-}
-
 int Sweep::run() {
   signal(SIGALRM, onAlarm);
   writeBundle();
@@ -234,7 +209,7 @@ int Sweep::run() {
   const Traced model = once({});
   if (tracer_.status() != 0) violation("a good run failed");
   judge({}, model);
-  const std::vector<Fault> cases = faults(model);
+  const std::vector<Fault> cases = chooseFaults(model, options_);
   for (const Fault& fault : cases) {
     // One hole shows at many calls; the first few say where it is.
     if (violations_ >= kMaxViolations) break;
@@ -265,7 +240,10 @@ void removeGroups() {
 
 int sweep(int argc, char** argv) {
   OciSweepOptions options;
-  if (!parseOciSweep(argc, argv, &options)) {
+  if (argc > 1) options.verb = argv[1];
+  const std::string_view verb = options.verb;
+  const bool known = verb == "create" || verb == "start" || verb == "exec" || verb == "delete";
+  if (!known || !parseChoice(argc - 2, argv + 2, &options)) {
     fprintf(stderr, "usage: oci-sweep create|start|exec|delete fail|kill [--all | --cases N | --call N] [--seed S]\n");
     return 2;
   }

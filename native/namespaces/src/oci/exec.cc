@@ -3,9 +3,10 @@
 #include <signal.h>
 
 #include "oci/command.h"
-#include "oci/create.h"
 #include "oci/document.h"
 #include "oci/foreground.h"
+#include "oci/handover.h"
+#include "oci/instance.h"
 #include "oci/spawn.h"
 #include "plan/compile.h"
 #include "sys/file.h"

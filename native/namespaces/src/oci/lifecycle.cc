@@ -10,6 +10,7 @@
 #include "oci/destroy.h"
 #include "oci/document.h"
 #include "oci/foreground.h"
+#include "oci/handover.h"
 #include "sys/file.h"
 #include "sys/syscalls.h"
 

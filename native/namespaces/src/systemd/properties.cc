@@ -1,10 +1,8 @@
 #include "systemd/properties.h"
 
-#include <cerrno>
-#include <cstdlib>
-
 #include "plan/cgroup_writes.h"
 #include "plan/compile.h"
+#include "sys/file.h"
 
 namespace bulkhead::systemd {
 namespace {
@@ -64,19 +62,11 @@ bool cpu(plan::Context* context, const plan::View& part, Properties* properties)
 
 /** The number and nothing else; false otherwise. */
 bool wholeNumber(std::string_view text, int64_t* value) {
-  const std::string copy(text);
-  char* end = nullptr;
-  errno = 0;
-  *value = strtoll(copy.c_str(), &end, 10);
-  return !copy.empty() && *end == '\0' && errno == 0;
-}
-
-bool wholeUnsigned(std::string_view text, uint64_t* value) {
-  const std::string copy(text);
-  char* end = nullptr;
-  errno = 0;
-  *value = strtoull(copy.c_str(), &end, 10);
-  return !copy.empty() && copy[0] != '-' && *end == '\0' && errno == 0;
+  const bool negative = text.starts_with('-');
+  uint64_t size = 0;
+  if (!sys::parseUnsigned(text.substr(negative ? 1 : 0), INT64_MAX, &size)) return false;
+  *value = negative ? -static_cast<int64_t>(size) : static_cast<int64_t>(size);
+  return true;
 }
 
 }  // namespace
@@ -169,7 +159,7 @@ bool putAnnotation(std::string_view name, std::string_view value, Properties* pr
   const std::string_view digits = blank == std::string_view::npos ? value : value.substr(blank + 1);
   int64_t number = 0;
   uint64_t natural = 0;
-  const bool isNatural = wholeUnsigned(digits, &natural);
+  const bool isNatural = sys::parseUnsigned(digits, UINT64_MAX, &natural);
   if (!isNatural && !wholeNumber(digits, &number)) return false;
   if (isNatural) number = static_cast<int64_t>(natural);
   if (name.ends_with("Sec") && !name.ends_with("USec")) {
