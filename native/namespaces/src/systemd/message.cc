@@ -217,7 +217,8 @@ size_t messageBytes(std::string_view prefix) {
 
 bool decodeMessage(std::string_view bytes, Message* message) {
   *message = {};
-  if (messageBytes(bytes) != bytes.size()) return false;
+  const size_t whole = messageBytes(bytes);
+  if (whole == 0 || whole != bytes.size()) return false;
   const auto type = static_cast<uint8_t>(bytes[1]);
   if (type < static_cast<uint8_t>(MessageType::call) || type > static_cast<uint8_t>(MessageType::signal)) return false;
   message->type = static_cast<MessageType>(type);
