@@ -12,7 +12,7 @@ export type Changes = NonNullable<Parameters<Rig["assignment"]>[1]>;
 export type RunningInstance = Awaited<ReturnType<Rig["start"]>>;
 type ExecRequest = Parameters<RunningInstance["exec"]>[0];
 
-const programs = ["look", "exchange", "kernel"] as const;
+const programs = ["look", "exchange", "kernel", "advertise"] as const;
 
 /** Builds the attack programs statically into a directory; they find no library in the image. */
 const compileAttacks = (directory: string): Record<string, { hostPath: string; mode: number }> =>
@@ -66,13 +66,14 @@ export class Canary implements Disposable {
 export class Stage implements AsyncDisposable {
   readonly rig: Rig;
   readonly shared: string;
-  readonly #image: Assignment["imageDigest"];
-  readonly #programs: string;
+  readonly image: Assignment["imageDigest"];
+  /** the attack programs, for attackers that are not in a container */
+  readonly programs: string;
 
   private constructor(rig: Rig, image: Assignment["imageDigest"], directory: string) {
     this.rig = rig;
-    this.#image = image;
-    this.#programs = directory;
+    this.image = image;
+    this.programs = directory;
     this.shared = join(directory, "shared");
   }
 
@@ -92,7 +93,7 @@ export class Stage implements AsyncDisposable {
   }
 
   assignment(command: readonly string[], changes: Changes = {}): Assignment {
-    return this.rig.assignment(this.#image, { command: [...command], ...changes });
+    return this.rig.assignment(this.image, { command: [...command], ...changes });
   }
 
   shell(script: string, changes: Changes = {}): Assignment {
@@ -134,6 +135,6 @@ export class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.rig[Symbol.asyncDispose]();
-    rmSync(this.#programs, { recursive: true, force: true });
+    rmSync(this.programs, { recursive: true, force: true });
   }
 }

@@ -106,6 +106,25 @@ TEST(jsonIsBounded) {
   EXPECT_TEXT(compileError("{\"spec\": \"\xff\"}"), ": Invalid encoding in string.");
 }
 
+// CVE-2021-43784: a count of mappings that is cut to 16 bits, so that the rest is read as something else.
+TEST(idMappingsAreCountedAndNotCut) {
+  const auto withRanges = [](size_t count) {
+    std::string ranges;
+    for (size_t index = 0; index < count; ++index) {
+      const std::string inside = std::to_string(index);
+      ranges += (index == 0 ? "" : ",") + (R"({"containerID":)" + inside) + R"(,"hostID":1)" + inside + R"(,"size":1})";
+    }
+    const std::string_view first = R"("uidMappings": [{"containerID": 0, "hostID": 268435456, "size": 65536}])";
+    return compileError(with(planInput(), first, R"("uidMappings":[)" + ranges + "]"));
+  };
+  EXPECT_TEXT(withRanges(340), "");
+  // 65,537 wrap to one.
+  for (const size_t count : {341, 4096, 65537}) {
+    EXPECT(withRanges(count).ends_with("/uidMappings: has more than 340 ranges") ||
+           withRanges(count).find("JSON") != std::string::npos);
+  }
+}
+
 TEST(capabilitiesNeverBecomeInheritableAndStayInTheBoundingSet) {
   plan::Compiled compiled;
   plan::CompileError error;

@@ -143,6 +143,7 @@ void Sweep::judge(const Fault& fault, const Traced& traced, const Outcome& outco
   if (fault.err == EINTR && Leftovers::isInterruptible(traced.hit) && !started) {
     violation("an interrupted call was not repeated");
   }
+  if (outcome.reported && outcome.report.kind == init::ReportKind::exited) violation("nobody was told that it runs");
   if (!Leftovers::awaitOnly(kept_)) violation("a process is left");
   if (options_.exec) {
     const std::vector<pid_t> inside = Leftovers::processesOf(scene_);

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sys/kernel.h"
 #include "sys/retry.h"
 #include "sys/syscalls.h"
 
@@ -84,6 +85,12 @@ Result<long> filesystemType(int fd) {
   struct statfs status;
   TRY(check("fstatfs", [&] { return fstatfs(fd, &status); }));
   return static_cast<long>(status.f_type);
+}
+
+Result<bool> showsKernel(int fd) {
+  const long type = TRY(filesystemType(fd));
+  return type == kernel::kProcMagic || type == kernel::kSysfsMagic || type == kernel::kCgroupMagic ||
+         type == kernel::kCgroup2Magic;
 }
 
 Status writeAll(int fd, const void* data, size_t size) {

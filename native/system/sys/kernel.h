@@ -14,6 +14,7 @@ namespace bulkhead::kernel {
 inline constexpr long kProcMagic = 0x9fa0;
 inline constexpr long kSysfsMagic = 0x62656572;
 inline constexpr long kDevptsMagic = 0x1cd1;
+inline constexpr long kCgroupMagic = 0x27e0eb;
 inline constexpr long kCgroup2Magic = 0x63677270;
 inline constexpr long kTmpfsMagic = 0x01021994;
 inline constexpr long kOverlayMagic = 0x794c7630;

@@ -37,6 +37,18 @@ Result<uint64_t> startTicks(pid_t pid) {
   return ticks;
 }
 
+Result<pid_t> numberOf(int pidfd) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+  char text[1024];
+  TRY(readFile(AT_FDCWD, path, text, sizeof text));
+  const char* line = strstr(text, "\nPid:");
+  int pid = 0;
+  // 0: it is not in our pid namespace; -1: it has been reaped.
+  if (line == nullptr || sscanf(line, "\nPid: %d", &pid) != 1 || pid <= 0) return failure("parse", ESRCH, path);
+  return pid_t{pid};
+}
+
 Result<Fd> openProcess(const ProcessRef& ref) {
   Fd fd = TRY(openPid(ref.pid));
   // Opened first, compared second: once the descriptor is held its number cannot change its meaning.

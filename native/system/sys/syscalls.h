@@ -29,6 +29,8 @@ Status changeMode(int at, const char* path, mode_t mode);
 Result<struct stat> statusOf(int fd);
 Result<struct stat> statusAt(int at, const char* path, int flags);
 Result<long> filesystemType(int fd);
+/** Whether it lies on a file system that shows the kernel itself: proc, sysfs, cgroups. */
+Result<bool> showsKernel(int fd);
 Status writeAll(int fd, const void* data, size_t size);
 Result<size_t> readSome(int fd, void* data, size_t size);
 Result<Fd> memoryFile(const char* name, unsigned flags);

@@ -18,6 +18,7 @@
 #include "init/join.h"
 #include "init/report.h"
 #include "init/terminal.h"
+#include "sys/file.h"
 #include "sys/retry.h"
 
 namespace bulkhead::init {
@@ -34,6 +35,13 @@ Status raiseLoopback() {
   request.ifr_flags = IFF_UP;
   if (ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return failure("ioctl SIOCSIFFLAGS", errno, "lo");
   return Done{};
+}
+
+/** What the agent will connect here learns no router and no address from its neighbours (CVE-2020-13401). */
+Status ignoreAdvertisements() {
+  Status written = sys::writeFile(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+  // A kernel without IPv6 hears none.
+  return !written.ok() && written.error().err == ENOENT ? Status(Done{}) : written;
 }
 
 Status setNames(const plan::Container& container) {
@@ -81,7 +89,10 @@ Status prepare(const ChildContext& context, Identity* identity, Notification* no
   TRY(steps.begin("network namespace"));
   const int here = static_cast<int>(container.namespaces & kUnsharedHere);
   if (here != 0) TRY(sys::unshareNamespaces(here));
-  if ((container.flags & plan::kPlanAwaitNetwork) != 0) TRY(sys::sendMessage(context.socket, "n", 1));
+  if ((container.flags & plan::kPlanAwaitNetwork) != 0) {
+    TRY(ignoreAdvertisements());
+    TRY(sys::sendMessage(context.socket, "n", 1));
+  }
 
   TRY(steps.begin("loopback"));
   if (here != 0) TRY(raiseLoopback());

@@ -15,8 +15,7 @@ namespace {
 void send(const Report& report, bool timed, const Progress* progress) {
   Report whole = report;
   if (timed) whole.timings = progress->timings;
-  // The caller may be gone; the container does not depend on it.
-  (void)sys::sendMessage(kReportFd, &whole, timed ? sizeof whole : kReportBytes).ok();
+  sendReport(whole, kReportFd, -1, timed ? sizeof whole : kReportBytes);
 }
 
 /** Told before the shim ends, because its own end takes down the container's mounts. */
@@ -29,7 +28,7 @@ void sendExit(const ExitRecord& record) {
   report.leaseExpired = record.leaseExpired ? 1 : 0;
   report.startedAtUnixMs = record.startedAtUnixMs;
   report.finishedAtUnixMs = record.finishedAtUnixMs;
-  (void)sys::sendMessage(kReportFd, &report, kReportBytes).ok();
+  sendReport(report, kReportFd);
 }
 
 /** Undone before it is reported: a caller that hears of a failure finds nothing left of it. */

@@ -85,7 +85,7 @@ class Join {
 
  private:
   Status await();
-  Status accept(char kind, size_t size, const char* data, int fd);
+  Status accept(char kind, size_t size, int fd);
 
   const plan::Exec& exec_;
   Progress* progress_;
@@ -159,24 +159,23 @@ Status Join::await() {
       report_ = message;
       return failure("child", message.err);
     }
-    TRY(accept(bytes[0], received.size, bytes + 1, received.fdCount == 1 ? fd : -1));
+    TRY(accept(bytes[0], received.size, received.fdCount == 1 ? fd : -1));
   }
   if (progress_->launching != 0 && relayed_.process.valid()) return Done{};
   step_.assign(progress_->step);
   return failure("killed", ECONNRESET);
 }
 
-Status Join::accept(char kind, size_t size, const char* data, int fd) {
+Status Join::accept(char kind, size_t size, int fd) {
   Fd passed(fd);
-  if (!passed.valid()) return failure("recvmsg", EBADMSG);
+  if (!passed.valid() || size != 1) return failure("recvmsg", EBADMSG);
   if (kind == static_cast<char>(ChildMessage::terminal)) {
     relayed_.master = std::move(passed);
     return Done{};
   }
-  pid_t pid = 0;
-  if (kind != static_cast<char>(ChildMessage::process) || size != 1 + sizeof pid) return failure("recvmsg", EBADMSG);
-  memcpy(&pid, data, sizeof pid);
+  if (kind != static_cast<char>(ChildMessage::process)) return failure("recvmsg", EBADMSG);
   relayed_.process = std::move(passed);
+  const pid_t pid = TRY(sys::numberOf(relayed_.process.get()));
   report_.kind = ReportKind::started;
   report_.shimPid = getpid();
   report_.processPid = pid;
@@ -227,8 +226,7 @@ int runExec(std::string_view planBytes) {
     plan::Exec exec;
     void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || !plan::decode(planBytes, &arena, &exec)) {
-      const Report failed = failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG));
-      (void)sys::sendMessage(kReportFd, &failed, kReportBytes).ok();
+      sendReport(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), kReportFd);
       return 1;
     }
     attended = (exec.flags & plan::kPlanUnattended) == 0;
@@ -249,10 +247,9 @@ int runExec(std::string_view planBytes) {
     if (ok && !attended && relayed.master.valid()) {
       Report terminal = started;
       terminal.kind = ReportKind::terminal;
-      const int master = relayed.master.get();
-      (void)sys::sendMessage(kReportFd, &terminal, kReportBytes, &master, 1).ok();
+      sendReport(terminal, kReportFd, relayed.master.get());
     }
-    (void)sys::sendMessage(kReportFd, &started, kReportBytes).ok();
+    sendReport(started, kReportFd);
     if (!ok) return 1;
     munmap(shared, sizeof(Progress));
   }
@@ -264,7 +261,7 @@ int runExec(std::string_view planBytes) {
   if (relayed.master.valid()) relayed.stream = Fd(kRelayFd);
   relay(&relayed);
   const Report ended = exitReport(started, relayed.process, oomCounter, oomKillsBefore);
-  (void)sys::sendMessage(relayed.control.get(), &ended, kReportBytes).ok();
+  sendReport(ended, relayed.control.get());
   return 0;
 }
 

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include "init/child.h"
 #include "init/exec.h"
@@ -28,9 +27,21 @@ constexpr int kAllNamespaces =
   _exit(127);
 }
 
+/**
+ * The shim reaps what it was told of, so each process speaks for itself and before it does anything else: had the one
+ * that joined to say it, its end in between would leave a process that nobody knows.
+ */
+Status introduce(int socket) {
+  Fd self = TRY(sys::openPid(getpid()));
+  const char kind = static_cast<char>(ChildMessage::process);
+  const int pidfd = self.get();
+  return sys::sendMessage(socket, &kind, 1, &pidfd, 1);
+}
+
 Status becomeExec(const ExecContext& context, Identity* identity) {
   const plan::Process& process = context.exec.process;
   TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  TRY(introduce(context.socket));
   TRY(context.steps.begin("user lookup"));
   TRY(resolveIdentity(process, identity));
   if ((process.flags & plan::kProcessTerminal) != 0) {
@@ -90,21 +101,13 @@ void runJoiner(const ExecContext& context) {
   // is the shim, which will learn its exit status.
   Result<sys::Cloned> cloned = sys::cloneProcess(CLONE_PARENT, -1);
   if (!cloned.ok()) fail(context, cloned.error());
-  const pid_t pid = cloned.value().pid;
-  if (pid == 0) {
-    Identity identity;
-    Status ready = becomeExec(context, &identity);
-    if (ready.ok()) ready = context.steps.begin("exec");
-    if (!ready.ok()) fail(context, ready.error());
-    context.steps.setLaunching();
-    fail(context, launch(context.exec.process, identity));
-  }
-  char message[1 + sizeof pid] = {static_cast<char>(ChildMessage::process)};
-  memcpy(message + 1, &pid, sizeof pid);
-  const int pidfd = cloned.value().pidfd.get();
-  Status sent = sys::sendMessage(context.socket, message, sizeof message, &pidfd, 1);
-  if (!sent.ok()) (void)sys::signalPid(pidfd, SIGKILL).ok();
-  _exit(sent.ok() ? 0 : 127);
+  if (cloned.value().pid != 0) _exit(0);
+  Identity identity;
+  Status ready = becomeExec(context, &identity);
+  if (ready.ok()) ready = context.steps.begin("exec");
+  if (!ready.ok()) fail(context, ready.error());
+  context.steps.setLaunching();
+  fail(context, launch(context.exec.process, identity));
 }
 
 }  // namespace bulkhead::init

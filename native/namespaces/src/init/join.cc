@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "sys/file.h"
+#include "sys/procfs.h"
 
 namespace bulkhead::init {
 namespace {
@@ -51,18 +52,6 @@ bool begins(const Span<plan::IdMap>& maps, const plan::IdMap& first) {
   return std::any_of(maps.begin(), maps.end(), [&](const plan::IdMap& map) {
     return map.inside == first.inside && map.outside == first.outside && map.count == first.count;
   });
-}
-
-/** The number of a pidfd's process here; who cloned it may have counted in another pid namespace. */
-Result<pid_t> numberOf(int pidfd) {
-  char path[48];
-  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-  char text[1024];
-  TRY(sys::readFile(AT_FDCWD, path, text, sizeof text));
-  const char* line = strstr(text, "Pid:");
-  int pid = 0;
-  if (line == nullptr || sscanf(line, "Pid: %d", &pid) != 1 || pid <= 0) return failure("parse", ESRCH, path);
-  return pid_t{pid};
 }
 
 }  // namespace
@@ -130,7 +119,7 @@ Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup) {
   (void)sys::reap(middle.pidfd.get(), true).ok();
   if (!received.ok() || received.value().fdCount == 0) return failure("setns", EPERM, "user namespace");
   Fd process(pidfd);
-  const pid_t pid = TRY(numberOf(process.get()));
+  const pid_t pid = TRY(sys::numberOf(process.get()));
   return sys::Cloned{pid, std::move(process)};
 }
 

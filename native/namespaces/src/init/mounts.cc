@@ -98,11 +98,40 @@ Status takeOver(int root, const plan::Mount& mount, int tree) {
   return copies ? copyUp(place.value().get(), tree) : Status(Done{});
 }
 
-Status attach(int root, const plan::Mount& mount, const Fd& tree) {
+/** The new root while mounts go into it, and the device number of its /dev once that is there. */
+struct Target {
+  int root;
+  dev_t devices;
+};
+
+/** Whether the plan itself says that a mount goes to where the kernel or its devices show. */
+bool isMeantForKernel(std::string_view destination) {
+  for (const std::string_view own : {"proc", "sys", "dev"}) {
+    if (destination.starts_with(own) && (destination.size() == own.size() || destination[own.size()] == '/'))
+      return true;
+  }
+  return false;
+}
+
+/**
+ * A link of the image, or of a volume where another container moves it about, must not lead a mount to /proc, /sys or
+ * /dev: what is masked, written and opened there would be something else (CVE-2025-31133, CVE-2025-52881).
+ */
+Status refuseDetour(const Target& target, const plan::Mount& mount, const Fd& place) {
+  if (isMeantForKernel(mount.destination.view())) return Done{};
+  const struct stat status = TRY(sys::statusOf(place.get()));
+  const bool onDevices = target.devices != 0 && status.st_dev == target.devices;
+  if (!onDevices && !TRY(sys::showsKernel(place.get()))) return Done{};
+  return failure("openat2", ENOTSUP, mount.destination.view());
+}
+
+Status attach(Target* target, const plan::Mount& mount, const Fd& tree) {
   const struct stat status = TRY(sys::statusOf(tree.get()));
-  TRY(takeOver(root, mount, tree.get()));
-  Fd place = TRY(openPlace(root, mount, S_ISDIR(status.st_mode)));
+  TRY(takeOver(target->root, mount, tree.get()));
+  Fd place = TRY(openPlace(target->root, mount, S_ISDIR(status.st_mode)));
+  TRY(refuseDetour(*target, mount, place));
   TRY(sys::moveMount(tree.get(), place.get()));
+  if (mount.kind == plan::MountKind::dev) target->devices = status.st_dev;
   // A tmpfs that is filled first is made writable, a bind has its propagation from the host's side.
   if (mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev) return Done{};
   const uint64_t kind = mount.propagation & ~uint64_t{MS_REC};
@@ -157,6 +186,7 @@ class Handed {
 };
 
 Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed) {
+  Target target = {root, 0};
   for (uint32_t index = 0; index < container.mounts.count; ++index) {
     const plan::Mount& mount = container.mounts[index];
     FixedText<64> step("mount /");
@@ -168,7 +198,7 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
     }
     const bool fromShim = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev;
     Fd tree = fromShim ? TRY(handed->next()) : TRY(prepared->take(container, index));
-    TRY(attach(root, mount, tree));
+    TRY(attach(&target, mount, tree));
     if (mount.kind == plan::MountKind::cgroup) TRY(prepared->fillCgroup(tree.get(), mount, container));
   }
   // Whoever looks for this container must find it before it may run anything.

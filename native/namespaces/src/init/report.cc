@@ -1,9 +1,17 @@
 #include "init/report.h"
 
+#include <poll.h>
+
+#include <cerrno>
 #include <cstring>
+
+#include "sys/syscalls.h"
 
 namespace bulkhead::init {
 namespace {
+
+constexpr int kSendTries = 100;
+constexpr int kSendRetryMs = 10;
 
 template <size_t kSize>
 void put(char (&target)[kSize], std::string_view text) {
@@ -21,6 +29,14 @@ Report failedReport(std::string_view step, const Error& error) {
   put(report.op, error.op);
   put(report.path, error.path.view());
   return report;
+}
+
+void sendReport(const Report& report, int socket, int fd, size_t bytes) {
+  for (int tries = 0; tries < kSendTries; ++tries) {
+    Status sent = sys::sendMessage(socket, &report, bytes, &fd, fd < 0 ? 0 : 1);
+    if (sent.ok() || sent.error().err == EPIPE || sent.error().err == ECONNRESET) return;
+    poll(nullptr, 0, kSendRetryMs);
+  }
 }
 
 }  // namespace bulkhead::init

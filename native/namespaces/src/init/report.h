@@ -1,6 +1,7 @@
 // Messages of fixed size: child to shim, and shim to whoever asked for the start.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "init/steps.h"
@@ -37,6 +38,11 @@ struct Report {
 inline constexpr size_t kReportBytes = offsetof(Report, timings);
 
 Report failedReport(std::string_view step, const Error& error);
+/**
+ * To whoever asked, with a descriptor if `fd` is one. Tried for a second while the kernel lacks memory: a caller that
+ * hears nothing would wait for as long as the program runs. A caller that is gone is no failure of ours.
+ */
+void sendReport(const Report& report, int socket, int fd = -1, size_t bytes = kReportBytes);
 
 /** Caller to shim of an exec. */
 struct ControlMessage {

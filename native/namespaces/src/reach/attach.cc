@@ -12,9 +12,6 @@ namespace bulkhead::reach {
 namespace {
 
 constexpr uint64_t kInside = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-// include/uapi/linux/magic.h
-constexpr long kSysfsMagic = 0x62656572;
-constexpr long kCgroupMagic = 0x27e0eb;
 
 struct Wanted {
   sys::ProcessRef target;
@@ -80,10 +77,7 @@ Result<Fd> openPlace(int root, const char* destination) {
     name = slash == nullptr ? nullptr : slash + 1;
   }
   // A link of the image may lead here from anywhere; over the kernel's own files nothing may lie (CVE-2019-19921).
-  const long type = TRY(sys::filesystemType(place.get()));
-  for (const long refused : {kernel::kProcMagic, kSysfsMagic, kCgroupMagic, kernel::kCgroup2Magic}) {
-    if (type == refused) return failure("openat2", ENOTSUP, destination);
-  }
+  if (TRY(sys::showsKernel(place.get()))) return failure("openat2", ENOTSUP, destination);
   return place;
 }
 

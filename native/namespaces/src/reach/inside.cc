@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,8 @@ Result<Fd> enter(int process, int userNamespace) {
     if (syscall(SYS_setresuid, 0, 0, 0) < 0) return failure("setresuid", errno);
     // No group of the host may open anything here.
     if (syscall(SYS_setgroups, 0, nullptr) < 0) return failure("setgroups", errno);
+    // Forgotten with the ids, unless the host's fs.suid_dumpable says the same.
+    TRY(sys::processControl("prctl PR_SET_DUMPABLE", PR_SET_DUMPABLE, 0));
   }
   if (chdir("/") < 0) return failure("chdir", errno);
   return sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
