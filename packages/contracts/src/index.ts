@@ -1,22 +1,150 @@
-export * from "./address.ts";
-export * from "./agent.ts";
-export * from "./digest.ts";
-export * from "./enforceable.ts";
-export * from "./errors.ts";
-export * from "./event.ts";
-export * from "./host.ts";
-export * from "./ids.ts";
-export * from "./image.ts";
-export * from "./instance.ts";
-export * from "./metrics.ts";
-export * from "./network.ts";
-export * from "./operation.ts";
-export * from "./problem.ts";
-export * from "./share.ts";
-export * from "./stream.ts";
-export * from "./subjects.ts";
-export * from "./token.ts";
-export * from "./usage.ts";
-export * from "./uuid.ts";
-export * from "./view.ts";
-export * from "./workload.ts";
+export {
+  formatAddress,
+  formatRange,
+  gatewayOf,
+  parseAddress,
+  parseRange,
+  rangeSize,
+  rangesOverlap,
+  type IpAddress,
+  type IpRange,
+} from "./address.ts";
+export {
+  Accepted,
+  DesiredChanged,
+  DesiredDocument,
+  DocumentPosition,
+  FetchDesired,
+  Heartbeat,
+  LeaseGrant,
+  OpenExec,
+  OpenLogs,
+  SignalInstance,
+  UsageBatch,
+  UsageSample,
+} from "./agent.ts";
+export { documentDigest } from "./digest.ts";
+export { enforceableFields, usedFields, type EnforceableField } from "./enforceable.ts";
+export { errors, FleetError, fleetError, isFleetError, toProblem, type ErrorCode, type ErrorFields } from "./errors.ts";
+export { Event, eventTypes, InstanceReport, ReportAck, ReportBatch, type EventType } from "./event.ts";
+export { Capacity, Host, HostCredential, HostFacts, HostState, hostStates, JoinHost } from "./host.ts";
+export {
+  ClusterId,
+  compareEpochs,
+  Digest,
+  Epoch,
+  HostId,
+  InstanceId,
+  Isolation,
+  Labels,
+  Name,
+  NetworkId,
+  OperationId,
+  Timestamp,
+  WorkloadId,
+} from "./ids.ts";
+export { Image, ImageConfig, ImageName, PullImage } from "./image.ts";
+export {
+  Assignment,
+  DesiredState,
+  desiredStates,
+  ExitStatus,
+  Instance,
+  InstanceReason,
+  instanceReasons,
+  InstanceState,
+  instanceStates,
+  ResizeStatus,
+  Tombstone,
+} from "./instance.ts";
+export { metrics, type MetricKey } from "./metrics.ts";
+export {
+  AssignedNetwork,
+  AssignedPort,
+  Bandwidth,
+  CreateNetwork,
+  hasOwnNetwork,
+  Network,
+  NetworkChoice,
+  Protocol,
+  PublishedPort,
+  reservedNetworkNames,
+} from "./network.ts";
+export { LayerProgress, layerStates, Operation, operationKinds, type OperationKind } from "./operation.ts";
+export { Problem } from "./problem.ts";
+export {
+  ApplyShares,
+  AssignedShare,
+  AttachShare,
+  CreateShare,
+  defaultSharedMemoryBytes,
+  minimumShareBytes,
+  RemoveShare,
+  Share,
+  ShareChange,
+  ShareGraph,
+  ShareId,
+  shareKinds,
+  ShareMount,
+  ShareOutcome,
+  SharesApplied,
+  ShareSpec,
+  ShareUse,
+  shareUseStates,
+  withShareDefaults,
+  type FullShareSpec,
+  type ShareKind,
+} from "./share.ts";
+export {
+  channels,
+  decodeFrame,
+  encodeFrame,
+  maximumFrameBytes,
+  StreamControl,
+  StreamExit,
+  type Channel,
+} from "./stream.ts";
+export {
+  parseSubject,
+  streams,
+  subjectFor,
+  subjects,
+  type BodyOf,
+  type MessageSubject,
+  type Publisher,
+  type ReplyOf,
+  type RequestSubject,
+  type StreamName,
+  type SubjectKey,
+  type SubjectParameters,
+} from "./subjects.ts";
+export { CreateToken, Token, tokenRoles, type TokenRole } from "./token.ts";
+export { UsageWindowItem, UsageWindowPoint, UsageWindows } from "./usage.ts";
+export { uuidV7 } from "./uuid.ts";
+export {
+  InstanceView,
+  namespaceTypes,
+  ViewDevice,
+  viewExamplesMax,
+  ViewInstance,
+  viewListMax,
+  ViewMount,
+  ViewNamespace,
+  ViewSeccomp,
+  ViewSocket,
+  type NamespaceType,
+} from "./view.ts";
+export {
+  BindMount,
+  ContainerOptions,
+  CreateWorkload,
+  defaultRestartPolicy,
+  IoLimits,
+  minimumCpuMillis,
+  minimumMemoryBytes,
+  PatchWorkload,
+  Resources,
+  RestartPolicy,
+  Workload,
+  WorkloadSpec,
+} from "./workload.ts";
