@@ -24,6 +24,8 @@ constexpr int kBufferBytes = 4 << 20;
 /** The kernel answers within the send call, so this only bounds what cannot happen. */
 constexpr int kPatienceMs = 30'000;
 constexpr int kMaxRepeats = 16;
+// include/linux/err.h
+constexpr int kMaxErrno = 4095;
 
 Result<std::string> receive(int socket) {
   std::string bytes(kReceiveBytes, '\0');
@@ -75,6 +77,8 @@ Error decodeAnswer(std::string_view body, uint16_t flags) {
   struct nlmsgerr answer;
   if (body.size() < sizeof answer) return failure("netlink", EBADMSG);
   memcpy(&answer, body.data(), sizeof answer);
+  // 0 or a negated errno (netlink(7)); anything else is no answer.
+  if (answer.error > 0 || answer.error < -kMaxErrno) return failure("netlink", EBADMSG);
   Error error = failure("netlink", -answer.error);
   if ((flags & NLM_F_ACK_TLVS) == 0) return error;
   // The request follows whole unless it was capped; attributes come after it.
