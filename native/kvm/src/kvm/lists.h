@@ -1,0 +1,29 @@
+// KVM's variable lists. Linux's headers declare them with a flexible array that C++ gives a size: both the place of the
+// entries and the request numbers, which carry the size, come out wrong (Debian 12, linux-libc-dev 6.1).
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+
+namespace bulkhead::vm {
+
+/** struct kvm_cpuid2 and struct kvm_msrs: a count, four bytes of padding, then `kMax` entries. */
+template <class Entry, uint32_t kMax>
+struct KvmList {
+  uint32_t count = 0;
+  uint32_t padding = 0;
+  Entry entries[kMax] = {};
+};
+
+inline constexpr unsigned long kListHeadBytes = 8;
+// include/uapi/linux/kvm.h: _IOWR(KVMIO, 0x05), _IOW(KVMIO, 0x90) and _IOW(KVMIO, 0x89), all of 8 bytes.
+inline constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, kListHeadBytes);
+inline constexpr unsigned long kSetCpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, kListHeadBytes);
+inline constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, kListHeadBytes);
+
+/** Far above what any processor answers (a few dozen), and the most that KVM takes. */
+inline constexpr uint32_t kMaxCpuidEntries = 256;
+using CpuidList = KvmList<kvm_cpuid_entry2, kMaxCpuidEntries>;
+
+}  // namespace bulkhead::vm

@@ -1,0 +1,74 @@
+// The guest's RAM as this process sees it.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "sys/fd.h"
+#include "sys/result.h"
+#include "sys/span.h"
+
+namespace bulkhead::vm {
+
+struct MemoryOptions {
+  /** A multiple of 2 MiB. */
+  uint64_t sizeBytes = 0;
+  /** Pages of 2 MiB from the kernel's pool; ENOMEM at creation when it has too few. */
+  bool hugepages = false;
+  /** Every page present and locked when creation returns; ENOMEM or EPERM when that cannot be. */
+  bool locked = false;
+};
+
+/** A run of guest-physical addresses that are RAM. */
+struct Region {
+  uint64_t address;
+  uint64_t sizeBytes;
+  uint8_t* host;
+};
+
+/**
+ * One memory file, mapped once between two guard areas. Every address that a guest names goes through `at`, which knows
+ * only whole ranges inside one region: an answer is safe to use, whatever the guest does meanwhile to the content.
+ */
+class GuestMemory {
+ public:
+  static Result<GuestMemory> create(const MemoryOptions& options);
+  GuestMemory(GuestMemory&& other) noexcept;
+  GuestMemory& operator=(GuestMemory&&) = delete;
+  ~GuestMemory();
+
+  /** Host address of a range; nullptr unless all of it lies in one region. A range of no bytes is nowhere. */
+  uint8_t* at(uint64_t address, uint64_t sizeBytes) const;
+  Span<const Region> regions() const { return {regions_, regionCount_}; }
+  uint64_t sizeBytes() const { return sizeBytes_; }
+  /** End of the RAM that begins at address 0. */
+  uint64_t lowEnd() const { return regions_[0].sizeBytes; }
+
+  template <class T>
+  bool read(uint64_t address, T* value) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const uint8_t* from = at(address, sizeof(T));
+    if (from != nullptr) memcpy(value, from, sizeof(T));
+    return from != nullptr;
+  }
+  template <class T>
+  bool write(uint64_t address, const T& value) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    uint8_t* to = at(address, sizeof(T));
+    if (to != nullptr) memcpy(to, &value, sizeof(T));
+    return to != nullptr;
+  }
+
+ private:
+  GuestMemory() = default;
+
+  Fd file_;
+  void* reservation_ = nullptr;
+  size_t reservedBytes_ = 0;
+  uint64_t sizeBytes_ = 0;
+  Region regions_[2] = {};
+  uint32_t regionCount_ = 0;
+};
+
+}  // namespace bulkhead::vm
