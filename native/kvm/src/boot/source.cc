@@ -1,0 +1,44 @@
+#include "boot/source.h"
+
+#include <cerrno>
+
+#include "sys/retry.h"
+
+namespace bulkhead::vm {
+namespace {
+
+Status refuseOutside(uint64_t offset, uint64_t size, uint64_t fileBytes) {
+  if (offset <= fileBytes && size <= fileBytes - offset) return Done{};
+  return failure("image", EBADMSG, "it ends before what it says it holds");
+}
+
+}  // namespace
+
+Result<FileSource> FileSource::open(Fd file) {
+  // A block device says its size here only.
+  const off_t size = lseek(file.get(), 0, SEEK_END);
+  if (size < 0) return failure("lseek", errno, "image");
+  return FileSource(std::move(file), static_cast<uint64_t>(size));
+}
+
+Status FileSource::read(uint64_t offset, void* to, uint64_t size) const {
+  TRY(refuseOutside(offset, size, sizeBytes_));
+  auto* bytes = static_cast<uint8_t*>(to);
+  while (size > 0) {
+    const long count = sys::retry([&] { return pread(file_.get(), bytes, size, static_cast<off_t>(offset)); });
+    if (count < 0) return failure("pread", errno, "image");
+    if (count == 0) return failure("image", EBADMSG, "it became shorter while it was read");
+    bytes += count;
+    offset += static_cast<uint64_t>(count);
+    size -= static_cast<uint64_t>(count);
+  }
+  return Done{};
+}
+
+Status BytesSource::read(uint64_t offset, void* to, uint64_t size) const {
+  TRY(refuseOutside(offset, size, bytes_.size()));
+  if (size > 0) memcpy(to, bytes_.data() + offset, size);
+  return Done{};
+}
+
+}  // namespace bulkhead::vm
