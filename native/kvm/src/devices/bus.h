@@ -1,0 +1,42 @@
+// Which device answers at which address.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sys/result.h"
+
+namespace bulkhead::vm {
+
+/** Something that a guest reads and writes, from any of its processors at once: every call takes the device's own lock.
+ */
+class BusDevice {
+ public:
+  virtual ~BusDevice() = default;
+  /** `data` is of `size` bytes (1, 2, 4 or 8) and filled with ones; `offset + size` is inside the device. */
+  virtual void read(uint64_t offset, uint8_t* data, uint32_t size) = 0;
+  virtual void write(uint64_t offset, const uint8_t* data, uint32_t size) = 0;
+};
+
+/** An address space of devices that never change once the machine runs. */
+class Bus {
+ public:
+  /** @returns EEXIST when the range touches another's */
+  Status add(uint64_t address, uint64_t sizeBytes, BusDevice* device);
+
+  /** Nobody there, or an access across an end: ones, as on an empty bus. False then. */
+  bool read(uint64_t address, uint8_t* data, uint32_t size) const;
+  bool write(uint64_t address, const uint8_t* data, uint32_t size) const;
+
+ private:
+  struct Range {
+    uint64_t address;
+    uint64_t sizeBytes;
+    BusDevice* device;
+  };
+  const Range* find(uint64_t address, uint32_t size) const;
+
+  std::vector<Range> ranges_;
+};
+
+}  // namespace bulkhead::vm

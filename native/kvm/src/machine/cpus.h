@@ -1,0 +1,82 @@
+// The processors of a machine, each in a thread of its own.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "devices/bus.h"
+#include "devices/ending.h"
+#include "kvm/vcpu.h"
+
+namespace bulkhead::vm {
+
+/** Whom the processors' exits concern. */
+struct Surroundings {
+  const Bus* ports;
+  const Bus* memory;
+  Ending* ending;
+};
+
+/** Counts of exits to this process; those that KVM answers itself are not among them. */
+struct ExitCounts {
+  uint64_t portReads = 0;
+  uint64_t portWrites = 0;
+  uint64_t memoryReads = 0;
+  uint64_t memoryWrites = 0;
+  /** Accesses to addresses where there is no device. */
+  uint64_t unclaimed = 0;
+};
+
+/**
+ * Runs, pauses and ends vCPU threads. Built with all vCPUs created and set; threads exist from `start` to the end of
+ * its life. `pause` returns when no processor runs guest code any more and every register is whole.
+ */
+class Cpus {
+ public:
+  Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings);
+  Cpus(const Cpus&) = delete;
+  Cpus& operator=(const Cpus&) = delete;
+  /** Ends the threads, wherever they are. */
+  ~Cpus();
+
+  Status start();
+  void pause();
+  void resume();
+  size_t count() const { return slots_.size(); }
+  ExitCounts exits() const;
+
+ private:
+  enum class Want { run, pause, end };
+  struct Slot {
+    Vcpu vcpu;
+    Cpus* owner;
+    pthread_t thread = {};
+    bool started = false;
+    std::atomic<uint64_t> portReads = 0, portWrites = 0, memoryReads = 0, memoryWrites = 0, unclaimed = 0;
+    Slot(Vcpu taken, Cpus* of) : vcpu(std::move(taken)), owner(of) {}
+  };
+
+  static void* enter(void* slot);
+  void loop(Slot* slot);
+  bool proceed(Slot* slot);
+  void rest(Slot* slot);
+  void handle(Slot* slot);
+  void handlePort(Slot* slot);
+  void handleMemory(Slot* slot);
+  void want(Want wanted);
+
+  Surroundings surroundings_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::atomic<Want> want_ = Want::run;
+  std::mutex lock_;
+  std::condition_variable changed_;
+  /** Threads that wait, or ended. */
+  size_t resting_ = 0;
+};
+
+}  // namespace bulkhead::vm

@@ -1,0 +1,73 @@
+#include "machine/machine.h"
+
+#include <cerrno>
+
+#include "acpi/tables.h"
+#include "boot/handover.h"
+#include "boot/kernel.h"
+#include "memory/layout.h"
+
+namespace bulkhead::vm {
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, MachineFiles files) {
+  if (options.cpus == 0 || options.cpus > kMaxCpus) return failure("machine", EINVAL, "it has 1 to 64 processors");
+  const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
+  GuestMemory memory = TRY(GuestMemory::create(options.memory));
+  Vm vm = TRY(Vm::create(system, memory));
+  EventLoop loop = TRY(EventLoop::create());
+  Ending ending = TRY(Ending::create());
+  EventFd serialInterrupt = TRY(EventFd::create());
+  std::unique_ptr<Machine> machine(
+      new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending), std::move(serialInterrupt)));
+  TRY(machine->connect(std::move(files.serialOutput)));
+  TRY(machine->load(options, files, system));
+  return machine;
+}
+
+Machine::Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt)
+    : memory_(std::move(memory)),
+      vm_(std::move(vm)),
+      loop_(std::move(loop)),
+      ending_(std::move(ending)),
+      serialInterrupt_(std::move(serialInterrupt)),
+      power_(&ending_),
+      keyboard_(&ending_) {}
+
+Status Machine::connect(Fd serialOutput) {
+  serial_ = std::make_unique<Serial>(Output(std::move(serialOutput)), &serialInterrupt_);
+  TRY(vm_.addInterrupt(layout::kSerialGsi, serialInterrupt_.get()));
+  TRY(ports_.add(layout::kSerialPort, 8, serial_.get()));
+  TRY(ports_.add(layout::kPowerPorts, kPowerPortCount, &power_));
+  TRY(ports_.add(KeyboardController::kPort, KeyboardController::kPorts, &keyboard_));
+  return ports_.add(ProgressPort::kPort, 1, &progress_);
+}
+
+Status Machine::load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system) {
+  const Kernel kernel = TRY(loadKernel(*files.kernel, memory_));
+  Handover handover;
+  handover.commandLine = options.commandLine;
+  if (files.initramfs != nullptr) handover.initramfs = TRY(loadInitramfs(*files.initramfs, kernel, memory_));
+  handover.acpi = TRY(writeAcpi({.cpus = options.cpus, .devices = {}}, memory_));
+
+  const auto supported = TRY(system.supportedCpuid());
+  std::vector<Vcpu> vcpus;
+  for (uint32_t index = 0; index < options.cpus; ++index) {
+    Vcpu vcpu = TRY(vm_.createVcpu(system, index));
+    TRY(vcpu.setCpuid(guestCpuid(supported, {options.cpus, options.interpreted}, index)));
+    TRY(vcpu.reset());
+    vcpus.push_back(std::move(vcpu));
+  }
+  // The others wait for the first one's start-up message; KVM holds them in that state.
+  const EntryState initial = TRY(vcpus.front().state());
+  TRY(vcpus.front().setState(TRY(prepareHandover(kernel, handover, memory_, initial))));
+  cpus_ = std::make_unique<Cpus>(std::move(vcpus), Surroundings{&ports_, &devices_, &ending_});
+  return Done{};
+}
+
+Result<Outcome> Machine::run() {
+  TRY(cpus_->start());
+  TRY(loop_.run(ending_.fd()));
+  return ending_.outcome();
+}
+
+}  // namespace bulkhead::vm

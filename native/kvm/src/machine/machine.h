@@ -1,0 +1,81 @@
+// A whole machine: memory, processors, devices, and the kernel it begins with.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "boot/source.h"
+#include "devices/bus.h"
+#include "devices/power.h"
+#include "devices/serial.h"
+#include "kvm/cpuid.h"
+#include "kvm/vm.h"
+#include "machine/cpus.h"
+#include "machine/event_loop.h"
+
+namespace bulkhead::vm {
+
+/** Local APIC ids are bytes, of which 255 means all. */
+inline constexpr uint32_t kMaxCpus = 64;
+
+struct MachineOptions {
+  uint32_t cpus = 1;
+  MemoryOptions memory;
+  std::string commandLine;
+  /** See CpuidTemplate. */
+  bool interpreted = false;
+};
+
+struct MachineFiles {
+  /** /dev/kvm, open for reading and writing. */
+  Fd kvm;
+  const Source* kernel = nullptr;
+  /** May be nullptr. */
+  const Source* initramfs = nullptr;
+  /** What the guest writes to its serial port. */
+  Fd serialOutput;
+};
+
+class Machine {
+ public:
+  /** Everything up to the first instruction, in the order that KVM needs. Nothing of the guest has run. */
+  static Result<std::unique_ptr<Machine>> create(const MachineOptions& options, MachineFiles files);
+
+  /** Runs to the machine's end, which `stop` brings about too. */
+  Result<Outcome> run();
+  /** From any thread. */
+  void stop() { ending_.end(Outcome::stopped); }
+  /** From any thread but the machine's own; not after its end. */
+  void pause() { cpus_->pause(); }
+  void resume() { cpus_->resume(); }
+
+  /** Input for the guest's serial port; answers how much was taken. */
+  size_t sendSerial(const uint8_t* data, size_t size) { return serial_->receive(data, size); }
+  const EventLoop& loop() const { return loop_; }
+  const GuestMemory& memory() const { return memory_; }
+  const ProgressPort& progress() const { return progress_; }
+  ExitCounts exits() const { return cpus_->exits(); }
+  const Ending& ending() const { return ending_; }
+
+ private:
+  Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt);
+  Status connect(Fd serialOutput);
+  Status load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system);
+
+  // In order of dependence: processors go first, so that nothing of the guest runs while the rest goes.
+  GuestMemory memory_;
+  Vm vm_;
+  EventLoop loop_;
+  Ending ending_;
+  EventFd serialInterrupt_;
+  Bus ports_;
+  Bus devices_;
+  PowerPorts power_;
+  KeyboardController keyboard_;
+  ProgressPort progress_;
+  std::unique_ptr<Serial> serial_;
+  std::unique_ptr<Cpus> cpus_;
+};
+
+}  // namespace bulkhead::vm

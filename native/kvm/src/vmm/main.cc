@@ -1,0 +1,94 @@
+// bulkhead-vmm: one virtual machine, or one question about this host's KVM.
+#include <fcntl.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "machine/self_test.h"
+#include "vmm/options.h"
+
+namespace bulkhead::vm {
+namespace {
+
+constexpr int kCannotStart = 1;
+constexpr int kUsage = 2;
+/** And each way in which a machine ends on its own. */
+constexpr int kFirstOutcome = 10;
+
+/** An error as one line of JSON; its texts are our own, so nothing in them needs escaping but what a caller typed. */
+void printError(FILE* to, const Error& error) {
+  FixedText<256> about;
+  for (const char character : error.path.view()) {
+    if (character == '"' || character == '\\') about.append("\\");
+    if (static_cast<unsigned char>(character) >= ' ') about.append({&character, 1});
+  }
+  fprintf(to, "{\"error\":\"%s\",\"errno\":\"%s\",\"about\":\"%s\"}\n", error.op, strerrorname_np(error.err),
+          about.c_str());
+}
+
+Result<SelfTest> runSelfTest(const VmmOptions& options) {
+  return selfTest(TRY(openNamed(options.kvm, O_RDWR)));
+}
+
+int answerSelfTest(const VmmOptions& options) {
+  auto asked = runSelfTest(options);
+  SelfTest test;
+  if (asked.ok()) {
+    test = asked.take();
+  } else {
+    test.reason = KvmReason::unusable;
+    test.error = asked.error();
+  }
+  printf("{\"level\":\"%s\",\"reason\":\"%s\",\"virtualization\":%s,\"picosecondsPerInstruction\":%lu}\n",
+         nameOf(test.level), nameOf(test.reason), test.virtualization ? "true" : "false",
+         static_cast<unsigned long>(test.picosecondsPerInstruction));
+  if (test.reason == KvmReason::unusable) printError(stderr, test.error);
+  return test.level == KvmLevel::none ? kCannotStart : 0;
+}
+
+Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
+  MachineFiles files;
+  files.kvm = TRY(openNamed(options.kvm, O_RDWR));
+  files.serialOutput = TRY(openNamed(options.serial, O_WRONLY));
+  const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
+  files.kernel = &kernel;
+  if (options.initramfs.empty()) return Machine::create(options.machine, std::move(files));
+  const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
+  files.initramfs = &initramfs;
+  return Machine::create(options.machine, std::move(files));
+}
+
+Result<Outcome> runMachine(const VmmOptions& options) {
+  const auto machine = TRY(createMachine(options));
+  const Outcome outcome = TRY(machine->run());
+  const ExitCounts exits = machine->exits();
+  fprintf(stderr,
+          "{\"outcome\":\"%s\",\"detail\":%lu,\"portReads\":%lu,\"portWrites\":%lu,\"memoryReads\":%lu,"
+          "\"memoryWrites\":%lu,\"unclaimed\":%lu}\n",
+          nameOf(outcome), machine->ending().detail(), exits.portReads, exits.portWrites, exits.memoryReads,
+          exits.memoryWrites, exits.unclaimed);
+  return outcome;
+}
+
+int run(int count, char** words) {
+  auto options = parseOptions(count, words);
+  if (!options.ok()) {
+    printError(stderr, options.error());
+    fputs(usage(), stderr);
+    return kUsage;
+  }
+  if (options.value().selfTest) return answerSelfTest(options.value());
+  auto outcome = runMachine(options.value());
+  if (!outcome.ok()) {
+    printError(stderr, outcome.error());
+    return kCannotStart;
+  }
+  return outcome.value() == Outcome::poweredOff ? 0 : kFirstOutcome + static_cast<int>(outcome.value());
+}
+
+}  // namespace
+}  // namespace bulkhead::vm
+
+int main(int count, char** words) {
+  return bulkhead::vm::run(count, words);
+}
