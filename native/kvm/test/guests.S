@@ -1,0 +1,71 @@
+// Guests of the tests: position-independent, in 64-bit kernel mode, entered at their first byte. Each is between its
+// name and its name with "End".
+        .section .rodata
+        .macro guest name
+        .globl \name
+        .globl \name\()End
+\name:
+        .code64
+        .endm
+
+// Copies its command line to the serial port and switches the machine off.
+        guest guestEchoesCommandLine
+        movl    0x228(%rsi), %esi       // boot_params: cmd_line_ptr
+        movw    $0x3f8, %dx
+1:      movb    (%rsi), %al
+        testb   %al, %al
+        jz      2f
+        outb    %al, %dx
+        incq    %rsi
+        jmp     1b
+2:      movw    $0x600, %dx
+        movb    $0x34, %al
+        outb    %al, %dx
+3:      hlt
+        jmp     3b
+guestEchoesCommandLineEnd:
+
+// Counts in memory at 2 MiB - 8 for ever.
+        guest guestCounts
+        movl    $0x1ffff8, %edi
+        movb    $1, %al
+        outb    %al, $0x80
+1:      incq    (%rdi)
+        jmp     1b
+guestCountsEnd:
+
+// Asks for a reset as a PC does.
+        guest guestResets
+        movb    $0xfe, %al
+        outb    %al, $0x64
+1:      hlt
+        jmp     1b
+guestResetsEnd:
+
+// Faults without anybody to handle it.
+        guest guestFaultsThrice
+        ud2
+guestFaultsThriceEnd:
+
+// Reads and writes of every size at ports and addresses where nobody is, then a report of what came back.
+        guest guestReachesNowhere
+        movw    $0x999, %dx
+        inb     %dx, %al
+        inw     %dx, %ax
+        inl     %dx, %eax
+        outl    %eax, %dx
+        cmpl    $-1, %eax
+        jne     1f
+        movw    $0x3f9, %dx             // across registers of the serial port, and over its end
+        inl     %dx, %eax
+        movw    $0x3ff, %dx
+        inl     %dx, %eax
+        movb    $0x55, %al
+        outb    %al, $0x80
+1:      movw    $0x602, %dx
+        movb    $1, %al
+        outb    %al, %dx
+2:      hlt
+        jmp     2b
+guestReachesNowhereEnd:
+        .section .note.GNU-stack,"",@progbits

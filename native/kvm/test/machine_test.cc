@@ -1,0 +1,153 @@
+// Whole machines, in this host's KVM; where there is none, what is said then.
+#include "machine/machine.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "boot/tiny_image.h"
+#include "machine/self_test.h"
+#include "memory/layout.h"
+#include "runner.h"
+#include "sys/syscalls.h"
+
+#define GUEST(name)             \
+  extern "C" const char name[]; \
+  extern "C" const char name##End[]
+GUEST(guestEchoesCommandLine);
+GUEST(guestCounts);
+GUEST(guestResets);
+GUEST(guestFaultsThrice);
+GUEST(guestReachesNowhere);
+
+namespace bulkhead::vm {
+namespace {
+
+bool haveKvm() {
+  const auto opened = sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR);
+  if (!opened.ok()) fprintf(stderr, "no /dev/kvm: this test says nothing\n");
+  return opened.ok();
+}
+
+struct Made {
+  std::unique_ptr<Machine> machine;
+  /** What the guest writes to its serial port. */
+  Fd serial;
+};
+
+Result<Made> make(std::string_view code, MachineOptions options) {
+  const std::string image = tinyImage(code);
+  const BytesSource source(image);
+  options.memory.sizeBytes = 2 * layout::kMiB;
+  sys::Pair pipe = TRY(sys::pipePair());
+  MachineFiles files;
+  files.kvm = TRY(sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR));
+  files.kernel = &source;
+  files.serialOutput = std::move(pipe.right);
+  auto machine = TRY(Machine::create(options, std::move(files)));
+  return Made{std::move(machine), std::move(pipe.left)};
+}
+
+/** How a machine ends that runs `code`. */
+Outcome outcomeOf(std::string_view code) {
+  auto made = make(code, {});
+  EXPECT(made.ok());
+  if (!made.ok()) return Outcome::running;
+  auto outcome = made.value().machine->run();
+  EXPECT(outcome.ok());
+  return outcome.ok() ? outcome.value() : Outcome::running;
+}
+
+uint64_t counterOf(const Machine& machine) {
+  return __atomic_load_n(reinterpret_cast<const uint64_t*>(machine.memory().at(2 * layout::kMiB - 8, 8)),
+                         __ATOMIC_ACQUIRE);
+}
+
+}  // namespace
+
+TEST(machine_boots_with_a_command_line_and_writes_to_its_serial_port) {
+  if (!haveKvm()) return;
+  MachineOptions options;
+  options.commandLine = "root=none quiet";
+  auto made = make({guestEchoesCommandLine, guestEchoesCommandLineEnd}, options);
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  auto outcome = made.value().machine->run();
+  EXPECT(outcome.ok() && outcome.value() == Outcome::poweredOff);
+  EXPECT(made.value().machine->exits().portWrites == options.commandLine.size() + 1);
+  made.value().machine.reset();
+  char said[64] = {};
+  EXPECT(sys::readSome(made.value().serial.get(), said, sizeof said - 1).ok());
+  EXPECT_TEXT(said, options.commandLine);
+}
+
+TEST(machine_ends_as_its_guest_does) {
+  if (!haveKvm()) return;
+  EXPECT(outcomeOf({guestResets, guestResetsEnd}) == Outcome::reset);
+  EXPECT(outcomeOf({guestFaultsThrice, guestFaultsThriceEnd}) == Outcome::tripleFault);
+}
+
+TEST(machine_answers_accesses_to_nowhere) {
+  if (!haveKvm()) return;
+  auto made = make({guestReachesNowhere, guestReachesNowhereEnd}, {});
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  auto outcome = made.value().machine->run();
+  EXPECT(outcome.ok() && outcome.value() == Outcome::reset);
+  EXPECT(made.value().machine->progress().last() == 0x55);
+  EXPECT(made.value().machine->exits().unclaimed >= 5);
+}
+
+TEST(machine_stands_still_while_paused_and_goes_on) {
+  if (!haveKvm()) return;
+  MachineOptions options;
+  options.cpus = 2;
+  auto made = make({guestCounts, guestCountsEnd}, options);
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Machine& machine = *made.value().machine;
+  Outcome outcome = Outcome::running;
+  std::thread runner([&] {
+    auto ran = machine.run();
+    if (ran.ok()) outcome = ran.value();
+  });
+  while (counterOf(machine) == 0) std::this_thread::yield();
+  for (int round = 0; round < 50; ++round) {
+    machine.pause();
+    const uint64_t before = counterOf(machine);
+    for (int look = 0; look < 1000; ++look) EXPECT(counterOf(machine) == before);
+    machine.resume();
+    while (counterOf(machine) == before) std::this_thread::yield();
+  }
+  machine.stop();
+  runner.join();
+  EXPECT(outcome == Outcome::stopped);
+}
+
+TEST(machine_that_cannot_be_made_says_why) {
+  MachineFiles files;
+  const BytesSource none{{}};
+  files.kernel = &none;
+  files.kvm = sys::openAt(AT_FDCWD, "/dev/null", O_RDWR).take();
+  auto made = Machine::create({}, std::move(files));
+  EXPECT(!made.ok() && made.error().err == ENOTTY);
+  MachineOptions options;
+  options.cpus = kMaxCpus + 1;
+  made = Machine::create(options, {});
+  EXPECT(!made.ok() && made.error().err == EINVAL);
+}
+
+TEST(self_test_tells_what_the_host_can_do) {
+  if (!haveKvm()) return;
+  const SelfTest test = selfTest(sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR).take());
+  EXPECT(test.level == (test.virtualization ? KvmLevel::kvm : KvmLevel::emulated));
+  EXPECT((test.reason == KvmReason::ok) == test.virtualization);
+  EXPECT(test.picosecondsPerInstruction > 0);
+  const SelfTest none = selfTest(sys::openAt(AT_FDCWD, "/dev/null", O_RDWR).take());
+  EXPECT(none.level == KvmLevel::none && none.reason == KvmReason::unusable);
+  EXPECT_TEXT(none.error.op, "KVM_GET_API_VERSION");
+}
+
+}  // namespace bulkhead::vm

@@ -1,0 +1,56 @@
+// Which addresses of a guest are memory.
+#include <cerrno>
+
+#include "memory/guest_memory.h"
+#include "memory/layout.h"
+#include "runner.h"
+
+namespace bulkhead::vm {
+namespace {
+
+using layout::kGiB;
+using layout::kMiB;
+
+}  // namespace
+
+TEST(memory_answers_only_whole_ranges_inside_one_region) {
+  auto created = GuestMemory::create({.sizeBytes = 4 * kMiB});
+  EXPECT(created.ok());
+  const GuestMemory& memory = created.value();
+  const uint64_t end = 4 * kMiB;
+  EXPECT(memory.at(0, end) != nullptr);
+  EXPECT(memory.at(end - 1, 1) == memory.at(0, 1) + end - 1);
+  EXPECT(memory.at(end - 1, 2) == nullptr);
+  EXPECT(memory.at(end, 1) == nullptr);
+  EXPECT(memory.at(0, 0) == nullptr);
+  EXPECT(memory.at(1, ~uint64_t{0}) == nullptr);
+  EXPECT(memory.at(~uint64_t{0}, 2) == nullptr);
+  EXPECT(reinterpret_cast<uint64_t>(memory.at(0, 1)) % (2 * kMiB) == 0);
+}
+
+TEST(memory_leaves_the_device_window_free) {
+  auto created = GuestMemory::create({.sizeBytes = 4 * kGiB});
+  EXPECT(created.ok());
+  const GuestMemory& memory = created.value();
+  EXPECT(memory.regions().count == 2);
+  EXPECT(memory.at(3 * kGiB - 8, 8) != nullptr);
+  EXPECT(memory.at(3 * kGiB - 8, 9) == nullptr);
+  EXPECT(memory.at(layout::kVirtioMmio, 4) == nullptr);
+  EXPECT(memory.at(5 * kGiB - 8, 8) != nullptr);
+  EXPECT(memory.at(5 * kGiB, 1) == nullptr);
+}
+
+TEST(memory_refuses_sizes_it_cannot_map) {
+  for (const uint64_t size : {uint64_t{0}, kMiB, 2 * kMiB + 1, uint64_t{1} << 62}) {
+    auto created = GuestMemory::create({.sizeBytes = size});
+    EXPECT(!created.ok() && created.error().err == EINVAL);
+  }
+}
+
+TEST(memory_that_cannot_be_huge_fails_at_once) {
+  // A pool of large pages as big as this exists nowhere.
+  auto created = GuestMemory::create({.sizeBytes = 1024 * kGiB, .hugepages = true});
+  EXPECT(!created.ok() && created.error().err == ENOMEM);
+}
+
+}  // namespace bulkhead::vm
