@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "devices/event_fd.h"
+#include "events/event_fd.h"
 
 namespace bulkhead::vm {
 

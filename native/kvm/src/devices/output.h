@@ -13,6 +13,8 @@ class Output {
   explicit Output(Fd to) : to_(std::move(to)) {}
 
   void write(const uint8_t* data, size_t size);
+  /** For what a guest sent that is not even tried. */
+  void drop(size_t size) { droppedBytes_ += size; }
   /** Bytes that were not taken, ever. */
   uint64_t droppedBytes() const { return droppedBytes_; }
 

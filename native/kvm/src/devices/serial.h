@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "devices/bus.h"
-#include "devices/event_fd.h"
 #include "devices/output.h"
+#include "events/event_fd.h"
 
 namespace bulkhead::vm {
 

@@ -8,6 +8,15 @@
 #include "memory/layout.h"
 
 namespace bulkhead::vm {
+namespace {
+
+/** Where the guest finds a virtio device, by its number. */
+AcpiDevice placeOf(uint32_t index) {
+  return {static_cast<uint32_t>(layout::kVirtioMmio + index * layout::kVirtioMmioStep),
+          static_cast<uint32_t>(Transport::kRegisterBytes), layout::kFirstVirtioGsi + index};
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, MachineFiles files) {
   if (options.cpus == 0 || options.cpus > kMaxCpus) return failure("machine", EINVAL, "it has 1 to 64 processors");
@@ -20,6 +29,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   std::unique_ptr<Machine> machine(
       new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending), std::move(serialInterrupt)));
   TRY(machine->connect(std::move(files.serialOutput)));
+  TRY(machine->carry(std::move(files.devices)));
   TRY(machine->load(options, files, system));
   return machine;
 }
@@ -42,12 +52,31 @@ Status Machine::connect(Fd serialOutput) {
   return ports_.add(ProgressPort::kPort, 1, &progress_);
 }
 
+Status Machine::carry(std::vector<std::unique_ptr<Device>> devices) {
+  if (devices.size() > layout::kMaxVirtioDevices) return failure("machine", E2BIG, "too many devices");
+  for (auto& device : devices) {
+    const AcpiDevice place = placeOf(static_cast<uint32_t>(transports_.size()));
+    auto transport = TRY(Transport::create(std::move(device), memory_, &loop_));
+    for (uint32_t queue = 0; queue < transport->doorbellCount(); ++queue) {
+      TRY(vm_.addDoorbell({place.address + Transport::kDoorbell, 4, queue}, transport->doorbell(queue)));
+    }
+    TRY(vm_.addInterrupt(place.gsi, transport->interrupt()));
+    TRY(devices_.add(place.address, place.sizeBytes, transport.get()));
+    transports_.push_back(std::move(transport));
+  }
+  return Done{};
+}
+
 Status Machine::load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system) {
   const Kernel kernel = TRY(loadKernel(*files.kernel, memory_));
   Handover handover;
   handover.commandLine = options.commandLine;
   if (files.initramfs != nullptr) handover.initramfs = TRY(loadInitramfs(*files.initramfs, kernel, memory_));
-  handover.acpi = TRY(writeAcpi({.cpus = options.cpus, .devices = {}}, memory_));
+  AcpiMachine described{.cpus = options.cpus, .devices = {}};
+  for (uint32_t index = 0; index < transports_.size(); ++index) {
+    described.devices.push_back(placeOf(index));
+  }
+  handover.acpi = TRY(writeAcpi(described, memory_));
 
   const auto supported = TRY(system.supportedCpuid());
   std::vector<Vcpu> vcpus;

@@ -12,7 +12,7 @@
 #include "kvm/cpuid.h"
 #include "kvm/vm.h"
 #include "machine/cpus.h"
-#include "machine/event_loop.h"
+#include "virtio/transport.h"
 
 namespace bulkhead::vm {
 
@@ -35,6 +35,8 @@ struct MachineFiles {
   const Source* initramfs = nullptr;
   /** What the guest writes to its serial port. */
   Fd serialOutput;
+  /** In the order in which the guest finds them; at most layout::kMaxVirtioDevices. */
+  std::vector<std::unique_ptr<Device>> devices;
 };
 
 class Machine {
@@ -52,15 +54,19 @@ class Machine {
 
   /** Input for the guest's serial port; answers how much was taken. */
   size_t sendSerial(const uint8_t* data, size_t size) { return serial_->receive(data, size); }
-  const EventLoop& loop() const { return loop_; }
+  EventLoop& loop() { return loop_; }
   const GuestMemory& memory() const { return memory_; }
   const ProgressPort& progress() const { return progress_; }
   ExitCounts exits() const { return cpus_->exits(); }
+  Span<const std::unique_ptr<Transport>> transports() const {
+    return {transports_.data(), static_cast<uint32_t>(transports_.size())};
+  }
   const Ending& ending() const { return ending_; }
 
  private:
   Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt);
   Status connect(Fd serialOutput);
+  Status carry(std::vector<std::unique_ptr<Device>> devices);
   Status load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system);
 
   // In order of dependence: processors go first, so that nothing of the guest runs while the rest goes.
@@ -75,6 +81,7 @@ class Machine {
   KeyboardController keyboard_;
   ProgressPort progress_;
   std::unique_ptr<Serial> serial_;
+  std::vector<std::unique_ptr<Transport>> transports_;
   std::unique_ptr<Cpus> cpus_;
 };
 

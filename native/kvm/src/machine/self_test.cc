@@ -36,9 +36,9 @@ class Deadline : public Readiness {
         TRY(sys::opened("timerfd_create", [] { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }));
     const struct itimerspec when = {{0, 0}, {kDeadlineSeconds, 0}};
     TRY(sys::check("timerfd_settime", [&] { return timerfd_settime(deadline->timer_.get(), 0, &when, nullptr); }));
-    return machine->loop().watch(deadline->timer_.get(), EPOLLIN, deadline);
+    return machine->loop().watch(deadline->timer_.get(), EPOLLIN, machine->loop().admit(deadline), 0);
   }
-  void onReady(uint32_t) override { machine_->stop(); }
+  void onReady(uint64_t, uint32_t) override { machine_->stop(); }
 
  private:
   Machine* machine_ = nullptr;
