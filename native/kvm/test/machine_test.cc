@@ -12,6 +12,7 @@
 #include "memory/layout.h"
 #include "runner.h"
 #include "sys/syscalls.h"
+#include "virtio/entropy.h"
 
 #define GUEST(name)             \
   extern "C" const char name[]; \
@@ -21,6 +22,7 @@ GUEST(guestCounts);
 GUEST(guestResets);
 GUEST(guestFaultsThrice);
 GUEST(guestReachesNowhere);
+GUEST(guestUsesOneQueue);
 
 namespace bulkhead::vm {
 namespace {
@@ -37,7 +39,7 @@ struct Made {
   Fd serial;
 };
 
-Result<Made> make(std::string_view code, MachineOptions options) {
+Result<Made> make(std::string_view code, MachineOptions options, std::vector<std::unique_ptr<Device>> devices = {}) {
   const std::string image = tinyImage(code);
   const BytesSource source(image);
   options.memory.sizeBytes = 2 * layout::kMiB;
@@ -46,6 +48,7 @@ Result<Made> make(std::string_view code, MachineOptions options) {
   files.kvm = TRY(sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR));
   files.kernel = &source;
   files.serialOutput = std::move(pipe.right);
+  files.devices = std::move(devices);
   auto machine = TRY(Machine::create(options, std::move(files)));
   return Made{std::move(machine), std::move(pipe.left)};
 }
@@ -98,6 +101,33 @@ TEST(machine_answers_accesses_to_nowhere) {
   EXPECT(outcome.ok() && outcome.value() == Outcome::reset);
   EXPECT(made.value().machine->progress().last() == 0x55);
   EXPECT(made.value().machine->exits().unclaimed >= 5);
+}
+
+TEST(machine_serves_a_queue_without_an_exit_for_its_doorbell) {
+  if (!haveKvm()) return;
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(std::make_unique<Entropy>());
+  auto made = make({guestUsesOneQueue, guestUsesOneQueueEnd}, {}, std::move(devices));
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Machine& machine = *made.value().machine;
+  auto outcome = machine.run();
+  EXPECT(outcome.ok() && outcome.value() == Outcome::poweredOff);
+  EXPECT(machine.progress().last() == 1);
+  const TransportCounts counts = machine.transports()[0]->counts();
+  EXPECT(counts.doorbells > 0 && counts.interrupts == 1 && counts.faults == 0);
+  // Twelve registers were written; the doorbell is none of them.
+  EXPECT(machine.exits().memoryWrites == 12);
+  EXPECT(memcmp(machine.memory().at(0x183000, 16), machine.memory().at(0x184000, 16), 16) != 0);
+}
+
+TEST(machine_has_places_for_so_many_devices) {
+  if (!haveKvm()) return;
+  for (const uint32_t count : {layout::kMaxVirtioDevices, layout::kMaxVirtioDevices + 1}) {
+    std::vector<std::unique_ptr<Device>> devices;
+    for (uint32_t index = 0; index < count; ++index) devices.push_back(std::make_unique<Entropy>());
+    EXPECT(make({guestResets, guestResetsEnd}, {}, std::move(devices)).ok() == (count == layout::kMaxVirtioDevices));
+  }
 }
 
 TEST(machine_stands_still_while_paused_and_goes_on) {

@@ -5,6 +5,8 @@
 
 #include "memory/layout.h"
 #include "runner.h"
+#include "vmm/devices.h"
+#include "vmm/named_file.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -31,6 +33,20 @@ TEST(options_that_mean_nothing_are_refused) {
     auto read = parse(words);
     EXPECT(!read.ok() && read.error().err == EINVAL);
   }
+}
+
+TEST(devices_are_opened_as_they_are_named) {
+  EXPECT(openDevice("entropy").ok());
+  auto console = openDevice("console,out=fd:2,in=/dev/null");
+  EXPECT(console.ok() && console.value()->kind() == DeviceKind::console);
+  for (const char* wrong : {"", "nothing", "entropy,size=1", "console", "console,in=fd:0", "console,out=fd:2,"}) {
+    auto opened = openDevice(wrong);
+    EXPECT_THAT(!opened.ok() && opened.error().err == EINVAL, wrong);
+  }
+  EXPECT(openDevice("console,out=/nowhere").error().err == ENOENT);
+}
+
+TEST(descriptors_are_named_by_number) {
   EXPECT(openNamed("fd:x", 0).error().err == EINVAL);
   EXPECT(openNamed("fd:99999", 0).error().err == EBADF);
 }

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "machine/self_test.h"
+#include "vmm/devices.h"
+#include "vmm/named_file.h"
 #include "vmm/options.h"
 
 namespace bulkhead::vm {
@@ -50,6 +52,7 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   MachineFiles files;
   files.kvm = TRY(openNamed(options.kvm, O_RDWR));
   files.serialOutput = TRY(openNamed(options.serial, O_WRONLY));
+  for (const std::string& device : options.devices) files.devices.push_back(TRY(openDevice(device)));
   const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
   files.kernel = &kernel;
   if (options.initramfs.empty()) return Machine::create(options.machine, std::move(files));
@@ -75,6 +78,7 @@ int run(int count, char** words) {
   if (!options.ok()) {
     printError(stderr, options.error());
     fputs(usage(), stderr);
+    fputs(deviceUsage(), stderr);
     return kUsage;
   }
   if (options.value().selfTest) return answerSelfTest(options.value());

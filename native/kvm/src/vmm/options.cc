@@ -1,7 +1,5 @@
 #include "vmm/options.h"
 
-#include <fcntl.h>
-
 #include <cerrno>
 
 #include "memory/layout.h"
@@ -39,6 +37,8 @@ constexpr Option kOptions[] = {
      [](VmmOptions* options, std::string_view, uint64_t number) {
        options->machine.memory.sizeBytes = number * layout::kMiB;
      }},
+    {"--device", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->devices.emplace_back(text); }},
     {"--hugepages", Kind::flag, 0,
      [](VmmOptions* options, std::string_view, uint64_t) { options->machine.memory.hugepages = true; }},
     {"--locked", Kind::flag, 0,
@@ -78,23 +78,12 @@ Result<VmmOptions> parseOptions(int count, char** words) {
   return options;
 }
 
-Result<Fd> openNamed(const std::string& name, int flags) {
-  constexpr std::string_view kDescriptor = "fd:";
-  constexpr uint64_t kMaxDescriptor = 1 << 20;
-  if (!name.starts_with(kDescriptor)) return sys::openAt(AT_FDCWD, name.c_str(), flags);
-  uint64_t number = 0;
-  if (!sys::parseUnsigned(std::string_view(name).substr(kDescriptor.size()), kMaxDescriptor, &number)) {
-    return failure("descriptor", EINVAL, name);
-  }
-  // A copy, so that one descriptor may be named twice; it is not inherited either.
-  return sys::duplicate(static_cast<int>(number), 3);
-}
-
 const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
-         "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE]\n"
+         "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--device DEVICE]...\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"
-         "FILE is a path or fd:N. Runs a machine until it ends and says how, as a line of JSON on standard error.\n";
+         "FILE is a path or fd:N; DEVICE as below. Runs a machine until it ends and says how, as a line of JSON on "
+         "standard error.\n";
 }
 
 }  // namespace bulkhead::vm
