@@ -1,53 +1,41 @@
-import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { labKernel } from "./kernel.ts";
+import { guestInitramfs, type GuestProgram } from "./guest-initramfs.ts";
+import { labKernel, type LabKernel } from "./kernel.ts";
 import { Lab } from "./lab.ts";
 
 const monitor = resolve(import.meta.dirname, "../../native/kvm/build/bulkhead-vmm");
 
 /** QEMU's software SVM loses extended processor state between guest and host: kernels that use xsave cannot return from signals. */
-const withoutXsave = "noxsave";
-
-/** Says what it sees, and switches its machine off as a program in user space does. */
-const init = `#!/bin/busybox sh
-busybox mkdir -p /proc
-busybox mount -t proc proc /proc
-echo "kernel $(busybox uname -r)"
-echo "cpus $(busybox grep -c ^processor /proc/cpuinfo)"
-echo "line $(busybox cat /proc/cmdline)"
-echo "memory $(busybox awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
-busybox poweroff -f
-`;
-
-/** A "newc" archive of BusyBox and `init`; the lab has no cpio. */
-const initramfs = (directory: string): string => {
-  const root = join(directory, "root");
-  mkdirSync(join(root, "bin"), { recursive: true });
-  mkdirSync(join(root, "dev"));
-  copyFileSync("/bin/busybox", join(root, "bin/busybox"));
-  execFileSync("mknod", [join(root, "dev/console"), "c", "5", "1"]);
-  writeFileSync(join(root, "init"), init);
-  chmodSync(join(root, "init"), 0o755);
-  const archive = join(directory, "initramfs");
-  execFileSync("sh", ["-c", `cd ${root} && find . | busybox cpio -o -H newc > ${archive}`], { stdio: "pipe" });
-  return archive;
-};
+const commandLine = "console=ttyS0 quiet panic=-1 noxsave";
 
 describe("the monitor on hardware KVM", () => {
   let lab: Lab;
+  let kernel: LabKernel;
+  // /tmp of a lab host is its own; the checkout is not.
   const shared = join(resolve(import.meta.dirname, "../../node_modules/.cache"), `bulkhead-microvm-${process.pid}`);
   beforeAll(async () => {
-    // /tmp of a lab host is its own; the checkout is not.
     mkdirSync(shared, { recursive: true });
-    initramfs(shared);
+    kernel = await labKernel();
     lab = await Lab.boot();
   });
   afterAll(async () => {
     await lab[Symbol.asyncDispose]();
     rmSync(shared, { recursive: true, force: true });
   });
+
+  /** What the guest says on its serial port; it has to switch its machine off by itself. */
+  const runGuest = async (program: GuestProgram, options: readonly string[] = []): Promise<string> => {
+    const files = ["--kernel", kernel.image, "--initramfs", guestInitramfs(shared, kernel, program)];
+    const { code, stdout, stderr } = await lab.run(
+      [monitor, ...files, "--memory-mib", "256", "--command-line", commandLine, ...options],
+      { timeoutMs: 110_000 },
+    );
+    expect(JSON.parse(stderr)).toMatchObject({ outcome: "powered-off" });
+    expect(code).toBe(0);
+    return stdout.replaceAll("\r", "");
+  };
 
   test("finds that it runs unmodified kernels", async () => {
     const { code, stdout, stderr } = await lab.run([monitor, "--self-test"], { timeoutMs: 60_000 });
@@ -58,16 +46,26 @@ describe("the monitor on hardware KVM", () => {
   test.each([1, 2])(
     "boots Debian's kernel on %i processors to a program in its initramfs, and ends with it",
     async (cpus) => {
-      const { image, release } = await labKernel();
-      const line = `console=ttyS0 quiet panic=-1 ${withoutXsave}`;
-      const files = ["--kernel", image, "--initramfs", join(shared, "initramfs")];
-      const size = ["--cpus", String(cpus), "--memory-mib", "256"];
-      const { code, stdout, stderr } = await lab.run([monitor, ...files, ...size, "--command-line", line], {
-        timeoutMs: 110_000,
-      });
-      expect(stdout.replaceAll("\r", "")).toContain(`kernel ${release}\ncpus ${cpus}\nline ${line}\n`);
-      expect(JSON.parse(stderr)).toMatchObject({ outcome: "powered-off" });
-      expect(code).toBe(0);
+      const script = `echo "kernel $(uname -r)"
+echo "cpus $(grep -c ^processor /proc/cpuinfo)"
+echo "line $(cat /proc/cmdline)"`;
+      const said = await runGuest({ name: "hello", script }, ["--cpus", String(cpus)]);
+      expect(said).toContain(`kernel ${kernel.release}\ncpus ${cpus}\nline ${commandLine}\n`);
     },
   );
+
+  test("gives Linux a console and randomness through virtio", async () => {
+    const said = await runGuest(
+      {
+        name: "console",
+        modules: ["virtio_mmio", "virtio_console", "virtio_rng"],
+        script: `echo "source $(cat /sys/class/misc/hw_random/rng_current)"
+echo "bytes $(dd if=/dev/hwrng bs=64 count=4 2>/dev/null | wc -c)"
+echo "through the console" > /dev/hvc0`,
+      },
+      ["--device", "console,out=fd:1", "--device", "entropy"],
+    );
+    expect(said).toContain("source virtio_rng.0\nbytes 256\n");
+    expect(said).toContain("through the console\n");
+  });
 });
