@@ -86,8 +86,12 @@ TEST(everyWrongInputIsNamedByItsPointer) {
        "/spec/linux/timeOffsets: needs its own time namespace"},
       {R"("maskedPaths")", R"("seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}, "maskedPaths")",
        "/spec/linux/seccomp/listenerPath: is required by SCMP_ACT_NOTIFY"},
-      {R"({"type": "mount"})", R"({"type": "mount", "path": "/p"})",
-       "/spec/linux/namespaces/0/path: names a mount namespace, whose other members would get the container's root"},
+      {R"({"type": "mount"})", R"({"type": "mount", "path": "p"})",
+       "/spec/linux/namespaces/0/path: must be an absolute path"},
+      {R"("maskedPaths")", R"("intelRdt": {"closID": "a"}, "maskedPaths")",
+       "/spec/linux/intelRdt: is not supported: caches and memory bandwidth are not divided (resctrl)"},
+      {R"("maskedPaths")", R"("mountLabel": "a:b:c:s0", "maskedPaths")",
+       "/spec/linux/mountLabel: is not supported: mounts get no SELinux context"},
   };
   for (const Wrong& wrong : table) {
     const std::string input = with(planInput(), wrong.from, wrong.to);

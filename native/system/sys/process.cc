@@ -51,6 +51,12 @@ Status enterNamespace(int fd, int type) {
   return check("setns", [&] { return setns(fd, type); });
 }
 
+Status changeRoot(int fd) {
+  TRY(check("fchdir", [&] { return fchdir(fd); }));
+  TRY(check("chroot", [&] { return chroot("."); }));
+  return check("chdir", [&] { return chdir("/"); });
+}
+
 Status unshareNamespaces(int flags) {
   return check("unshare", [&] { return unshare(flags); });
 }

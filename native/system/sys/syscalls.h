@@ -69,6 +69,8 @@ struct Ended {
 Result<Ended> reap(int pidfd, bool block);
 Status enterNamespace(int fd, int type);
 Status unshareNamespaces(int flags);
+/** The caller's root and working directory become the directory `fd`. */
+Status changeRoot(int fd);
 /** Closes every descriptor above 2 except those in `kept` (numbers below 3 and -1 are ignored). */
 Status closeAllBut(const int* kept, size_t count);
 Status closeFrom(unsigned first, unsigned last, unsigned flags);

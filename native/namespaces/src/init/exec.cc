@@ -47,6 +47,13 @@ Result<bool> hasOwnNamespace(pid_t pid, const char* type) {
   return theirs.st_ino != ours.value().st_ino;
 }
 
+/** For a process that the pidfd was opened of before: had its number gone to another, joining by that would fail. */
+Result<Fd> openRootOf(pid_t pid) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/%d/root", pid);
+  return sys::openAt(AT_FDCWD, path, O_PATH | O_DIRECTORY);
+}
+
 /** Host id of the container's root, from its own map; our own when it shares our user namespace. */
 Result<uid_t> rootOf(pid_t pid) {
   char path[48];
@@ -115,6 +122,7 @@ Status Join::run() {
   Fd pidfd = TRY(sys::openProcess(target));
   const bool joinsUser = TRY(hasOwnNamespace(target.pid, "user"));
   const bool joinsTime = TRY(hasOwnNamespace(target.pid, "time"));
+  Fd root = (exec_.flags & plan::kPlanTheirRoot) != 0 ? TRY(openRootOf(target.pid)) : Fd();
   TRY(steps_.begin("stdio"));
   if (joinsUser) TRY(givePipes(TRY(rootOf(target.pid))));
   TRY(steps_.begin("cgroup join"));
@@ -133,10 +141,11 @@ Status Join::run() {
   if (cloned.pid == 0) {
     Result<Fd> socket = aboveProgram(std::move(pair.right), exec_.process);
     Result<Fd> joined = aboveProgram(std::move(pidfd), exec_.process);
+    Result<Fd> entered = root.valid() ? aboveProgram(std::move(root), exec_.process) : Result<Fd>(Fd());
     Result<Fd> asked = listener.valid() ? aboveProgram(std::move(listener), exec_.process) : Result<Fd>(Fd());
-    if (!socket.ok() || !joined.ok() || !asked.ok()) _exit(127);
-    runJoiner({exec_, steps_, cgroups_, joined.value().get(), joinsUser, joinsTime, socket.value().get(),
-               asked.value().get()});
+    if (!socket.ok() || !joined.ok() || !entered.ok() || !asked.ok()) _exit(127);
+    runJoiner({exec_, steps_, cgroups_, joined.value().get(), entered.value().get(), joinsUser, joinsTime,
+               socket.value().get(), asked.value().get()});
   }
   joiner_ = std::move(cloned.pidfd);
   pair.right.reset();

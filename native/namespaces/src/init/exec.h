@@ -15,6 +15,8 @@ struct ExecContext {
   const cgroup::Placement& cgroups;
   /** pidfd of the container's init. */
   int target;
+  /** Its root, or -1 for the one of its mount namespace. */
+  int root;
   bool joinsUser;
   bool joinsTime;
   /** To the shim: the new process's number and pidfd, a terminal, a failure; end of file once execve has happened. */

@@ -79,15 +79,17 @@ Status join(const ExecContext& context) {
   TRY(context.steps.begin("cgroup join"));
   TRY(context.cgroups.joinSelf());
   if (process.preservedFds > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
-  int kept[3 + plan::kMaxPreservedFds] = {context.socket, context.target, context.listener};
+  constexpr size_t kOwn = 4;
+  int kept[kOwn + plan::kMaxPreservedFds] = {context.socket, context.target, context.root, context.listener};
   for (uint32_t index = 0; index < process.preservedFds; ++index) {
-    kept[3 + index] = kPreservedFd + static_cast<int>(index);
+    kept[kOwn + index] = kPreservedFd + static_cast<int>(index);
   }
-  TRY(sys::closeAllBut(kept, 3 + process.preservedFds));
+  TRY(sys::closeAllBut(kept, kOwn + process.preservedFds));
   TRY(context.steps.begin("join namespaces"));
   const int special = (context.joinsUser ? CLONE_NEWUSER : 0) | (context.joinsTime ? CLONE_NEWTIME : 0);
   TRY(sys::enterNamespace(context.target, kAllNamespaces | special));
-  if (chdir("/") < 0) return failure("chdir", errno);
+  if (context.root >= 0) TRY(sys::changeRoot(context.root));
+  if (context.root < 0 && chdir("/") < 0) return failure("chdir", errno);
   return context.joinsUser ? becomeRoot() : Status(Done{});
 }
 

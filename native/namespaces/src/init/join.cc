@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,6 +38,14 @@ bool changesNamespaces(const plan::Container& container) {
   return !container.sysctls.empty() || !container.hostname.empty() || !container.domainname.empty();
 }
 
+Result<Fd> openNamespace(const plan::NamespaceJoin& join) {
+  Fd space = TRY(sys::openAt(AT_FDCWD, join.path.c_str(), O_RDONLY));
+  if (ioctl(space.get(), kernel::kNsGetType) != static_cast<int>(join.type)) {
+    return failure("ioctl NS_GET_NSTYPE", EINVAL, join.path.view());
+  }
+  return space;
+}
+
 /** The first line of an id map: inside, outside, count. */
 Result<plan::IdMap> firstMap(pid_t pid, const char* file) {
   char path[48];
@@ -62,12 +71,23 @@ bool hasUserNamespace(const plan::Container& container) {
                      [](const plan::NamespaceJoin& join) { return join.type == CLONE_NEWUSER; });
 }
 
+Result<Fd> openMounts(const plan::Container& container) {
+  for (const plan::NamespaceJoin& join : container.joins) {
+    if (join.type == CLONE_NEWNS) return openNamespace(join);
+  }
+  return Fd();
+}
+
+Status enterMounts(int mounts, int root) {
+  const Fd copy = TRY(sys::openTree(root, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE));
+  TRY(sys::enterNamespace(mounts, CLONE_NEWNS));
+  return sys::changeRoot(copy.get());
+}
+
 Status joinNamespaces(const plan::Container& container, Joined* joined) {
   for (const plan::NamespaceJoin& join : container.joins) {
-    Fd space = TRY(sys::openAt(AT_FDCWD, join.path.c_str(), O_RDONLY));
-    if (ioctl(space.get(), kernel::kNsGetType) != static_cast<int>(join.type)) {
-      return failure("ioctl NS_GET_NSTYPE", EINVAL, join.path.view());
-    }
+    if (join.type == CLONE_NEWNS) continue;
+    Fd space = TRY(openNamespace(join));
     const struct stat theirs = TRY(sys::statusOf(space.get()));
     const struct stat ours = TRY(sys::statusAt(AT_FDCWD, ownPath(join.type), 0));
     const bool same = theirs.st_ino == ours.st_ino;

@@ -15,8 +15,16 @@ struct Joined {
   Fd ownTime;
 };
 
-/** Enters (or notes) every namespace that the plan names by path; each must be of its type. */
+/** Enters (or notes) every namespace but a mount namespace that the plan names by path; each must be of its type. */
 Status joinNamespaces(const plan::Container& container, Joined* joined);
+/** The mount namespace that the plan names by path, for enterMounts; not valid: none. */
+Result<Fd> openMounts(const plan::Container& container);
+/**
+ * Puts the caller into a mount namespace, with a copy of `root` and what is mounted there as its root. The copy is in
+ * no namespace: nobody mounts or unmounts anything in it, the other members have no path to it, and it ends with its
+ * users.
+ */
+Status enterMounts(int mounts, int root);
 /** The next child will be in a new time namespace with the plan's offsets; nothing without any. */
 Status offsetClocks(const plan::Container& container);
 Status returnToOwnTime(const Joined& joined);

@@ -10,6 +10,7 @@
 #include "init/child.h"
 #include "init/copy_up.h"
 #include "init/hook.h"
+#include "init/join.h"
 #include "init/prepared.h"
 #include "init/pseudo.h"
 #include "init/report.h"
@@ -249,6 +250,8 @@ Status pivotInto(int root) {
 Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull) {
   PreparedMounts prepared;
   TRY(prepared.make(container, steps));
+  TRY(steps.begin("open mount namespace"));
+  const Fd joined = TRY(openMounts(container));
   TRY(steps.begin("rootfs"));
   // Nothing mounted from here on may travel back to the host, and pivot_root refuses shared parents.
   TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, MS_PRIVATE));
@@ -266,8 +269,12 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   TRY(restrictPaths(container, root.get()));
   Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);
   if (null.ok()) *devNull = null.take();
-  TRY(steps.begin("pivot_root"));
   if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
+  if (joined.valid()) {
+    TRY(steps.begin("join mount namespace"));
+    return enterMounts(joined.get(), root.get());
+  }
+  TRY(steps.begin("pivot_root"));
   TRY(pivotInto(root.get()));
   // A slave was made one of the host's root when it was copied, and a mount inside may have asked for its own.
   const uint64_t kind = container.root.propagation & ~uint64_t{MS_REC};

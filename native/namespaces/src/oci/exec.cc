@@ -118,6 +118,17 @@ bool placement(Session* session, const Arguments& arguments, const cgroup::Paths
   return true;
 }
 
+/** The container is in a mount namespace that is not its own, and has another root there. */
+bool joinsMounts(const plan::View& linuxPart) {
+  const plan::View namespaces = linuxPart.member("namespaces");
+  for (uint32_t index = 0; index < namespaces.count(); ++index) {
+    const plan::View entry = namespaces.element(index);
+    const plan::View type = entry.member("type");
+    if (type.isString() && type.text() == "mount" && entry.member("path").present()) return true;
+  }
+  return false;
+}
+
 class Execution {
  public:
   Execution(Session* session, const Arguments& arguments)
@@ -184,8 +195,10 @@ bool Execution::compile(std::string* bytes) {
   input.AddMember("state", identityValue(instance_.id(), textMember(record, "bundle"), &input), allocator);
   const bool keyring = !record.HasMember("keyring") || record["keyring"].GetBool();
   input.AddMember("keyring", keyring, allocator);
+  bool theirRoot = false;
   if (config.HasMember("linux") && config["linux"].IsObject()) {
     Value& part = config["linux"];
+    theirRoot = joinsMounts(plan::View(part));
     if (part.HasMember("seccomp")) input.AddMember("seccomp", part["seccomp"], allocator);
     if (part.HasMember("resources") && part["resources"].IsObject() && part["resources"].HasMember("cpu")) {
       Value& cpu = part["resources"]["cpu"];
@@ -195,6 +208,7 @@ bool Execution::compile(std::string* bytes) {
   Value unattended(rapidjson::kObjectType);
   unattended.AddMember("preservedFds", preservedFds_, allocator);
   unattended.AddMember("intoFrozen", arguments_.flag("ignore-paused"), allocator);
+  unattended.AddMember("theirRoot", theirRoot, allocator);
   input.AddMember("unattended", unattended, allocator);
   plan::Compiled compiled;
   plan::CompileError error;

@@ -50,13 +50,16 @@ bool compileUnattended(Context* context, const View& unattended, uint32_t* flags
   const View preserved = unattended.member("preservedFds");
   bool announced = false;
   bool intoFrozen = false;
+  bool theirRoot = false;
   if (!context->boolean(unattended.member("announced"), &announced) ||
       !context->boolean(unattended.member("intoFrozen"), &intoFrozen) ||
+      !context->boolean(unattended.member("theirRoot"), &theirRoot) ||
       !context->unsigned32(preserved, &process->preservedFds)) {
     return false;
   }
   if (process->preservedFds > kMaxPreservedFds) return context->fail(preserved, "is more than 128");
-  *flags |= kPlanUnattended | (announced ? kPlanAnnounced : 0u) | (intoFrozen ? kPlanIntoFrozen : 0u);
+  *flags |= kPlanUnattended | (announced ? kPlanAnnounced : 0u) | (intoFrozen ? kPlanIntoFrozen : 0u) |
+            (theirRoot ? kPlanTheirRoot : 0u);
   return true;
 }
 

@@ -62,11 +62,8 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
       target->namespaces |= flag;
       continue;
     }
-    if (flag == CLONE_NEWNS) {
-      return context->fail(path,
-                           "names a mount namespace, whose other members "
-                           "would get the container's root");
-    }
+    // The root is built in a mount namespace of its own all the same: the other one's members see nothing of that.
+    if (flag == CLONE_NEWNS) target->namespaces |= flag;
     NamespaceJoin join;
     join.type = flag;
     if (!context->absolutePath(path, &join.path)) return false;
@@ -149,6 +146,10 @@ bool compileRoot(Context* context, const View& input, Container* target) {
   } else {
     return context->fail(propagation, "is no propagation");
   }
+  const bool tied = root.propagation == MS_SHARED || root.propagation == MS_UNBINDABLE;
+  const bool joins = std::any_of(target->joins.begin(), target->joins.end(),
+                                 [](const NamespaceJoin& join) { return join.type == CLONE_NEWNS; });
+  if (tied && joins) return context->fail(propagation, "needs a mount namespace of its own");
   if (name.starts_with("r")) root.propagation |= MS_REC;
   return true;
 }

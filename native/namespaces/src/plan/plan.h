@@ -225,6 +225,7 @@ enum PlanFlag : uint32_t {
   kPlanUnattended = 4,     // no shim stays; a container waits at its gate (init/gate.h) until it is started
   kPlanAnnounced = 8,      // the caller is told, and waited for, before the child leaves the host's root
   kPlanIntoFrozen = 32,    // an exec joins a frozen container too, and goes on when that is thawed
+  kPlanTheirRoot = 64,     // an exec enters its target's root, which is not the one of its mount namespace
   kPlanAwaitNetwork = 16,  // tell the caller when the network namespace is there, and wait until it is connected
 };
 
