@@ -41,6 +41,14 @@ test("what an instance can see is an answer of the API, and of the command", asy
   expect(stdout).toMatch(/^ {2}\/dev\/null +c 1:3 0666$/m);
 });
 
+test("an instance that may write in some places only is held to them, and shows them", async () => {
+  const { code } = await fleet.cli("run", "busybox", "--name", "confined", "--writable", "/tmp", "--", "sleep", "1000");
+  expect(code).toBe(0);
+  const tried = await fleet.cli("exec", "confined-0", "--", "sh", "-c", "touch /tmp/a && ! touch /etc/a 2>&1");
+  expect(tried).toMatchObject({ code: 0, stdout: expect.stringContaining("Permission denied") });
+  expect((await fleet.cli("view", "confined")).stdout).toMatch(/^ {2}writes +\/dev \/proc \/tmp$/m);
+});
+
 test("two instances are compared", async () => {
   await fleet.run("plain", spec());
   await fleet.run("privileged", spec(["CAP_SYS_ADMIN"]));

@@ -84,7 +84,7 @@ test("no path at all is a container that writes nowhere; a path that is missing 
   expect((await place.run(["run", "--bundle", nowhere, "one"])).status).toBe(1);
   expect(existsSync(join(place.rootfs, "tmp/made"))).toBe(false);
   for (const [paths, reason] of [
-    ["/nowhere", /seccomp: openat2 \/nowhere: No such file/],
+    ["/nowhere", /writable paths: openat2 \/nowhere: No such file/],
     ["tmp", /writable\/0 must be an absolute path/],
   ] as const) {
     const { status, stderr } = await place.run(["run", "--bundle", place.bundle(["true"], confined(paths)), "two"]);

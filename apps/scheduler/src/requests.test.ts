@@ -113,6 +113,16 @@ describe("a malformed workload is refused with pointers, and nothing is written"
       withSpec({ container: { capabilities: ["all"] } }),
       ["/spec/container/capabilities/0"],
     ],
+    [
+      "a writable place that is relative",
+      withSpec({ container: { writable: ["/data", "data"] } }),
+      ["/spec/container/writable/1"],
+    ],
+    [
+      "a writable place that climbs",
+      withSpec({ container: { writable: ["/a/../b"] } }),
+      ["/spec/container/writable/0"],
+    ],
   ])("%s", async (_what, body, pointers) => {
     expect(refusal(await send({ body }))).toEqual(nothingDone({ status: 400, code: "REQUEST_INVALID", pointers }));
   });

@@ -64,6 +64,8 @@ export interface HostFeatures {
   overlayLowerdirFd: boolean;
   userNamespaces: boolean;
   seccomp: boolean;
+  /** Landlock that can say where a container writes */
+  writeConfinement: boolean;
   /** What a person must change before containers can run as promised; empty on a good host. */
   problems: readonly string[];
 }

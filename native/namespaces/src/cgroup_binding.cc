@@ -158,6 +158,7 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
   value.Set("overlayLowerdirFd", Napi::Boolean::New(env, features.overlayLowerdirFd));
   value.Set("userNamespaces", Napi::Boolean::New(env, features.userNamespaces));
   value.Set("seccomp", Napi::Boolean::New(env, features.seccomp));
+  value.Set("writeConfinement", Napi::Boolean::New(env, features.writeConfinement));
   Napi::Array problems = Napi::Array::New(env, features.problems.size());
   for (uint32_t index = 0; index < features.problems.size(); ++index) {
     problems.Set(index, text(env, features.problems[index]));

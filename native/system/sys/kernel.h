@@ -22,6 +22,12 @@ inline constexpr long kOverlayMagic = 0x794c7630;
 // include/uapi/linux/nsfs.h: _IO(0xb7, 3), the CLONE_NEW* flag of a namespace descriptor
 inline constexpr unsigned long kNsGetType = 0xb703;
 
+/**
+ * Linux 5.19. Before, renames between directories are refused as a whole, so programs would break in the places where
+ * they may write.
+ */
+inline constexpr long kLeastLandlockAbi = 2;
+
 // include/uapi/linux/prctl.h
 inline constexpr int kMaxCapability = 63;
 

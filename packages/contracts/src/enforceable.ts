@@ -15,6 +15,7 @@ export const enforceableFields = [
   "resources.io.weight",
   "network",
   "bandwidth",
+  "container.writable",
 ] as const;
 export type EnforceableField = (typeof enforceableFields)[number];
 

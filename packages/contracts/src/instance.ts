@@ -45,6 +45,7 @@ export const instanceReasons = [
   "DiskFull",
   "UserNotFound",
   "WorkingDirUnusable",
+  "WritableUnusable",
   "RuntimeFailed",
   "HostRebooted",
   "Vanished",

@@ -147,6 +147,11 @@ export const InstanceView = Type.Object(
           description: "security modules of the host's kernel; null: it does not say",
         }),
         label: Type.Union([Type.String(), Type.Null()], { description: "of AppArmor or SELinux" }),
+        writable: Type.Union([Type.Array(Type.String()), Type.Null()], {
+          description:
+            "the only places, beside /dev and /proc, where it may change files (Landlock), as it was started with: " +
+            "the kernel shows these rules to nobody; null: not confined",
+        }),
       },
       closed,
     ),

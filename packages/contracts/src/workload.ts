@@ -99,6 +99,14 @@ export const ContainerOptions = Type.Object(
       Type.Array(Type.String({ pattern: "^CAP_[A-Z_]+$" }), { maxItems: 64, description: "replaces the default set" }),
     ),
     readOnlyRoot: Type.Optional(Type.Boolean({ default: false })),
+    writable: Type.Optional(
+      Type.Array(Type.String({ pattern: "^/", maxLength: 4096 }), {
+        maxItems: 64,
+        description:
+          "the only places, beside /dev and /proc, where it changes files, whatever it is inside (Landlock); " +
+          "it makes no mount either. Empty: nowhere. Left out: not confined",
+      }),
+    ),
   },
   closed,
 );

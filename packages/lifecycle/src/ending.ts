@@ -34,6 +34,7 @@ const finalReasons: ReadonlySet<InstanceReason> = new Set<InstanceReason>([
   "MountNotAllowed",
   "UserNotFound",
   "WorkingDirUnusable",
+  "WritableUnusable",
 ]);
 
 export const isFinal = (reason: InstanceReason): boolean => finalReasons.has(reason);

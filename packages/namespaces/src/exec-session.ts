@@ -9,7 +9,7 @@ import {
 } from "@bulkhead/native-namespaces";
 import type { ExecRequest, ExecSession } from "@bulkhead/node";
 import type { ProcessPlan } from "./image-process.ts";
-import { ociProcess } from "./oci-spec.ts";
+import { confinementOf, ociProcess } from "./oci-spec.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 import { defaultCapabilities } from "./capabilities.ts";
 import { startFailure } from "./start-failure.ts";
@@ -90,6 +90,7 @@ export const openExec = async (request: ExecRequest, context: ExecContext): Prom
       cgroup: context.cgroup,
       seccomp: defaultSeccomp(context.options?.capabilities ?? defaultCapabilities),
       imageUser: plan.user,
+      ...confinementOf(context.options),
       stdio: request.tty ? "pty" : "pipes",
       ...(request.rows === undefined || request.columns === undefined
         ? {}

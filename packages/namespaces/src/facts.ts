@@ -33,11 +33,16 @@ const controllerOf: Readonly<Partial<Record<EnforceableField, string>>> = {
   "resources.io.weight": "io",
 };
 
-const isEnforceable = (field: EnforceableField, { parents, enforcement, networks }: FactsInput): boolean =>
+const isEnforceable = (field: EnforceableField, input: FactsInput): boolean => {
+  const { parents, enforcement, features, networks } = input;
+  if (field === "container.writable") return features.writeConfinement;
   // Networks need no controller, but nftables in the kernel.
-  (controllerOf[field] === undefined ? networks : parents.controllers.has(controllerOf[field])) &&
-  (!field.startsWith("resources.io.") || enforcement.disk !== null) &&
-  (field !== "resources.io.weight" || enforcement.ioWeight);
+  return (
+    (controllerOf[field] === undefined ? networks : parents.controllers.has(controllerOf[field])) &&
+    (!field.startsWith("resources.io.") || enforcement.disk !== null) &&
+    (field !== "resources.io.weight" || enforcement.ioWeight)
+  );
+};
 
 /** What this host is and can enforce, from the kernel's own answers. */
 export const hostFacts = (input: FactsInput): HostFacts => ({

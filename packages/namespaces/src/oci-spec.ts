@@ -64,6 +64,10 @@ const providedOf = ({ source, destination }: ProvidedFile): OciMount => ({
   options: ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"],
 });
 
+/** Where a container and what joins it may change files, in the shape that the plan compiler takes. */
+export const confinementOf = (options: WorkloadSpec["container"]): { writable?: readonly string[] } =>
+  options?.writable === undefined ? {} : { writable: options.writable };
+
 /** The OCI process of a plan: no new privileges, empty inheritable and ambient sets. */
 export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" | "openFilesMax">): OciProcess => {
   const hard = Math.min(openFilesHard, input.openFilesMax);

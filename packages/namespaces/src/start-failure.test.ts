@@ -21,6 +21,8 @@ test.each([
   ["exec", 8, "EntrypointWrongFormat", "no program for this machine"],
   ["user lookup", 2, "UserNotFound", 'user "nobody-here"'],
   ["working directory", 13, "WorkingDirUnusable", '"/w"'],
+  ["writable paths", 2, "WritableUnusable", '"/x"'],
+  ["writable paths", 12, "ResourceExhausted", "the host ran out"],
   ["working directory", 28, "DiskFull", "no space left"],
   ["rootfs", 28, "DiskFull", "no space left"],
   ["clone", 11, "ResourceExhausted", "the host ran out"],

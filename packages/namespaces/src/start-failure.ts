@@ -56,6 +56,9 @@ const failureOf = (error: NativeError, process: ProcessPlan): { reason: Instance
   if (error.step === "working directory" && !diskFull.has(error.code)) {
     return { reason: "WorkingDirUnusable", detail: `"${process.cwd}" cannot be the working directory (${error.code})` };
   }
+  if (error.step === "writable paths" && error.path !== undefined && !exhausted.has(error.code)) {
+    return { reason: "WritableUnusable", detail: `"${error.path}" cannot be a place to write in (${error.code})` };
+  }
   if (diskFull.has(error.code)) return { reason: "DiskFull", detail: `no space left (${where})` };
   if (exhausted.has(error.code)) return { reason: "ResourceExhausted", detail: `the host ran out (${where})` };
   if (!error.step.startsWith("mount ")) return { reason: "RuntimeFailed", detail: where };

@@ -28,7 +28,7 @@ import { writeInstanceFiles } from "./instance-files.ts";
 import { instancePaths, runName, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { endLeftover } from "./leftover.ts";
-import { buildSpec } from "./oci-spec.ts";
+import { buildSpec, confinementOf } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
@@ -161,6 +161,7 @@ export class Starter {
       log: { path: paths.log, maxBytes: logMaxBytes, maxFiles: logMaxFiles },
       lease: leaseMs === null ? null : { page: host.leasePages.container, leaseMs },
       imageUser: process.user,
+      ...confinementOf(assignment.spec.container),
       binds: built.binds,
       awaitNetwork: assignment.network !== undefined,
     });

@@ -23,7 +23,7 @@ const patch = (line: string): PatchWorkload => patchOf(parsed(line).options);
 
 test("every option of run has its place in the request, which the API's schema accepts", () => {
   const request = body(
-    "run redis:7 --name cache -c 0.5 --cpu-limit 1 -m 128Mi --pids 50 -r 3 -e A=1 -e HOME --mount /srv/x:/data:rw --mount /etc/y:/y --restart on-failure:5 -u redis -w /data --read-only --label tier=a --stop-grace 3s -- redis-server --port 0",
+    "run redis:7 --name cache -c 0.5 --cpu-limit 1 -m 128Mi --pids 50 -r 3 -e A=1 -e HOME --mount /srv/x:/data:rw --mount /etc/y:/y --restart on-failure:5 -u redis -w /data --read-only --writable /data --writable /tmp --label tier=a --stop-grace 3s -- redis-server --port 0",
     { HOME: "/root" },
   );
   expect(request).toEqual({
@@ -42,7 +42,7 @@ test("every option of run has its place in the request, which the API's schema a
         { hostPath: "/etc/y", path: "/y", readOnly: true },
       ],
       stopGraceMs: 3000,
-      container: { readOnlyRoot: true },
+      container: { readOnlyRoot: true, writable: ["/data", "/tmp"] },
       labels: { tier: "a" },
     },
   });

@@ -80,6 +80,11 @@ export const workloadOf = (
     ...(ingress === undefined ? {} : { ingressBitsPerSec: parseBitRate(ingress, "ingress") }),
     ...(egress === undefined ? {} : { egressBitsPerSec: parseBitRate(egress, "egress") }),
   };
+  const writable = options.list("writable");
+  const container = {
+    ...(options.flag("read-only") ? { readOnlyRoot: true } : {}),
+    ...(writable.length === 0 ? {} : { writable: [...writable] }),
+  };
   return {
     name: options.text("name") ?? nameFor(image),
     spec: {
@@ -103,7 +108,7 @@ export const workloadOf = (
       ...(ports.length === 0 ? {} : { ports }),
       ...(Object.keys(bandwidth).length === 0 ? {} : { bandwidth }),
       ...(grace === undefined ? {} : { stopGraceMs: parseDuration(grace, "stop-grace") }),
-      ...(options.flag("read-only") ? { container: { readOnlyRoot: true } } : {}),
+      ...(Object.keys(container).length === 0 ? {} : { container }),
       ...(Object.keys(labels).length === 0 ? {} : { labels }),
     },
   };

@@ -57,6 +57,11 @@ export const factsOf = (view: InstanceView): Fact[] => [
   { section: "PRIVILEGES", about: "user", value: `${view.ids.uid ?? "nobody"}:${view.ids.gid ?? "nobody"}` },
   { section: "PRIVILEGES", about: "no new privileges", value: view.security.noNewPrivileges ? "yes" : "no" },
   { section: "PRIVILEGES", about: "security label", value: view.security.label ?? "none" },
+  {
+    section: "PRIVILEGES",
+    about: "writes",
+    value: view.security.writable === null ? "not confined" : ["/dev", "/proc", ...view.security.writable].join(" "),
+  },
   { section: "PRIVILEGES", about: "capabilities", value: view.capabilities.effective.join(" ") || "none" },
   ...seccompFacts(view),
   ...view.sockets.map(({ protocol, address }) => ({ section: "LISTENS", about: address, value: protocol })),

@@ -41,7 +41,7 @@ const view = (inode: number, mounts: InstanceView["mounts"], allowed: string[]):
     refused: 3,
     otherwise: null,
   },
-  security: { noNewPrivileges: true, modules: null, label: null },
+  security: { noNewPrivileges: true, modules: null, label: null, writable: null },
   sockets: [],
   limits: [{ controller: "pids", file: "pids.max", value: "64" }],
   truncated: [],

@@ -86,6 +86,12 @@ export const workloadCommands: readonly Command[] = [
       shared.user,
       shared.workdir,
       { name: "read-only", description: "make the root file system read-only" },
+      {
+        name: "writable",
+        value: "PATH",
+        multiple: true,
+        description: "a place where it may change files; with any of these it writes nowhere else",
+      },
       { name: "keep-entrypoint", description: "COMMAND replaces only the image's command, not its entrypoint" },
       { name: "label", value: "NAME=VALUE", multiple: true, description: "set a label" },
       { name: "stop-grace", value: "TIME", description: "time to end by itself when stopped (default 10s)" },

@@ -86,6 +86,9 @@ const textFaults = (spec: WorkloadSpec): Fault[] => {
   return faults;
 };
 
+const writableFaults = ({ container }: WorkloadSpec): Fault[] =>
+  (container?.writable ?? []).flatMap((path, at) => pathFault(`/spec/container/writable/${at}`, path));
+
 const isolationFaults = (spec: WorkloadSpec): Fault[] =>
   spec.isolation === "vm" && spec.container !== undefined
     ? [
@@ -152,6 +155,7 @@ export const workloadFaults = ({ name, spec }: CreateWorkload): Fault[] => [
   ...isolationFaults(spec),
   ...textFaults(spec),
   ...mountFaults(spec),
+  ...writableFaults(spec),
   ...shareMountFaults(spec),
   ...networkFaults(spec),
   ...limitFaults(spec),

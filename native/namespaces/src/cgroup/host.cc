@@ -1,6 +1,7 @@
 #include "cgroup/host.h"
 
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <mntent.h>
 #include <sys/utsname.h>
@@ -98,6 +99,8 @@ HostFeatures probeHost() {
   features.idmappedMounts = knowsIdMapping();
   uint32_t action = SECCOMP_RET_ERRNO;
   features.seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+  const long landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  features.writeConfinement = landlock >= kernel::kLeastLandlockAbi;
   if (geteuid() != 0) features.problems.push_back("not root");
   if (!features.userNamespaces) features.problems.push_back("user namespaces are switched off");
   if (!features.idmappedMounts) features.problems.push_back("mounts cannot be id-mapped (needs Linux 5.12 and root)");

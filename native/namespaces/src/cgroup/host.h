@@ -15,6 +15,8 @@ struct HostFeatures {
   bool overlayLowerdirFd = false;
   bool userNamespaces = false;
   bool seccomp = false;
+  /** Landlock that can say where a container writes. */
+  bool writeConfinement = false;
   std::vector<std::string> problems;
 };
 

@@ -162,17 +162,19 @@ Status becomeProcess(const Becoming& becoming) {
   // Before the filter: what waits and runs hooks here is still the runtime.
   if (becoming.gate != nullptr) TRY(becoming.gate->pass(steps));
   const bool noNewPrivileges = (process.flags & plan::kProcessNoNewPrivileges) != 0;
-  TRY(steps.begin("seccomp"));
-  // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before that is given up.
+  TRY(steps.begin("writable paths"));
+  // Without no_new_privs only CAP_SYS_ADMIN may confine or filter, so both come before that is given up.
   if (!noNewPrivileges) {
     TRY(raiseEffective());
     TRY(confineWrites(process));
+    TRY(steps.begin("seccomp"));
     TRY(installSeccomp(process.seccomp, becoming.notification));
   }
   TRY(setCapabilities(process));
   if (noNewPrivileges) {
     TRY(sys::processControl("prctl PR_SET_NO_NEW_PRIVS", PR_SET_NO_NEW_PRIVS, 1));
     TRY(confineWrites(process));
+    TRY(steps.begin("seccomp"));
     TRY(passDescriptors(process));
     TRY(installSeccomp(process.seccomp, becoming.notification));
     return Done{};

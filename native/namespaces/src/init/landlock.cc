@@ -24,8 +24,6 @@ constexpr uint64_t kChangeDirectory =
     LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
     LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
 
-/** Renames between directories are refused as a whole before ABI 2, so programs would break in the writable places. */
-constexpr long kLeastAbi = 2;
 constexpr long kTruncateAbi = 3;
 
 Status allow(int rules, const char* path, uint64_t rights) {
@@ -53,7 +51,7 @@ Status confineWrites(const plan::Process& process) {
   if ((process.flags & plan::kProcessConfined) == 0) return Done{};
   const long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 0) return failure("landlock_create_ruleset", errno);
-  if (abi < kLeastAbi) return failure("landlock_create_ruleset", EOPNOTSUPP);
+  if (abi < kernel::kLeastLandlockAbi) return failure("landlock_create_ruleset", EOPNOTSUPP);
   const uint64_t truncate = abi >= kTruncateAbi ? kTruncate : 0;
   const uint64_t all = kWriteFile | kChangeDirectory | kRefer | truncate;
   struct landlock_ruleset_attr attributes = {};

@@ -32,6 +32,8 @@ export interface ViewQuery {
   readonly cgroup: CgroupPlacement;
   /** what it was started with, for when the kernel does not tell */
   readonly profile: OciSeccomp;
+  /** the only places where it may write, as it was started; null: not confined */
+  readonly writable: readonly string[] | null;
   /** stop the first process for a moment to read its filters */
   readonly stop: boolean;
   nameOf(instanceId: InstanceId): string | undefined;
@@ -150,6 +152,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
       noNewPrivileges: status.noNewPrivileges,
       modules: modules === "" ? null : modules.trim().split(","),
       label: label.replaceAll("\0", "").trim() || null,
+      writable: query.writable === null ? null : [...query.writable],
     },
     sockets: bounds.take("sockets", sockets),
     limits: readLimitsInForce(cgroup),

@@ -22,6 +22,7 @@ export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Pr
     init,
     cgroup,
     profile: defaultSeccomp(spec.container?.capabilities ?? defaultCapabilities),
+    writable: spec.container?.writable ?? null,
     stop: from === "kernel",
     nameOf: (id) => host.nameOf(id),
     shares: shares.map((share) => ({ ...share, ...host.shares.sourceOf(share) })),

@@ -51,7 +51,7 @@ const emptyView = ({ instanceId, name }: Assignment, clock: Clock): InstanceView
     refused: 0,
     otherwise: null,
   },
-  security: { noNewPrivileges: true, modules: null, label: null },
+  security: { noNewPrivileges: true, modules: null, label: null, writable: null },
   sockets: [],
   limits: [],
   truncated: [],
