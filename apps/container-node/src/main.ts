@@ -77,7 +77,7 @@ await runService("container-node", async (scope) => {
   );
   const { networks } = runtime;
   const forward = config.dnsForward ? hostResolvers() : null;
-  scope.use("names", await NameResponder.open({ networks, forward, log }));
+  scope.use("names", new NameResponder({ networks, forward, log }));
 
   const membership = await Membership.open({
     directory: paths.state,

@@ -110,7 +110,9 @@ interface Addon {
   probe(): HostFeatures;
   removeTree(path: string): NativeResult<undefined>;
   removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;
-  netApply(kind: "route" | "rules", json: string, space: number): Promise<NativeResult<undefined>>;
+  ruleSocket(): NativeResult<number>;
+  netRules(socket: number, json: string): Promise<NativeResult<undefined>>;
+  netRoute(plans: { space: number; json: string }[][]): Promise<NativeResult<undefined>[]>;
   netLinks(space: number): Promise<NativeResult<NativeLink[]>>;
   netAddresses(space: number): Promise<NativeResult<{ index: number; prefix: number; bytes: Uint8Array }[]>>;
   netTables(): Promise<NativeResult<{ family: string; name: string }[]>>;

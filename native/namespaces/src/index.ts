@@ -10,7 +10,7 @@ export { attach, detach, inspect } from "./reach.ts";
 export { removeTree, removeTrees } from "./tree.ts";
 export {
   applyRoute,
-  applyRules,
+  applyRoutes,
   Descriptor,
   holdPort,
   listAddresses,
@@ -19,11 +19,13 @@ export {
   listTables,
   lockFile,
   openNetworkSpace,
+  PacketRules,
 } from "./network.ts";
 export type {
   Link,
   LinkAddress,
   RouteOperation,
+  RoutePart,
   RuleExpression,
   RuleOperation,
   Value as RuleValue,

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <functional>
+#include <optional>
 
 #include "net/listing.h"
 #include "net/socket.h"
@@ -50,22 +51,80 @@ std::string textOf(const Napi::Value& value) {
   return value.As<Napi::String>().Utf8Value();
 }
 
-/** netApply(kind: "route" | "rules", json, space) -> undefined; `space` is a descriptor or -1 */
-Napi::Value apply(const Napi::CallbackInfo& info) {
-  const bool route = textOf(info[0]) == "route";
-  return queue(info, [route, json = textOf(info[1]), space = integer(info[2])]() -> Answer {
+/** ruleSocket() -> descriptor for netRules */
+Napi::Value ruleSocket(const Napi::CallbackInfo& info) {
+  Result<Fd> socket = net::openSocket(net::Protocol::netfilter, -1);
+  if (!socket.ok()) return failed(info.Env(), "rules", socket.error());
+  return succeeded(info.Env(), Napi::Number::New(info.Env(), socket.value().release()));
+}
+
+/** netRules(socket, json) -> undefined; one transaction */
+Napi::Value rules(const Napi::CallbackInfo& info) {
+  return queue(info, [socket = integer(info[0]), json = textOf(info[1])]() -> Answer {
     net::Batch batch;
     net::RequestError wrong;
-    if (!(route ? net::encodeRoute(json, &batch, &wrong) : net::encodeRules(json, &batch, &wrong))) {
-      return refuse("network" + wrong.pointer, failure("encode", EINVAL, wrong.message));
+    if (!net::encodeRules(json, &batch, &wrong)) {
+      return refuse("rules" + wrong.pointer, failure("encode", EINVAL, wrong.message));
     }
-    Result<Fd> socket = net::openSocket(route ? net::Protocol::route : net::Protocol::netfilter, space);
-    if (!socket.ok()) return refuse("network", socket.error());
     net::Refused refused;
-    if (!net::transact(socket.value().get(), batch, &refused)) {
-      return refuse("network/" + std::to_string(refused.index), refused.error);
-    }
+    if (!net::transact(socket, batch, &refused)) return refuse("rules/" + std::to_string(refused.index), refused.error);
     return [](Napi::Env env) { return succeeded(env, env.Undefined()); };
+  });
+}
+
+/** Operations in one network namespace, -1 being this process's. */
+struct RoutePart {
+  int space;
+  std::string json;
+};
+
+struct RouteFailure {
+  std::string step;
+  Error error;
+};
+
+std::optional<RouteFailure> applyPart(const RoutePart& part) {
+  net::Batch batch;
+  net::RequestError wrong;
+  if (!net::encodeRoute(part.json, &batch, &wrong)) {
+    return RouteFailure{"network" + wrong.pointer, failure("encode", EINVAL, wrong.message)};
+  }
+  Result<Fd> socket = net::openSocket(net::Protocol::route, part.space);
+  if (!socket.ok()) return RouteFailure{"network", socket.error()};
+  net::Refused refused;
+  if (net::transact(socket.value().get(), batch, &refused)) return std::nullopt;
+  return RouteFailure{"network/" + std::to_string(refused.index), refused.error};
+}
+
+std::vector<RoutePart> partsOf(const Napi::Value& plan) {
+  const auto list = plan.As<Napi::Array>();
+  std::vector<RoutePart> parts;
+  for (uint32_t index = 0; index < list.Length(); ++index) {
+    const auto part = list.Get(index).As<Napi::Object>();
+    parts.push_back({integer(part.Get("space")), textOf(part.Get("json"))});
+  }
+  return parts;
+}
+
+/** netRoute({ space, json }[][]) -> a result for each plan; one that fails stops at that part, the others go on */
+Napi::Value route(const Napi::CallbackInfo& info) {
+  const auto list = info[0].As<Napi::Array>();
+  std::vector<std::vector<RoutePart>> plans;
+  for (uint32_t index = 0; index < list.Length(); ++index) plans.push_back(partsOf(list.Get(index)));
+  return queue(info, [plans = std::move(plans)]() -> Answer {
+    std::vector<std::optional<RouteFailure>> failures;
+    for (const std::vector<RoutePart>& plan : plans) {
+      failures.emplace_back();
+      for (size_t at = 0; at < plan.size() && !failures.back().has_value(); ++at) failures.back() = applyPart(plan[at]);
+    }
+    return [failures = std::move(failures)](Napi::Env env) -> Napi::Value {
+      Napi::Array array = Napi::Array::New(env, failures.size());
+      for (uint32_t index = 0; index < failures.size(); ++index) {
+        const std::optional<RouteFailure>& one = failures[index];
+        array.Set(index, one.has_value() ? failed(env, one->step, one->error) : succeeded(env, env.Undefined()));
+      }
+      return array;
+    };
   });
 }
 
@@ -191,7 +250,9 @@ void registerNetwork(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
-  add("netApply", apply);
+  add("ruleSocket", ruleSocket);
+  add("netRules", rules);
+  add("netRoute", route);
   add("netLinks", links);
   add("netAddresses", addresses);
   add("netTables", tables);

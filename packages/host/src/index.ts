@@ -37,7 +37,8 @@ export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, 
 export { applySharedCpus, cgroupOfRun, sharedCpusetGroup, type CpusetMember } from "./cpuset-group.ts";
 export { readTopology, type CpuPlace, type HostTopology, type NumaNode } from "./topology.ts";
 export { closeMountArea, fileSystemCommand, isMountPoint, mountsBelow, openMountArea } from "./mount-area.ts";
-export { hasPacketRules, HostNetworks, type ConnectedRun, type HostNetworksOptions } from "./network/networks.ts";
+export { hasPacketRules } from "./network/made-networks.ts";
+export { HostNetworks, type ConnectedRun, type HostNetworksOptions } from "./network/networks.ts";
 export { networkNames, type NetworkNames } from "./network/names.ts";
 export type { Attachment, Connection } from "./network/state.ts";
 export { hostResolvers } from "./dns/forward.ts";

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempDisposable, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { applyRoute, applyRules } from "@bulkhead/native-namespaces";
+import { applyRoute, PacketRules } from "@bulkhead/native-namespaces";
 import { expect, test } from "vitest";
 import { openCgroupParents, removeCgroupParents } from "./cgroup-parents.ts";
 import { leaksBetween, snapshotHost } from "./leaks.ts";
@@ -21,6 +21,7 @@ test("a leak check names files, cgroups, networks, processes and namespaces that
     commands: [`leak-${name}`],
     networksOf: name,
   };
+  using rules = new PacketRules();
   const before = await snapshotHost(scope);
   const names = networkNames(name);
   const bridge = names.bridge("leaked");
@@ -30,7 +31,7 @@ test("a leak check names files, cgroups, networks, processes and namespaces that
   try {
     await once(child.stdout, "data");
     await applyRoute([{ op: "link.add", kind: "bridge", ...bridge }]);
-    await applyRules(ruleSet(names));
+    await rules.apply(ruleSet(names));
     const leaks = leaksBetween(before, await snapshotHost(scope));
     expect(leaks).toContain(`file ${join(directory.path, "left")}`);
     expect(leaks).toContain(`cgroup ${Object.values(parents.paths)[0]}`);
@@ -39,7 +40,7 @@ test("a leak check names files, cgroups, networks, processes and namespaces that
     expect(leaks.filter((line) => line.startsWith("process "))).toHaveLength(1);
     expect(leaks.some((line) => line.startsWith("namespace net:["))).toBe(true);
   } finally {
-    await applyRules(noRules(names));
+    await rules.apply(noRules(names));
     await applyRoute([{ op: "link.delete", name: bridge.name, mayBeMissing: true }]);
     const exited = once(child, "exit");
     child.kill("SIGKILL");

@@ -119,7 +119,7 @@ export class ContainerRuntime implements Runtime, RunHost {
       layout,
       parents,
       features: probe(),
-      networks: await HostNetworks.open({ hash: paths.hash, runDir: paths.run, isolation: "container" }),
+      networks: new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: "container" }),
       packetRules: await hasPacketRules(),
       uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
       enforcement: await enforcementOf(paths, parents),
@@ -288,7 +288,7 @@ export class ContainerRuntime implements Runtime, RunHost {
 
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#parts.networks[Symbol.dispose]();
+    await this.#parts.networks[Symbol.asyncDispose]();
   }
 }
 

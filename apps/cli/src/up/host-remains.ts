@@ -111,7 +111,7 @@ const endHost = async (paths: HostPaths): Promise<number> => {
   await until(async () => shims.filter(identityLives).map(({ pid }) => `shim ${pid}`));
   for (const cgroup of cgroups) await removeTree(cgroup);
   await closeMountArea(paths.runShares);
-  using networks = await HostNetworks.open({ hash: paths.hash, runDir: paths.run, isolation: "container" });
+  await using networks = new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: "container" });
   await networks.end();
   await rm(paths.run, { recursive: true, force: true });
   return shims.length;

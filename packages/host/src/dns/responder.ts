@@ -1,4 +1,4 @@
-import type { HostNetworks } from "../network/networks.ts";
+import type { HostNetworks, NetworkView } from "../network/networks.ts";
 import type { Attachment } from "../network/state.ts";
 import type { Forwarder } from "./forward.ts";
 import { NameListener } from "./listener.ts";
@@ -15,12 +15,11 @@ export interface ResponderOptions {
 const againMs = 1_000;
 
 interface Served {
-  zone: NetworkZone;
+  members: readonly Attachment[];
+  /** made of the members when somebody asks; under a storm of starts nobody does for each of them */
+  zone: NetworkZone | undefined;
   readonly listeners: Map<string, NameListener | Promise<void>>;
 }
-
-const gatewaysOf = ({ network }: Attachment): string[] =>
-  [network.ipv4, network.ipv6].flatMap((target) => target?.gateway ?? []);
 
 /**
  * Answers names on the gateway of every network of this host. Of a host's two agents the first to bind answers for both;
@@ -33,34 +32,30 @@ export class NameResponder implements Disposable {
   readonly #timer: NodeJS.Timeout;
   #open = true;
 
-  private constructor(options: ResponderOptions) {
+  constructor(options: ResponderOptions) {
     this.#options = options;
     this.#timer = setInterval(() => {
-      if (this.#served.size > 0) void options.networks.attachments().then((all) => this.#serve(all));
+      if (this.#served.size > 0) this.#serve(options.networks.view());
     }, againMs);
     this.#timer.unref();
+    options.networks.watch((view) => this.#serve(view));
   }
 
-  static async open(options: ResponderOptions): Promise<NameResponder> {
-    const responder = new NameResponder(options);
-    await options.networks.watch((attachments) => responder.#serve(attachments));
-    return responder;
-  }
-
-  #serve(attachments: readonly Attachment[]): void {
+  #serve({ networks, attachments }: NetworkView): void {
     if (!this.#open) return;
-    const groups = Map.groupBy(attachments, ({ network }) => network.networkId as string);
+    const members = Map.groupBy(attachments, ({ network }) => network.networkId as string);
+    const present = new Set<string>(networks.map(({ networkId }) => networkId));
     for (const [id, served] of this.#served) {
-      if (groups.has(id)) continue;
+      if (present.has(id)) continue;
       this.#served.delete(id);
       for (const listener of served.listeners.values()) if (listener instanceof NameListener) listener.close();
     }
-    for (const [id, members] of groups) {
-      const served: Served = this.#served.get(id) ?? { zone: new NetworkZone([]), listeners: new Map() };
-      served.zone = new NetworkZone(members);
-      this.#served.set(id, served);
-      const [first] = members;
-      for (const address of first === undefined ? [] : gatewaysOf(first)) {
+    for (const { networkId, gateways } of networks) {
+      const served: Served = this.#served.get(networkId) ?? { members: [], zone: undefined, listeners: new Map() };
+      served.members = members.get(networkId) ?? [];
+      served.zone = undefined;
+      this.#served.set(networkId, served);
+      for (const address of gateways) {
         if (!served.listeners.has(address)) served.listeners.set(address, this.#listen(served, address));
       }
     }
@@ -69,7 +64,8 @@ export class NameResponder implements Disposable {
   async #listen(served: Served, address: string): Promise<void> {
     try {
       const { forward } = this.#options;
-      const listener = await NameListener.open({ address, zone: () => served.zone, forward });
+      const zone = (): NetworkZone => (served.zone ??= new NetworkZone(served.members));
+      const listener = await NameListener.open({ address, zone, forward });
       if (!this.#open || ![...this.#served.values()].includes(served)) return listener.close();
       served.listeners.set(address, listener);
     } catch (err) {

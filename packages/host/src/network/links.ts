@@ -1,5 +1,11 @@
 import type { AssignedNetwork, Bandwidth } from "@bulkhead/contracts";
-import { applyRoute, type RouteOperation } from "@bulkhead/native-namespaces";
+import {
+  applyRoute,
+  applyRoutes,
+  type NativeError,
+  type RouteOperation,
+  type RoutePart,
+} from "@bulkhead/native-namespaces";
 import { bridgeMac, linkLocalOf, type BridgeName, type NetworkNames } from "./names.ts";
 
 /** Name of an instance's link inside, and its index there: above what the kernel counts. */
@@ -54,40 +60,54 @@ export const makeBridge = async (names: NetworkNames, network: AssignedNetwork):
 };
 
 export interface InstanceLink {
-  readonly names: NetworkNames;
   readonly port: BridgeName;
-  readonly bridge: BridgeName;
   readonly network: AssignedNetwork;
   readonly bandwidth: Bandwidth | undefined;
   /** descriptor of the instance's network namespace */
   readonly space: number;
 }
 
-/** Makes the pair of links and configures both ends. One message makes both, so there never is half a pair. */
-export const makeLink = async (wanted: InstanceLink): Promise<void> => {
-  const { names, port, bridge, network, bandwidth, space } = wanted;
-  const { mtu, mac } = network;
+const outside = (names: NetworkNames, { port, network, bandwidth, space }: InstanceLink): RouteOperation[] => {
+  const { mtu, mac, networkId } = network;
   const peer = { name: insideName, index: insideIndex, mac, mtu, netns: space };
-  const shared = { mtu, group: names.group, master: bridge.index };
-  const outside: RouteOperation[] = [{ op: "link.add", kind: "veth", ...port, ...shared, peer }, ...raise(port.index)];
-  if (bandwidth?.ingressBitsPerSec !== undefined) outside.push(bucket(port.index, bandwidth.ingressBitsPerSec));
+  const shared = { mtu, group: names.group, master: names.bridge(networkId).index };
+  const operations: RouteOperation[] = [
+    // One message makes both ends, so there never is half a pair.
+    { op: "link.add", kind: "veth", ...port, ...shared, peer },
+    ...raise(port.index),
+  ];
+  if (bandwidth?.ingressBitsPerSec !== undefined) operations.push(bucket(port.index, bandwidth.ingressBitsPerSec));
   // With br_netfilter a published port of its own leads an instance back to itself below the host's routing.
-  outside.push({ op: "link.set", index: port.index, hairpin: true });
-  await applyRoute(outside);
-  const inside = raise(insideIndex);
-  if (network.ipv6 !== null) inside.push(linkLocal(insideIndex, mac));
-  for (const each of [network.ipv4, network.ipv6]) {
-    if (each === null) continue;
-    inside.push({ op: "address.add", index: insideIndex, address: each.address, prefix: each.prefix });
-    inside.push({ op: "route.add", index: insideIndex, gateway: each.gateway });
-  }
-  if (bandwidth?.egressBitsPerSec !== undefined) inside.push(bucket(insideIndex, bandwidth.egressBitsPerSec));
-  await applyRoute(inside, space);
+  operations.push({ op: "link.set", index: port.index, hairpin: true });
+  return operations;
 };
 
-/** Removes a bridge. An instance's link is never removed alone: it goes with its namespace. */
-export const removeLink = (index: number): Promise<void> =>
-  applyRoute([{ op: "link.delete", index, mayBeMissing: true }]);
+const inside = ({ network, bandwidth }: InstanceLink): RouteOperation[] => {
+  const operations = raise(insideIndex);
+  if (network.ipv6 !== null) operations.push(linkLocal(insideIndex, network.mac));
+  for (const each of [network.ipv4, network.ipv6]) {
+    if (each === null) continue;
+    operations.push({ op: "address.add", index: insideIndex, address: each.address, prefix: each.prefix });
+    operations.push({ op: "route.add", index: insideIndex, gateway: each.gateway });
+  }
+  if (bandwidth?.egressBitsPerSec !== undefined) operations.push(bucket(insideIndex, bandwidth.egressBitsPerSec));
+  return operations;
+};
+
+/** Makes pairs of links and configures both ends, all in one call; answers what went wrong with each. */
+export const makeLinks = (names: NetworkNames, links: readonly InstanceLink[]): Promise<(NativeError | undefined)[]> =>
+  applyRoutes(
+    links.map((link): RoutePart[] => [
+      { operations: outside(names, link) },
+      { space: link.space, operations: inside(link) },
+    ]),
+  );
+
+/** Removes bridges. An instance's link is never removed alone: it goes with its namespace. */
+export const removeBridges = (names: NetworkNames, networkIds: readonly string[]): Promise<void> =>
+  applyRoute(
+    networkIds.map((id): RouteOperation => ({ op: "link.delete", index: names.bridge(id).index, mayBeMissing: true })),
+  );
 
 /** Removes every link of this host in one request. */
 export const removeLinks = (names: NetworkNames): Promise<void> =>

@@ -1,19 +1,12 @@
-import type { AssignedNetwork, InstanceId, Isolation } from "@bulkhead/contracts";
-import {
-  applyRules,
-  listTables,
-  lockFile,
-  NativeError,
-  openNetworkSpace,
-  type RuleOperation,
-} from "@bulkhead/native-namespaces";
-import { makeBridge, makeLink, removeLink, removeLinks } from "./links.ts";
+import type { InstanceId, Isolation } from "@bulkhead/contracts";
+import { lockFile, NativeError, openNetworkSpace } from "@bulkhead/native-namespaces";
+import { Group, type Waiting } from "./group.ts";
+import { makeLinks, type InstanceLink } from "./links.ts";
+import { MadeNetworks } from "./made-networks.ts";
 import { networkNames, type NetworkNames } from "./names.ts";
+import { PacketFilter } from "./packet-filter.ts";
 import { holdPorts } from "./ports.ts";
-import { bridgeElements, instanceElements } from "./elements.ts";
-import { noRules, ruleSet } from "./rules.ts";
-import { configureBridge, enableForwarding, restoreSettings } from "./settings.ts";
-import { NetworkState, type Attachment, type Connection } from "./state.ts";
+import { NetworkState, type Attachment, type Connection, type MadeNetwork } from "./state.ts";
 
 export interface HostNetworksOptions {
   /** 8 hex digits of this host */
@@ -29,46 +22,57 @@ export interface ConnectedRun {
   readonly run: string;
 }
 
-const sameRun = (a: ConnectedRun, b: ConnectedRun): boolean => a.instanceId === b.instanceId && a.run === b.run;
+/** The networks of a host and everyone in them, of both agents. */
+export interface NetworkView {
+  readonly networks: readonly MadeNetwork[];
+  readonly attachments: readonly Attachment[];
+}
 
-/** Names of all rule sets in the kernel; null where it has no nftables or does not let this process use it. */
-const packetTables = async (): Promise<Set<string> | null> => {
-  try {
-    return new Set((await listTables()).map(({ name }) => name));
-  } catch (error) {
-    if (error instanceof NativeError) return null;
-    throw error;
-  }
-};
+/**
+ * How long a network outlives its last user, in milliseconds: most often the next one comes at once, and a bridge costs
+ * 50 ms to remove.
+ */
+const lingerMs = 1_000;
 
-/** Whether this host can have networks. */
-export const hasPacketRules = async (): Promise<boolean> => (await packetTables()) !== null;
+const attachmentsOf = (joining: readonly Joining[]): Attachment[] => joining.map(({ attachment }) => attachment);
 
-/** Each network once. */
-const networksOf = (attachments: readonly Attachment[]): AssignedNetwork[] => [
-  ...new Map(attachments.map(({ network }) => [network.networkId, network])).values(),
-];
+const keyOf = ({ instanceId, run }: ConnectedRun): string => `${instanceId}/${run}`;
+
+/** What runs ask for: a place, or to be forgotten. */
+type Request = { readonly wanted: Connection; readonly pid: number } | { readonly gone: ConnectedRun };
+
+/** A run that joins, has its ports and is on record. */
+interface Joining extends InstanceLink {
+  readonly attachment: Attachment;
+  readonly reject: (error: unknown) => void;
+}
 
 /**
  * The networks of one host: bridges, links, rules and settings. Every operation takes the per-host lock, may be repeated,
- * and works from what is on disk and in the kernel, so either agent may do it and neither needs the other.
+ * and works from what is on disk and in the kernel, so either agent may do it and neither needs the other. Whoever
+ * connects or disconnects while others do is served with them: one lock, one transaction of rules, one call for links.
  */
-export class HostNetworks implements Disposable {
+export class HostNetworks implements AsyncDisposable {
   readonly #state: NetworkState;
   readonly #names: NetworkNames;
+  readonly #filter: PacketFilter;
+  readonly #made: MadeNetworks;
   readonly #isolation: Isolation;
   readonly #ports = new Map<string, DisposableStack>();
-  readonly #watchers = new Set<(attachments: readonly Attachment[]) => void>();
+  readonly #watchers = new Set<(view: NetworkView) => void>();
+  readonly #group = new Group<Request>({
+    turn: (work) => this.#locked(work),
+    serve: (requests) => this.#serve(requests),
+  });
   #turn: Promise<unknown> = Promise.resolve();
+  #linger: NodeJS.Timeout | undefined;
 
-  private constructor(options: HostNetworksOptions, state: NetworkState) {
-    this.#state = state;
+  constructor(options: HostNetworksOptions) {
+    this.#state = new NetworkState(options.runDir);
     this.#names = networkNames(options.hash);
+    this.#filter = new PacketFilter(this.#names);
+    this.#made = new MadeNetworks({ names: this.#names, state: this.#state, filter: this.#filter });
     this.#isolation = options.isolation;
-  }
-
-  static async open(options: HostNetworksOptions): Promise<HostNetworks> {
-    return new HostNetworks(options, await NetworkState.open(options.runDir));
   }
 
   /** One at a time in this process, then on this host: at most one thread of the pool ever waits for the lock. */
@@ -82,124 +86,136 @@ export class HostNetworks implements Disposable {
   }
 
   /** Calls back with everyone connected on this host, now and after each change by this agent. */
-  async watch(watcher: (attachments: readonly Attachment[]) => void): Promise<void> {
+  watch(watcher: (view: NetworkView) => void): void {
     this.#watchers.add(watcher);
-    watcher(await this.#state.attachments());
+    watcher(this.view());
   }
 
-  /** Everyone connected on this host, by either agent. */
-  attachments(): Promise<Attachment[]> {
-    return this.#state.attachments();
+  view(): NetworkView {
+    return { networks: [...this.#state.networks.all().values()], attachments: this.#attachments() };
   }
 
-  #tell(attachments: readonly Attachment[]): void {
-    for (const watcher of this.#watchers) watcher(attachments);
+  #attachments(): Attachment[] {
+    return [...this.#state.attachments.all().values()];
+  }
+
+  /** After every change: whoever watches is told, and what nobody uses any more goes a little later. */
+  #changed(): void {
+    const view = this.view();
+    for (const watcher of this.#watchers) watcher(view);
+    if (this.#linger !== undefined || !this.#made.hasUnused(view.attachments)) return;
+    this.#linger = setTimeout(() => void this.#removeUnused().catch(() => undefined), lingerMs).unref();
+  }
+
+  /** What fails here is done by the next change, or by the next agent. */
+  #removeUnused(): Promise<void> {
+    clearTimeout(this.#linger);
+    this.#linger = undefined;
+    return this.#locked(async () => {
+      const attachments = this.#attachments();
+      if (!this.#made.hasUnused(attachments)) return;
+      await this.#made.removeUnused(attachments);
+      this.#changed();
+    });
   }
 
   /**
    * Connects the network namespace of a process. Rejects PORT_BUSY, or what the kernel refused, with everything undone.
    */
   connect(wanted: Connection, pid: number): Promise<void> {
-    return this.#locked(() => this.#connect(wanted, pid));
+    return this.#group.ask({ wanted, pid });
   }
 
-  async #connect({ instanceId, run, network, bandwidth }: Connection, pid: number): Promise<void> {
-    await using undo = new AsyncDisposableStack();
-    const ports = holdPorts(network.ports);
-    undo.defer(() => ports.dispose());
-    using space = openNetworkSpace(`/proc/${pid}/ns/net`);
-    const before = await this.#state.attachments();
-    const port = this.#names.newPort();
-    const attachment: Attachment = {
-      link: port.name,
-      index: port.index,
-      isolation: this.#isolation,
-      instanceId,
-      run,
-      network,
-    };
-    undo.defer(() => this.#forget([attachment]));
-    await this.#state.put(attachment);
-    const bridge = this.#names.bridge(network.networkId);
-    const isNew = !before.some((other) => other.network.networkId === network.networkId);
-    if (isNew) await this.#prepare(network);
-    await applyRules([
-      ...(before.length === 0 ? ruleSet(this.#names) : []),
-      ...(isNew ? this.#bridgeElements("element.add", network.networkId, network.internal) : []),
-      ...instanceElements(this.#names, "element.add", { link: port.name, network }),
-    ]);
-    await makeLink({ names: this.#names, port, bridge, network, bandwidth, space: space.number });
-    this.#ports.set(port.name, ports);
-    undo.move();
-    this.#tell([...before, attachment]);
+  /** Forgets a run's place in its network. */
+  disconnect(gone: ConnectedRun): Promise<void> {
+    return this.#group.ask({ gone });
   }
 
-  async #prepare(network: AssignedNetwork): Promise<void> {
-    await enableForwarding(this.#state, { ipv6: network.ipv6 !== null });
-    await configureBridge((await makeBridge(this.#names, network)).name);
-  }
-
-  /** Forgets a run's place in its network, and the network with its last user. */
-  disconnect(run: ConnectedRun): Promise<void> {
-    return this.#locked(async () => {
-      const mine = (await this.#state.attachments()).filter((each) => sameRun(each, run));
-      if (mine.length > 0) await this.#forget(mine);
-    });
-  }
-
-  /** Undoes attachments; rules first, so that an address can never be used by whoever gets it next. */
-  async #forget(gone: readonly Attachment[]): Promise<void> {
-    const leaving = new Set(gone.map(({ link }) => link));
-    const left = (await this.#state.attachments()).filter(({ link }) => !leaving.has(link));
-    await this.#removeRules(gone, left);
-    for (const { link } of gone) {
-      this.#ports.get(link)?.dispose();
-      this.#ports.delete(link);
-    }
-    if (left.length === 0) {
-      await removeLinks(this.#names);
-      await restoreSettings(this.#state);
-    } else {
-      const used = new Set(left.map(({ network }) => network.networkId));
-      for (const { networkId } of networksOf(gone)) {
-        if (!used.has(networkId)) await removeLink(this.#names.bridge(networkId).index);
-      }
-    }
-    for (const { link } of gone) await this.#state.remove(link);
-    this.#tell(left);
-  }
-
-  async #removeRules(gone: readonly Attachment[], left: readonly Attachment[]): Promise<void> {
-    if (left.length === 0) return await this.#applyAll(left);
-    const used = new Set(left.map(({ network }) => network.networkId));
+  async #serve(requests: readonly Waiting<Request>[]): Promise<void> {
+    const ended = new Set(requests.flatMap(({ request }) => ("gone" in request ? [keyOf(request.gone)] : [])));
+    const gone = this.#attachments().filter((each) => ended.has(keyOf(each)));
+    for (const { link } of gone) this.#letGo(link);
+    using spaces = new DisposableStack();
+    const joining = requests.flatMap((each) => this.#admit(each, spaces));
     try {
-      await applyRules([
-        ...networksOf(gone)
-          .filter(({ networkId }) => !used.has(networkId))
-          .flatMap(({ networkId, internal }) => this.#bridgeElements("element.delete", networkId, internal)),
-        ...gone.flatMap(({ link, network }) => instanceElements(this.#names, "element.delete", { link, network })),
-      ]);
+      await this.#link(await this.#rule(joining, gone));
+    } catch (error) {
+      for (const one of joining) this.#refuse(one, error);
+      throw error;
+    }
+    for (const { link } of gone) this.#state.attachments.remove(link);
+    this.#changed();
+  }
+
+  #admit({ request, reject }: Waiting<Request>, spaces: DisposableStack): Joining[] {
+    if ("gone" in request) return [];
+    const { instanceId, run, network, bandwidth } = request.wanted;
+    const port = this.#names.newPort();
+    try {
+      using ports = holdPorts(network.ports);
+      const space = spaces.use(openNetworkSpace(`/proc/${request.pid}/ns/net`)).number;
+      const attachment = { link: port.name, index: port.index, isolation: this.#isolation, instanceId, run, network };
+      this.#state.attachments.put(port.name, attachment);
+      this.#ports.set(port.name, ports.move());
+      return [{ attachment, port, network, bandwidth, space, reject }];
+    } catch (error) {
+      reject(error);
+      return [];
+    }
+  }
+
+  #refuse({ attachment, reject }: Joining, error: unknown): void {
+    this.#letGo(attachment.link);
+    this.#state.attachments.remove(attachment.link);
+    reject(error);
+  }
+
+  /** Answers who has rules now. Those who leave lose theirs first, so that their addresses can be used again at once. */
+  async #rule(joining: readonly Joining[], gone: readonly Attachment[]): Promise<readonly Joining[]> {
+    try {
+      await this.#made.change(gone, attachmentsOf(joining));
+      return joining;
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
-      // Something of it was not there: a start that failed half-way, or somebody flushed our table.
-      await this.#applyAll(left);
+    }
+    // One member undoes the whole transaction, or somebody else was at our rules. What stays is put right first, whatever
+    // it was; then each joins alone.
+    await this.#settleWithout([...gone, ...attachmentsOf(joining)]);
+    const ruled: Joining[] = [];
+    for (const one of joining) if (await this.#ruleAlone(one)) ruled.push(one);
+    return ruled;
+  }
+
+  async #ruleAlone(one: Joining): Promise<boolean> {
+    try {
+      await this.#made.change([], [one.attachment]);
+      return true;
+    } catch (error) {
+      if (!(error instanceof NativeError)) throw error;
+      this.#refuse(one, error);
+      return false;
     }
   }
 
-  #bridgeElements(op: "element.add" | "element.delete", networkId: string, internal: boolean): RuleOperation[] {
-    return bridgeElements(this.#names, op, { bridge: this.#names.bridge(networkId).name, internal });
+  #settleWithout(gone: readonly Attachment[]): Promise<void> {
+    const leaving = new Set(gone.map(({ link }) => link));
+    return this.#made.settle(this.#attachments().filter(({ link }) => !leaving.has(link)));
   }
 
-  /** The whole rule set for exactly these, in one transaction. */
-  async #applyAll(attachments: readonly Attachment[]): Promise<void> {
-    if (attachments.length === 0) return await applyRules(noRules(this.#names));
-    await applyRules([
-      ...ruleSet(this.#names),
-      ...networksOf(attachments).flatMap(({ networkId, internal }) =>
-        this.#bridgeElements("element.add", networkId, internal),
-      ),
-      ...attachments.flatMap(({ link, network }) => instanceElements(this.#names, "element.add", { link, network })),
-    ]);
+  /** A link that could not be made goes with its namespace: a run without its network does not start. */
+  async #link(joining: readonly Joining[]): Promise<void> {
+    const failures = await makeLinks(this.#names, joining);
+    const failed = joining.filter((_, at) => failures[at] !== undefined);
+    if (failed.length > 0) await this.#forget(attachmentsOf(failed));
+    for (const [at, one] of joining.entries()) if (failures[at] !== undefined) this.#refuse(one, failures[at]);
+  }
+
+  /** Removes rules, also when somebody else has been at them. */
+  async #forget(gone: readonly Attachment[]): Promise<void> {
+    await this.#made.change(gone, []).catch((error: unknown) => {
+      if (error instanceof NativeError) return this.#settleWithout(gone);
+      throw error;
+    });
   }
 
   /**
@@ -208,18 +224,17 @@ export class HostNetworks implements Disposable {
    */
   adopt(living: readonly ConnectedRun[]): Promise<void> {
     return this.#locked(async () => {
-      const all = await this.#state.attachments();
-      const gone = all.filter(
-        (each) => each.isolation === this.#isolation && !living.some((run) => sameRun(run, each)),
-      );
-      const left = all.filter((each) => !gone.includes(each));
-      if (all.length === 0) return await this.#clear();
-      if (gone.length > 0) await this.#forget(gone);
-      if (left.length === 0) return;
-      for (const network of networksOf(left)) await this.#prepare(network);
-      await this.#applyAll(left);
-      this.#holdAgain(left);
-      this.#tell(left);
+      const alive = new Set(living.map(keyOf));
+      const all = this.#attachments();
+      const gone = all.filter((each) => each.isolation === this.#isolation && !alive.has(keyOf(each)));
+      await this.#settleWithout(gone);
+      for (const { link } of gone) {
+        this.#letGo(link);
+        this.#state.attachments.remove(link);
+      }
+      if (gone.length === all.length) this.#state.attachments.clear();
+      this.#holdAgain(this.#attachments());
+      this.#changed();
     });
   }
 
@@ -229,18 +244,11 @@ export class HostNetworks implements Disposable {
    */
   end(): Promise<void> {
     return this.#locked(async () => {
-      this.#letGo();
-      await this.#clear();
-      this.#tell([]);
+      this.#letGoAll();
+      await this.#made.clear();
+      this.#state.attachments.clear();
+      this.#changed();
     });
-  }
-
-  /** Files last: until the kernel has forgotten everything, they say that there is something to forget. */
-  async #clear(): Promise<void> {
-    if ((await packetTables())?.has(this.#names.table) === true) await applyRules(noRules(this.#names));
-    await removeLinks(this.#names);
-    await restoreSettings(this.#state);
-    await this.#state.clear();
   }
 
   #holdAgain(attachments: readonly Attachment[]): void {
@@ -254,13 +262,19 @@ export class HostNetworks implements Disposable {
     }
   }
 
-  #letGo(): void {
-    for (const held of this.#ports.values()) held.dispose();
-    this.#ports.clear();
+  #letGo(link: string): void {
+    this.#ports.get(link)?.dispose();
+    this.#ports.delete(link);
   }
 
-  /** Lets go of ports; networks stay as they are for the instances that run on. */
-  [Symbol.dispose](): void {
-    this.#letGo();
+  #letGoAll(): void {
+    for (const link of this.#ports.keys()) this.#letGo(link);
+  }
+
+  /** Lets go of ports; networks stay as they are for the instances that run on, and those of nobody go now. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#linger !== undefined) await this.#removeUnused();
+    this.#letGoAll();
+    this.#filter[Symbol.dispose]();
   }
 }

@@ -56,7 +56,7 @@ export const enableForwarding = async (state: NetworkState, { ipv6 }: { readonly
   if (ipv6 && (await read("ipv6/conf/all/forwarding")) === "0") {
     Object.assign(wanted, await advertised(), { "ipv6/conf/all/forwarding": "1" });
   }
-  const saved: Record<string, string> = { ...(await state.savedSettings()) };
+  const saved: Record<string, string> = { ...state.savedSettings() };
   const changes: [string, string][] = [];
   for (const [path, value] of Object.entries(wanted)) {
     const present = await read(path);
@@ -65,13 +65,13 @@ export const enableForwarding = async (state: NetworkState, { ipv6 }: { readonly
     changes.push([path, value]);
   }
   if (changes.length === 0) return;
-  await state.saveSettings(saved);
+  state.saveSettings(saved);
   for (const [path, value] of changes) await writeFile(`${root}/${path}`, value);
 };
 
 /** Puts back what was found when the first network came; an interface that is gone needs nothing. */
 export const restoreSettings = async (state: NetworkState): Promise<void> => {
-  const saved = Object.entries(await state.savedSettings());
+  const saved = Object.entries(state.savedSettings());
   if (saved.length === 0) return;
   // Forwarding first: while it is on, lowering accept_ra would drop learned routes.
   saved.sort(([a], [b]) => Number(b.endsWith("forwarding")) - Number(a.endsWith("forwarding")));
@@ -80,5 +80,5 @@ export const restoreSettings = async (state: NetworkState): Promise<void> => {
       if (!isGone(error)) throw error;
     });
   }
-  await state.saveSettings({});
+  state.saveSettings({});
 };

@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { AssignedNetwork, InstanceId, Isolation, type Bandwidth } from "@bulkhead/contracts";
+import { AssignedNetwork, InstanceId, Isolation, NetworkId, type Bandwidth } from "@bulkhead/contracts";
 import { Type, type Static } from "typebox";
-import { Compile } from "typebox/compile";
+import { readJson, RecordDirectory } from "./record-directory.ts";
 
 /** One run's place in a network, as either agent of the host finds it again. */
 export const Attachment = Type.Object({
@@ -16,6 +16,15 @@ export const Attachment = Type.Object({
 });
 export type Attachment = Static<typeof Attachment>;
 
+/** A network that this host's kernel has a bridge and rules for. */
+export const MadeNetwork = Type.Object({
+  networkId: NetworkId,
+  internal: Type.Boolean(),
+  /** addresses of its bridge */
+  gateways: Type.Array(Type.String()),
+});
+export type MadeNetwork = Static<typeof MadeNetwork>;
+
 /** What a run asks for. */
 export interface Connection {
   readonly instanceId: InstanceId;
@@ -24,84 +33,46 @@ export interface Connection {
   readonly bandwidth: Bandwidth | undefined;
 }
 
-const check = Compile(Attachment);
-
 /** Values of kernel settings as they were before the first network changed them, by path. */
 export type SavedSettings = Readonly<Record<string, string>>;
 
-const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
-
-/** The parsed file; undefined when it is not there (another agent removed it) or was cut by a crash. */
-const readJson = async (path: string): Promise<unknown> => {
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    if (isMissing(error) || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-};
-
 /**
- * What a host remembers about its networks, per boot and shared by its agents: one file per attachment. Written before
- * the kernel is asked, removed after it forgot, so nothing in the kernel is without its file.
+ * What a host remembers about its networks, per boot and shared by its agents. An attachment's record is written before
+ * the kernel is asked and removed after it forgot; a network's is a draft until the kernel has all of it.
  */
 export class NetworkState {
   readonly lock: string;
-  readonly #attachments: string;
+  readonly #attachments: RecordDirectory<typeof Attachment>;
+  readonly #networks: RecordDirectory<typeof MadeNetwork>;
   readonly #saved: string;
-  /** a file never changes: a run has one link, and a link one run */
-  readonly #known = new Map<string, Attachment>();
 
-  private constructor(runDir: string) {
+  constructor(runDir: string) {
     const directory = join(runDir, "network");
     this.lock = join(directory, "lock");
-    this.#attachments = join(directory, "attachments");
+    this.#attachments = new RecordDirectory(join(directory, "attachments"), Attachment);
+    this.#networks = new RecordDirectory(join(directory, "networks"), MadeNetwork);
     this.#saved = join(directory, "settings.json");
   }
 
-  static async open(runDir: string): Promise<NetworkState> {
-    const state = new NetworkState(runDir);
-    await mkdir(state.#attachments, { recursive: true, mode: 0o700 });
-    return state;
+  get attachments(): RecordDirectory<typeof Attachment> {
+    return this.#attachments;
   }
 
-  async attachments(): Promise<Attachment[]> {
-    const names = (await readdir(this.#attachments)).filter((name) => !name.startsWith("."));
-    const present = new Set(names);
-    for (const name of this.#known.keys()) if (!present.has(name)) this.#known.delete(name);
-    const unread = names.filter((name) => !this.#known.has(name));
-    const values = await Promise.all(unread.map((name) => readJson(join(this.#attachments, name))));
-    for (const [at, value] of values.entries()) if (check.Check(value)) this.#known.set(unread[at] ?? "", value);
-    return [...this.#known.values()];
+  get networks(): RecordDirectory<typeof MadeNetwork> {
+    return this.#networks;
   }
 
-  async put(attachment: Attachment): Promise<void> {
-    const draft = join(this.#attachments, `.${attachment.link}`);
-    await writeFile(draft, JSON.stringify(attachment), { mode: 0o600 });
-    await rename(draft, join(this.#attachments, attachment.link));
+  savedSettings(): SavedSettings {
+    return (readJson(this.#saved) ?? {}) as SavedSettings;
   }
 
-  async remove(link: string): Promise<void> {
-    await rm(join(this.#attachments, link), { force: true });
-  }
-
-  /** Removes every attachment's file, also one that cannot be read. The lock's stays: others may wait for it. */
-  async clear(): Promise<void> {
-    for (const name of await readdir(this.#attachments)) await this.remove(name);
-    this.#known.clear();
-  }
-
-  async savedSettings(): Promise<SavedSettings> {
-    return ((await readJson(this.#saved)) ?? {}) as SavedSettings;
-  }
-
-  async saveSettings(settings: SavedSettings): Promise<void> {
+  saveSettings(settings: SavedSettings): void {
     if (Object.keys(settings).length === 0) {
-      await rm(this.#saved, { force: true });
+      rmSync(this.#saved, { force: true });
       return;
     }
     const draft = `${this.#saved}.new`;
-    await writeFile(draft, JSON.stringify(settings), { mode: 0o600 });
-    await rename(draft, this.#saved);
+    writeFileSync(draft, JSON.stringify(settings), { mode: 0o600 });
+    renameSync(draft, this.#saved);
   }
 }

@@ -24,6 +24,7 @@ export type NetworkReply =
   | { readonly failed: string; readonly detail: string };
 
 let runtime: ContainerRuntime | undefined;
+const answering = new DisposableStack();
 const runs = new Map<string, Run>();
 
 const open = async ({ paths, image, hostNetwork }: Extract<NetworkOrder, { do: "open" }>): Promise<NetworkReply> => {
@@ -38,11 +39,13 @@ const open = async ({ paths, image, hostNetwork }: Extract<NetworkOrder, { do: "
     hostNetwork,
     log: { warn: (fields, message) => console.error(message, fields) },
   });
-  await NameResponder.open({
-    networks: runtime.networks,
-    forward: null,
-    log: { warn: (fields, message) => console.error(message, fields) },
-  });
+  answering.use(
+    new NameResponder({
+      networks: runtime.networks,
+      forward: null,
+      log: { warn: (fields, message) => console.error(message, fields) },
+    }),
+  );
   return {};
 };
 

@@ -233,6 +233,7 @@ export class Rig implements AsyncDisposable {
       this.paths.leasePages.container,
       join(this.paths.run, "network"),
       join(this.paths.run, "network", "attachments"),
+      join(this.paths.run, "network", "networks"),
       join(this.paths.run, "network", "lock"),
       ...Object.values(this.runtime.parents.paths),
     ]);
