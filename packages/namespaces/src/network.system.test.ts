@@ -120,11 +120,9 @@ test("networks are apart, an internal one reaches nothing outside, and the host'
   expect(await host.inside(inner, reach("10.23.0.1"))).toBe("reached");
   // What is outside knows the host only, so it is reached by way of NAT or not at all.
   await host.uplink(outside, "192.0.2.1/24", "192.0.2.2/24");
-  await host.inside(outside, "(nc -ll -p 80 -e sh -c 'netstat -tn | grep :80' >/dev/null 2>&1 &)");
+  await using _caller = await host.callerAddress(outside, 80);
   const dial = "timeout 3 nc 192.0.2.2 80 </dev/null 2>&1";
-  await expect
-    .poll(() => host.inside(web, dial), { timeout: 8_000 })
-    .toMatch(/192\.0\.2\.2:80 +(::ffff:)?192\.0\.2\.1:/);
+  expect(await host.inside(web, dial)).toMatch(/192\.0\.2\.1$/);
   expect(await host.inside(inner, dial)).not.toMatch(/192\.0\.2/);
   expect(await host.inside(web, `timeout 2 nc 10.21.0.1 22 </dev/null; echo $?`)).not.toBe("0");
 });
@@ -259,7 +257,7 @@ test("a taken port, and the host's network where it is not allowed, are refusals
   await expect(host.start("exec /nowhere", networkOf(one, 2), { command: ["/nowhere"] })).rejects.toThrow(
     /^EntrypointNotFound/,
   );
-  expect(await host.sh("ls /proc/sys/net/ipv4/conf")).not.toMatch(/^b[0-9a-f]{14}$/m);
+  await expect.poll(() => host.sh("ls /proc/sys/net/ipv4/conf"), { timeout: 5_000 }).not.toMatch(/^b[0-9a-f]{14}$/m);
   await taken;
 });
 

@@ -154,8 +154,22 @@ export class NetworkHost implements AsyncDisposable {
   }
 
   /** Answers every datagram with `hello` inside an instance's network until disposed. */
-  async udpEcho({ instanceId }: Assignment, port: number): Promise<AsyncDisposable> {
-    const program = `const s = require("node:dgram").createSocket("udp6"); s.on("message", (m, r) => s.send("hello", r.port, r.address)); s.bind(${port}, () => console.log("ready"));`;
+  udpEcho(instance: Assignment, port: number): Promise<AsyncDisposable> {
+    return this.#serve(
+      instance,
+      `const s = require("node:dgram").createSocket("udp6"); s.on("message", (m, r) => s.send("hello", r.port, r.address)); s.bind(${port}, () => console.log("ready"));`,
+    );
+  }
+
+  /** Tells everyone who connects inside an instance's network from which address, until disposed. */
+  callerAddress(instance: Assignment, port: number): Promise<AsyncDisposable> {
+    return this.#serve(
+      instance,
+      `require("node:net").createServer((c) => c.on("error", () => {}).end(c.remoteAddress)).listen(${port}, () => console.log("ready"));`,
+    );
+  }
+
+  async #serve({ instanceId }: Assignment, program: string): Promise<AsyncDisposable> {
     const path = `/proc/${await this.#pidOf(instanceId)}/ns/net`;
     const child = spawn("nsenter", [`--net=${path}`, process.execPath, "-e", program], {
       stdio: ["ignore", "pipe", "inherit"],
@@ -194,9 +208,15 @@ export class NetworkHost implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.killAgent();
-    const exited = once(this.#space, "exit");
-    this.#space.kill("SIGKILL");
-    await exited;
+    try {
+      // The rig outlives this machine: what it remembers of its networks and settings would be taken for the next one's.
+      if (this.#agent === undefined) await this.startAgent();
+      await this.endNetworks();
+    } finally {
+      await this.killAgent();
+      const exited = once(this.#space, "exit");
+      this.#space.kill("SIGKILL");
+      await exited;
+    }
   }
 }
