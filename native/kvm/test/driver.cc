@@ -71,6 +71,14 @@ bool Driver::wait(int milliseconds) {
   return turned.ok() && turned.value() == EventLoop::Turn::served;
 }
 
+bool Driver::waitForUsed(uint32_t queue, uint16_t count) {
+  constexpr int kPatienceMs = 10'000;
+  while (usedCount(queue) != count) {
+    if (!wait(kPatienceMs)) return false;
+  }
+  return true;
+}
+
 uint16_t Driver::usedCount(uint32_t queue) {
   uint16_t count = 0;
   memory.read(used(queue) + 2, &count);

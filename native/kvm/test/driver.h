@@ -57,6 +57,8 @@ class Driver {
   void ring(uint32_t queue) { transport->onReady(queue, 1); }
   /** Serves whatever the loop would, for so long; true when something came. */
   bool wait(int milliseconds);
+  /** Serves until so many requests of a queue were given back; false when that takes more than ten seconds. */
+  bool waitForUsed(uint32_t queue, uint16_t count);
   uint16_t usedCount(uint32_t queue);
   Used usedAt(uint32_t queue, uint16_t index);
   bool interrupted();

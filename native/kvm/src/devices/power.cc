@@ -1,19 +1,9 @@
 #include "devices/power.h"
 
-#include <ctime>
-
 #include "acpi/tables.h"
+#include "events/clock.h"
 
 namespace bulkhead::vm {
-namespace {
-
-uint64_t monotonicNs() {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
-
-}  // namespace
 
 void PowerPorts::read(uint64_t, uint8_t* data, uint32_t size) {
   for (uint32_t index = 0; index < size; ++index) data[index] = 0;

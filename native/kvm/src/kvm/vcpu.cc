@@ -1,7 +1,6 @@
 #include "kvm/vcpu.h"
 
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -65,16 +64,8 @@ Status setMsrs(int vcpu) {
 }  // namespace
 
 Result<Vcpu> Vcpu::map(Fd fd, size_t sharedBytes) {
-  void* shared = mmap(nullptr, sharedBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (shared == MAP_FAILED) return failure("mmap", errno, "vCPU");
-  return Vcpu(std::move(fd), static_cast<kvm_run*>(shared), sharedBytes);
-}
-
-Vcpu::Vcpu(Vcpu&& other) noexcept
-    : fd_(std::move(other.fd_)), shared_(std::exchange(other.shared_, nullptr)), sharedBytes_(other.sharedBytes_) {}
-
-Vcpu::~Vcpu() {
-  if (shared_ != nullptr) munmap(shared_, sharedBytes_);
+  Mapping shared = TRY(Mapping::create(fd.get(), sharedBytes, 0, "vCPU"));
+  return Vcpu(std::move(fd), std::move(shared));
 }
 
 Status Vcpu::setCpuid(const std::vector<kvm_cpuid_entry2>& entries) const {
@@ -132,11 +123,11 @@ void Vcpu::tellPaused() const {
 }
 
 void Vcpu::interrupt() const {
-  __atomic_store_n(&shared_->immediate_exit, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&shared().immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
 void Vcpu::allow() const {
-  __atomic_store_n(&shared_->immediate_exit, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&shared().immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
 }  // namespace bulkhead::vm

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "memory/mapping.h"
 #include "sys/fd.h"
 #include "sys/result.h"
 
@@ -20,9 +21,6 @@ struct EntryState {
 class Vcpu {
  public:
   static Result<Vcpu> map(Fd fd, size_t sharedBytes);
-  Vcpu(Vcpu&& other) noexcept;
-  Vcpu& operator=(Vcpu&&) = delete;
-  ~Vcpu();
 
   /** First of all: what later calls mean depends on the processor that the guest sees. */
   Status setCpuid(const std::vector<kvm_cpuid_entry2>& entries) const;
@@ -41,15 +39,14 @@ class Vcpu {
   /** From any thread: the current or the next `run` answers EINTR at once, until `allow`. A signal must follow. */
   void interrupt() const;
   void allow() const;
-  kvm_run& shared() const { return *shared_; }
-  size_t sharedBytes() const { return sharedBytes_; }
+  kvm_run& shared() const { return *shared_.at<kvm_run>(0); }
+  size_t sharedBytes() const { return shared_.sizeBytes(); }
 
  private:
-  Vcpu(Fd fd, kvm_run* shared, size_t sharedBytes) : fd_(std::move(fd)), shared_(shared), sharedBytes_(sharedBytes) {}
+  Vcpu(Fd fd, Mapping shared) : fd_(std::move(fd)), shared_(std::move(shared)) {}
 
   Fd fd_;
-  kvm_run* shared_;
-  size_t sharedBytes_;
+  Mapping shared_;
 };
 
 }  // namespace bulkhead::vm

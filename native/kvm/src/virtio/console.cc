@@ -1,7 +1,6 @@
 #include "virtio/console.h"
 
 #include <poll.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,19 +45,13 @@ Status Console::onHost(uint64_t, uint32_t) {
   return receive();
 }
 
-/** The descriptor is watched only while the guest has buffers: one that is not read stays ready for ever. */
 void Console::listen(bool wanted) {
-  if (wanted == listening_ || (wanted && ended_)) return;
-  listening_ = wanted;
-  if (!wanted) return carrier().forget(input_.get());
-  if (!carrier().watch(input_.get(), EPOLLIN, 0).ok()) {
-    ended_ = true;
-    listening_ = false;
-  }
+  const bool can = wanted && !ended_;
+  if (!interest_.set(&carrier(), input_.get(), can ? uint32_t{EPOLLIN} : 0, 0).ok()) ended_ = true;
 }
 
 Status Console::receive() {
-  if (!listening_ || !hasInput(input_.get())) return Done{};
+  if (interest_.events() == 0 || !hasInput(input_.get())) return Done{};
   Chain chain;
   Queue& queue = carrier().queue(kReceive);
   while (!TRY(queue.pop(&chain))) {
@@ -75,8 +68,7 @@ Status Console::receive() {
   } else if (room > 0) {
     queue.putBack();
     ended_ = true;
-    listening_ = false;
-    carrier().forget(input_.get());
+    listen(false);
     return Done{};
   }
   queue.push(chain.head(), static_cast<uint32_t>(count));

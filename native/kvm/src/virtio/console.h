@@ -2,7 +2,7 @@
 #pragma once
 
 #include "devices/output.h"
-#include "virtio/device.h"
+#include "virtio/interest.h"
 
 namespace bulkhead::vm {
 
@@ -29,7 +29,7 @@ class Console : public Device {
 
   Fd input_;
   Output output_;
-  bool listening_ = false;
+  Interest interest_;
   bool ended_ = false;
 };
 

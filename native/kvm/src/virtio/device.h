@@ -73,10 +73,7 @@ class Device {
   virtual void writeConfig(uint64_t, const uint8_t*, uint32_t) {}
 
   /** Once, before the machine runs; the carrier outlives the device's use of it. */
-  virtual Status carriedBy(Carrier* carrier) {
-    carrier_ = carrier;
-    return Done{};
-  }
+  void carriedBy(Carrier* carrier) { carrier_ = carrier; }
   /** The driver has set everything up; each doorbell rings next. */
   virtual Status activate() { return Done{}; }
   /** At any time. When it returns, nothing of the guest's memory is in use and no descriptor watched. */

@@ -67,11 +67,12 @@ void Queue::push(uint16_t head, uint32_t writtenBytes) {
   __atomic_store_n(used_ + kIndex, given_, __ATOMIC_RELEASE);
 }
 
-bool Queue::rest() {
+bool Queue::rest(uint16_t seen) {
   if (size_ == 0) return true;
-  if (eventIndex_) __atomic_store_n(used_ + kElements + size_ * kUsedWords, next_, __ATOMIC_RELAXED);
+  const auto wanted = static_cast<uint16_t>(next_ + seen);
+  if (eventIndex_) __atomic_store_n(used_ + kElements + size_ * kUsedWords, wanted, __ATOMIC_RELAXED);
   fence();
-  return published() == next_;
+  return published() == wanted;
 }
 
 bool Queue::takeInterrupt() {

@@ -28,12 +28,17 @@ class Queue {
 
   /** The next request, if there is one. @returns EPROTO with the rule that the driver broke */
   Result<bool> pop(Chain* chain);
-  /** The request popped last stays with the driver. */
-  void putBack() { --next_; }
+  /** So many requests that were popped last stay with the driver. */
+  void putBack(uint16_t count = 1) { next_ = static_cast<uint16_t>(next_ - count); }
+  /** 0 for one that is not ready. */
+  uint16_t size() const { return size_; }
   /** Gives a request back, with so many bytes written to its first writable buffers. */
   void push(uint16_t head, uint32_t writtenBytes);
-  /** Asks for a doorbell when the next request comes; false when one is there by now. */
-  bool rest();
+  /**
+   * Asks for a doorbell when another request comes than the `seen` ones that were put back; false when one is there by
+   * now.
+   */
+  bool rest(uint16_t seen = 0);
   /** Whether requests were given back since the last call and the driver wants to hear of it. */
   bool takeInterrupt();
 

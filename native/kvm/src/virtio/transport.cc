@@ -60,11 +60,11 @@ void setHalf(uint64_t* whole, uint32_t part, uint32_t value) {
 Result<std::unique_ptr<Transport>> Transport::create(std::unique_ptr<Device> device, const GuestMemory& memory,
                                                      EventLoop* loop) {
   std::unique_ptr<Transport> transport(new Transport(std::move(device), memory, loop, TRY(EventFd::create())));
+  transport->device_->carriedBy(transport.get());
   for (uint32_t index = 0; index < transport->device_->queueCount(); ++index) {
     transport->doorbells_.push_back(TRY(EventFd::create()));
     TRY(loop->watch(transport->doorbell(index), EPOLLIN, transport->admitted_, index));
   }
-  TRY(transport->device_->carriedBy(transport.get()));
   return transport;
 }
 
