@@ -1,13 +1,16 @@
 // Any script of register accesses, rings and doorbells against each kind of device: bounds hold, the loop never waits,
 // and after a reset the device works.
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
 
 #include "driver.h"
 #include "sys/syscalls.h"
+#include "virtio/block.h"
 #include "virtio/console.h"
 #include "virtio/entropy.h"
+#include "virtio/net.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -34,13 +37,28 @@ class Script {
 
 std::unique_ptr<Device> makeDevice(uint8_t kind) {
   Output nowhere(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY).take());
-  switch (kind % 2) {
+  switch (kind % 5) {
     case 0:
       return std::make_unique<Entropy>();
-    default: {
+    case 1: {
       sys::Pair pipe = sys::pipePair().take();
       sys::writeAll(pipe.right.get(), "typed", 5).ok();
       return std::make_unique<Console>(std::move(pipe.left), std::move(nowhere));
+    }
+    case 2: {
+      NetOptions options;
+      sys::Pair pair = sys::socketPair(SOCK_SEQPACKET).take();
+      const std::string frame(2000, 'f');
+      for (int count = 0; count < 3; ++count) send(pair.right.get(), frame.data(), frame.size() >> count, 0);
+      options.frames = std::move(pair.left);
+      return Net::create(std::move(options)).take();
+    }
+    default: {
+      BlockOptions options;
+      options.file = sys::memoryFile("disk", 0).take();
+      (void)!ftruncate(options.file.get(), 64 * 1024);
+      options.oneByOne = kind % 5 == 3;
+      return Block::create(std::move(options)).take();
     }
   }
 }

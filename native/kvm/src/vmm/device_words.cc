@@ -43,6 +43,14 @@ Result<Fd> DeviceWords::file(std::string_view key, int flags) {
   return openNamed(word->value, flags);
 }
 
+Result<RateLimits> DeviceWords::limits() {
+  constexpr uint64_t kMost = uint64_t{1} << 62;
+  RateLimits limits;
+  limits.bytes = {TRY(number("bytes-per-second", kMost, 0)), TRY(number("burst-bytes", kMost, 0))};
+  limits.operations = {TRY(number("operations-per-second", kMost, 0)), TRY(number("burst-operations", kMost, 0))};
+  return limits;
+}
+
 Status DeviceWords::finish() const {
   for (const Word& word : words_) {
     if (!word.asked) return failure("unknown word of a device", EINVAL, word.key);

@@ -8,6 +8,7 @@
 
 #include "sys/fd.h"
 #include "sys/result.h"
+#include "virtio/rate_limit.h"
 
 namespace bulkhead::vm {
 
@@ -23,6 +24,8 @@ class DeviceWords {
   Result<uint64_t> number(std::string_view key, uint64_t limit, uint64_t otherwise);
   /** The file or descriptor that the key names. @returns EINVAL without the key */
   Result<Fd> file(std::string_view key, int flags);
+  /** `bytes-per-second`, `operations-per-second`, and `burst-bytes`, `burst-operations`. */
+  Result<RateLimits> limits();
   /** @returns EINVAL with the first word that nobody asked for */
   Status finish() const;
 

@@ -3,10 +3,14 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <cstdio>
 
+#include "virtio/block.h"
 #include "virtio/console.h"
 #include "virtio/entropy.h"
+#include "virtio/net.h"
 #include "vmm/device_words.h"
+#include "vmm/tap.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -24,12 +28,42 @@ Opened openConsole(DeviceWords* words) {
   return Opened(std::make_unique<Console>(std::move(input), std::move(output)));
 }
 
+Opened openBlock(DeviceWords* words) {
+  BlockOptions options;
+  options.readOnly = words->has("readonly");
+  options.oneByOne = words->has("one-by-one");
+  options.id = words->text("id");
+  options.limits = TRY(words->limits());
+  options.file = TRY(words->file("file", options.readOnly ? O_RDONLY : O_RDWR));
+  return Opened(TRY(Block::create(std::move(options))));
+}
+
+/** Six bytes as `02:00:00:00:00:01`. */
+Result<MacAddress> parseAddress(const std::string& text) {
+  MacAddress address;
+  char end = 0;
+  const int count = sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &address[0], &address[1], &address[2],
+                           &address[3], &address[4], &address[5], &end);
+  if (count != 6) return failure("address of a network card", EINVAL, text);
+  return address;
+}
+
+Opened openNet(DeviceWords* words) {
+  NetOptions options;
+  options.address = TRY(parseAddress(words->text("mac")));
+  options.mtu = static_cast<uint16_t>(TRY(words->number("mtu", 65535, 1500)));
+  // As much each way.
+  options.sending = options.receiving = TRY(words->limits());
+  options.frames = words->has("tap") ? TRY(openTap(words->text("tap"))) : TRY(words->file("frames", O_RDWR));
+  return Opened(TRY(Net::create(std::move(options))));
+}
+
 struct Kind {
   std::string_view name;
   Opened (*open)(DeviceWords* words);
 };
 
-constexpr Kind kKinds[] = {{"console", openConsole}, {"entropy", openEntropy}};
+constexpr Kind kKinds[] = {{"block", openBlock}, {"console", openConsole}, {"entropy", openEntropy}, {"net", openNet}};
 
 }  // namespace
 
@@ -45,7 +79,9 @@ Result<std::unique_ptr<Device>> openDevice(std::string_view text) {
 }
 
 const char* deviceUsage() {
-  return "  console,out=FILE[,in=FILE]   entropy\n";
+  return "  block,file=FILE[,readonly][,id=TEXT][,one-by-one][,LIMITS]   console,out=FILE[,in=FILE]   entropy\n"
+         "  net,mac=ADDRESS,frames=fd:N|tap=NAME[,mtu=N][,LIMITS]\n"
+         "  LIMITS: bytes-per-second=N, operations-per-second=N, burst-bytes=N, burst-operations=N\n";
 }
 
 }  // namespace bulkhead::vm
