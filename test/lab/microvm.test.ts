@@ -18,7 +18,7 @@ describe("the monitor on hardware KVM", () => {
   beforeAll(async () => {
     mkdirSync(shared, { recursive: true });
     kernel = await labKernel();
-    lab = await Lab.boot();
+    lab = await Lab.boot({ modprobe: ["kvm_amd", "tun"] });
   });
   afterAll(async () => {
     await lab[Symbol.asyncDispose]();
@@ -67,5 +67,57 @@ echo "through the console" > /dev/hvc0`,
     );
     expect(said).toContain("source virtio_rng.0\nbytes 256\n");
     expect(said).toContain("through the console\n");
+  });
+
+  test.each(["", ",one-by-one"])("keeps what Linux writes to a disk, and what it may not write%s", async (way) => {
+    const [disk, image, full] = ["/tmp/disk", "/tmp/image", "/tmp/full"];
+    const made = await lab.run(
+      `rm -f ${disk} ${image} && truncate -s 16M ${disk} ${image} && mkfs.ext4 -q ${disk} && echo read me | dd of=${image} conv=notrunc && tr '\\0' x < ${image} | head -c 4M > ${full}`,
+      { timeoutMs: 30_000 },
+    );
+    expect(made).toMatchObject({ code: 0 });
+    const said = await runGuest(
+      {
+        name: "disk",
+        modules: ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"],
+        script: `mkdir /mnt
+mount -t ext4 -o discard /dev/vda /mnt && echo "kept by the guest" > /mnt/file && umount /mnt
+echo "disks $(cat /sys/block/vda/serial) $(cat /sys/block/vda/size) $(cat /sys/block/vda/queue/write_cache)"
+echo "read-only $(cat /sys/block/vdb/ro) $(head -n 1 /dev/vdb)"
+blkdiscard /dev/vdc && echo "left $(tr -d '\\000' < /dev/vdc | wc -c)"`,
+      },
+      [disk, `${image},readonly`, full].flatMap((file, index) => [
+        "--device",
+        `block,file=${file}${index === 0 ? ",id=the-disk" : ""}${way}`,
+      ]),
+    );
+    expect(said).toContain("disks the-disk 32768 write back\nread-only 1 read me\nleft 0\n");
+    const after = await lab.run(`debugfs -R 'cat /file' ${disk} && stat -c %b ${full}`, { timeoutMs: 30_000 });
+    expect(after.stdout).toBe("kept by the guest\n0\n");
+  });
+
+  test("carries packets between Linux and the host, large ones too", async () => {
+    const served = await lab.run(
+      `ip tuntap add tap0 mode tap vnet_hdr && ip addr add 10.99.0.1/24 dev tap0 && ip link set tap0 up &&
+       mkdir /tmp/www && head -c 4M /dev/urandom > /tmp/www/file && busybox httpd -p 10.99.0.1:80 -h /tmp/www &&
+       (setsid busybox nc -l -p 81 -e /bin/sh -c 'cat > /tmp/received' < /dev/null > /dev/null 2>&1 &)`,
+      { timeoutMs: 30_000 },
+    );
+    expect(served).toMatchObject({ code: 0 });
+    const said = await runGuest(
+      {
+        name: "net",
+        modules: ["virtio_mmio", "virtio_net"],
+        script: `ip addr add 10.99.0.2/24 dev eth0 && ip link set eth0 up
+echo "card $(cat /sys/class/net/eth0/address) $(cat /sys/class/net/eth0/mtu)"
+wget -q -O /tmp/file http://10.99.0.1/file && nc 10.99.0.1 81 < /tmp/file
+ip link set eth0 address 02:00:00:00:00:02
+ping -c 1 -W 1 10.99.0.1 > /dev/null || echo "no other address"`,
+      },
+      ["--device", "net,mac=02:00:00:00:00:01,mtu=1400,tap=tap0"],
+    );
+    expect(said).toContain("card 02:00:00:00:00:01 1400\nno other address\n");
+    // What arrived there and came back is what was sent.
+    expect(await lab.run("cmp /tmp/www/file /tmp/received", { timeoutMs: 30_000 })).toMatchObject({ code: 0 });
   });
 });
