@@ -220,18 +220,29 @@ Napi::Value holdPort(const Napi::CallbackInfo& info) {
   return succeeded(info.Env(), Napi::Number::New(info.Env(), held.value().release()));
 }
 
+Result<Fd> lockWhole(const std::string& path, int command) {
+  Result<Fd> file = sys::openAt(AT_FDCWD, path.c_str(), O_RDWR | O_CREAT, 0600);
+  if (!file.ok()) return file;
+  struct flock whole = {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  // Of the open file, not of the process: every caller in one process waits its turn too.
+  if (sys::retry([&] { return fcntl(file.value().get(), command, &whole); }) < 0) return failure("lock", errno, path);
+  return file;
+}
+
 /** lockFile(path) -> descriptor that holds the lock until it is closed; waits for whoever has it */
 Napi::Value lockFile(const Napi::CallbackInfo& info) {
+  // Most often nobody has it, and a thread of the pool would take longer to wake than the lock to take.
+  Result<Fd> free = lockWhole(textOf(info[0]), F_OFD_SETLK);
+  if (free.ok()) {
+    const auto deferred = Napi::Promise::Deferred::New(info.Env());
+    deferred.Resolve(succeeded(info.Env(), Napi::Number::New(info.Env(), free.value().release())));
+    return deferred.Promise();
+  }
   return queue(info, [path = textOf(info[0])]() -> Answer {
-    Result<Fd> file = sys::openAt(AT_FDCWD, path.c_str(), O_RDWR | O_CREAT, 0600);
+    Result<Fd> file = lockWhole(path, F_OFD_SETLKW);
     if (!file.ok()) return refuse("lock", file.error());
-    struct flock whole = {};
-    whole.l_type = F_WRLCK;
-    whole.l_whence = SEEK_SET;
-    // Of the open file, not of the process: every caller in one process waits its turn too.
-    if (sys::retry([&] { return fcntl(file.value().get(), F_OFD_SETLKW, &whole); }) < 0) {
-      return refuse("lock", failure("fcntl F_OFD_SETLKW", errno, path));
-    }
     const int fd = file.value().release();
     return [fd](Napi::Env env) { return succeeded(env, Napi::Number::New(env, fd)); };
   });

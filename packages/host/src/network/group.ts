@@ -8,36 +8,40 @@ interface Entry<Request> extends Waiting<Request> {
   readonly resolve: () => void;
 }
 
-interface Service<Request> {
-  /** waits until `work` may be done, and does it */
-  turn(work: () => Promise<void>): Promise<void>;
-  serve(requests: readonly Waiting<Request>[]): Promise<void>;
-}
+/** Serves what has come; what it rejects with, every one of these requests does. */
+type Serve<Request> = (requests: readonly Waiting<Request>[]) => Promise<void>;
 
-/** Requests that come while others are served wait, and are then served together in one turn; if it fails, so do all. */
+/** Requests that come while others are served wait, and are then served together. */
 export class Group<Request> {
-  readonly #service: Service<Request>;
+  readonly #serve: Serve<Request>;
   #waiting: Entry<Request>[] = [];
+  #serving = false;
 
-  constructor(service: Service<Request>) {
-    this.#service = service;
+  constructor(serve: Serve<Request>) {
+    this.#serve = serve;
   }
 
   ask(request: Request): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ request, resolve, reject });
-    if (this.#waiting.length === 1) void this.#run();
+    if (!this.#serving) {
+      this.#serving = true;
+      // Not at once: whoever asks in the same turn is served with the first.
+      queueMicrotask(() => void this.#run());
+    }
     return promise;
   }
 
   async #run(): Promise<void> {
-    let taken: Entry<Request>[] | undefined;
-    const take = (): Entry<Request>[] => (taken ??= this.#waiting.splice(0));
-    try {
-      await this.#service.turn(() => this.#service.serve(take()));
-      for (const { resolve } of take()) resolve();
-    } catch (error) {
-      for (const { reject } of take()) reject(error);
+    while (this.#waiting.length > 0) {
+      const taken = this.#waiting.splice(0);
+      try {
+        await this.#serve(taken);
+        for (const { resolve } of taken) resolve();
+      } catch (error) {
+        for (const { reject } of taken) reject(error);
+      }
     }
+    this.#serving = false;
   }
 }

@@ -34,15 +34,13 @@ export interface NetworkView {
  */
 const lingerMs = 1_000;
 
-const attachmentsOf = (joining: readonly Joining[]): Attachment[] => joining.map(({ attachment }) => attachment);
-
 const keyOf = ({ instanceId, run }: ConnectedRun): string => `${instanceId}/${run}`;
 
 /** What runs ask for: a place, or to be forgotten. */
-type Request = { readonly wanted: Connection; readonly pid: number } | { readonly gone: ConnectedRun };
+type Request = { readonly attachment: Attachment } | { readonly gone: ConnectedRun };
 
 /** A run that joins, has its ports and is on record. */
-interface Joining extends InstanceLink {
+interface Joining {
   readonly attachment: Attachment;
   readonly reject: (error: unknown) => void;
 }
@@ -50,7 +48,7 @@ interface Joining extends InstanceLink {
 /**
  * The networks of one host: bridges, links, rules and settings. Every operation takes the per-host lock, may be repeated,
  * and works from what is on disk and in the kernel, so either agent may do it and neither needs the other. Whoever
- * connects or disconnects while others do is served with them: one lock, one transaction of rules, one call for links.
+ * connects or disconnects while others do is served with them: one lock and one transaction of rules, one call for links.
  */
 export class HostNetworks implements AsyncDisposable {
   readonly #state: NetworkState;
@@ -60,10 +58,8 @@ export class HostNetworks implements AsyncDisposable {
   readonly #isolation: Isolation;
   readonly #ports = new Map<string, DisposableStack>();
   readonly #watchers = new Set<(view: NetworkView) => void>();
-  readonly #group = new Group<Request>({
-    turn: (work) => this.#locked(work),
-    serve: (requests) => this.#serve(requests),
-  });
+  readonly #places = new Group<Request>((requests) => this.#locked(() => this.#serve(requests)));
+  readonly #links = new Group<InstanceLink>((requests) => this.#link(requests));
   #turn: Promise<unknown> = Promise.resolve();
   #linger: NodeJS.Timeout | undefined;
 
@@ -120,25 +116,45 @@ export class HostNetworks implements AsyncDisposable {
   }
 
   /**
-   * Connects the network namespace of a process. Rejects PORT_BUSY, or what the kernel refused, with everything undone.
+   * Connects the network namespace of a process: first its place, with record and rules, then its link, which needs no
+   * lock. Rejects PORT_BUSY, or what the kernel refused, with everything undone.
    */
-  connect(wanted: Connection, pid: number): Promise<void> {
-    return this.#group.ask({ wanted, pid });
+  async connect({ instanceId, run, network, bandwidth }: Connection, pid: number): Promise<void> {
+    using space = openNetworkSpace(`/proc/${pid}/ns/net`);
+    const port = this.#names.newPort();
+    const isolation = this.#isolation;
+    await this.#places.ask({
+      attachment: { link: port.name, index: port.index, isolation, instanceId, run, network },
+    });
+    try {
+      await this.#links.ask({ port, network, bandwidth, space: space.number });
+    } catch (error) {
+      // Half a link goes with its namespace: a run without its network does not start.
+      await this.disconnect({ instanceId, run });
+      throw error;
+    }
   }
 
   /** Forgets a run's place in its network. */
   disconnect(gone: ConnectedRun): Promise<void> {
-    return this.#group.ask({ gone });
+    return this.#places.ask({ gone });
+  }
+
+  async #link(requests: readonly Waiting<InstanceLink>[]): Promise<void> {
+    const failures = await makeLinks(
+      this.#names,
+      requests.map(({ request }) => request),
+    );
+    for (const [at, { reject }] of requests.entries()) if (failures[at] !== undefined) reject(failures[at]);
   }
 
   async #serve(requests: readonly Waiting<Request>[]): Promise<void> {
     const ended = new Set(requests.flatMap(({ request }) => ("gone" in request ? [keyOf(request.gone)] : [])));
     const gone = this.#attachments().filter((each) => ended.has(keyOf(each)));
     for (const { link } of gone) this.#letGo(link);
-    using spaces = new DisposableStack();
-    const joining = requests.flatMap((each) => this.#admit(each, spaces));
+    const joining = requests.flatMap((each) => this.#admit(each));
     try {
-      await this.#link(await this.#rule(joining, gone));
+      await this.#rule(joining, gone);
     } catch (error) {
       for (const one of joining) this.#refuse(one, error);
       throw error;
@@ -147,17 +163,14 @@ export class HostNetworks implements AsyncDisposable {
     this.#changed();
   }
 
-  #admit({ request, reject }: Waiting<Request>, spaces: DisposableStack): Joining[] {
+  #admit({ request, reject }: Waiting<Request>): Joining[] {
     if ("gone" in request) return [];
-    const { instanceId, run, network, bandwidth } = request.wanted;
-    const port = this.#names.newPort();
+    const { attachment } = request;
     try {
-      using ports = holdPorts(network.ports);
-      const space = spaces.use(openNetworkSpace(`/proc/${request.pid}/ns/net`)).number;
-      const attachment = { link: port.name, index: port.index, isolation: this.#isolation, instanceId, run, network };
-      this.#state.attachments.put(port.name, attachment);
-      this.#ports.set(port.name, ports.move());
-      return [{ attachment, port, network, bandwidth, space, reject }];
+      using ports = holdPorts(attachment.network.ports);
+      this.#state.attachments.put(attachment.link, attachment);
+      this.#ports.set(attachment.link, ports.move());
+      return [{ attachment, reject }];
     } catch (error) {
       reject(error);
       return [];
@@ -170,52 +183,32 @@ export class HostNetworks implements AsyncDisposable {
     reject(error);
   }
 
-  /** Answers who has rules now. Those who leave lose theirs first, so that their addresses can be used again at once. */
-  async #rule(joining: readonly Joining[], gone: readonly Attachment[]): Promise<readonly Joining[]> {
+  /** Those who leave lose their rules first, so that their addresses can be used again at once. */
+  async #rule(joining: readonly Joining[], gone: readonly Attachment[]): Promise<void> {
+    const added = joining.map(({ attachment }) => attachment);
     try {
-      await this.#made.change(gone, attachmentsOf(joining));
-      return joining;
+      return await this.#made.change(gone, added);
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
     }
     // One member undoes the whole transaction, or somebody else was at our rules. What stays is put right first, whatever
     // it was; then each joins alone.
-    await this.#settleWithout([...gone, ...attachmentsOf(joining)]);
-    const ruled: Joining[] = [];
-    for (const one of joining) if (await this.#ruleAlone(one)) ruled.push(one);
-    return ruled;
+    await this.#settleWithout([...gone, ...added]);
+    for (const one of joining) await this.#ruleAlone(one);
   }
 
-  async #ruleAlone(one: Joining): Promise<boolean> {
+  async #ruleAlone(one: Joining): Promise<void> {
     try {
       await this.#made.change([], [one.attachment]);
-      return true;
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
       this.#refuse(one, error);
-      return false;
     }
   }
 
   #settleWithout(gone: readonly Attachment[]): Promise<void> {
     const leaving = new Set(gone.map(({ link }) => link));
     return this.#made.settle(this.#attachments().filter(({ link }) => !leaving.has(link)));
-  }
-
-  /** A link that could not be made goes with its namespace: a run without its network does not start. */
-  async #link(joining: readonly Joining[]): Promise<void> {
-    const failures = await makeLinks(this.#names, joining);
-    const failed = joining.filter((_, at) => failures[at] !== undefined);
-    if (failed.length > 0) await this.#forget(attachmentsOf(failed));
-    for (const [at, one] of joining.entries()) if (failures[at] !== undefined) this.#refuse(one, failures[at]);
-  }
-
-  /** Removes rules, also when somebody else has been at them. */
-  async #forget(gone: readonly Attachment[]): Promise<void> {
-    await this.#made.change(gone, []).catch((error: unknown) => {
-      if (error instanceof NativeError) return this.#settleWithout(gone);
-      throw error;
-    });
   }
 
   /**
