@@ -2,15 +2,18 @@
 // and after a reset the device works.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <cstdlib>
 
 #include "driver.h"
 #include "sys/syscalls.h"
+#include "virtio/balloon.h"
 #include "virtio/block.h"
 #include "virtio/console.h"
 #include "virtio/entropy.h"
 #include "virtio/net.h"
+#include "virtio/vsock.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -35,9 +38,25 @@ class Script {
   size_t size_;
 };
 
-std::unique_ptr<Device> makeDevice(uint8_t kind) {
+/** A listening socket without a name in any directory, to which a program has connected that said this. */
+Fd listenerWith(std::string_view greeting, Fd* program) {
+  Fd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  // Bound to nothing but a family, it gets a name of the kernel's.
+  socklen_t size = sizeof address.sun_family;
+  if (bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener.get(), 4) != 0) abort();
+  size = sizeof address;
+  getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
+  *program = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (connect(program->get(), reinterpret_cast<sockaddr*>(&address), size) != 0) abort();
+  (void)!write(program->get(), greeting.data(), greeting.size());
+  return listener;
+}
+
+std::unique_ptr<Device> makeDevice(uint8_t kind, Fd* program) {
   Output nowhere(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY).take());
-  switch (kind % 5) {
+  switch (kind % 7) {
     case 0:
       return std::make_unique<Entropy>();
     case 1: {
@@ -53,11 +72,16 @@ std::unique_ptr<Device> makeDevice(uint8_t kind) {
       options.frames = std::move(pair.left);
       return Net::create(std::move(options)).take();
     }
+    case 3: {
+      return Vsock::create({.cid = 3, .listener = listenerWith("CONNECT 1024\nhello", program), .path = ""}).take();
+    }
+    case 4:
+      return std::make_unique<Balloon>(100);
     default: {
       BlockOptions options;
       options.file = sys::memoryFile("disk", 0).take();
       (void)!ftruncate(options.file.get(), 64 * 1024);
-      options.oneByOne = kind % 5 == 3;
+      options.oneByOne = kind % 7 == 5;
       return Block::create(std::move(options)).take();
     }
   }
@@ -123,7 +147,8 @@ void step(Script* script, Driver* driver) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bulkhead::vm;
   Script script(data, size);
-  Driver driver(makeDevice(script.take<uint8_t>()));
+  bulkhead::Fd program;
+  Driver driver(makeDevice(script.take<uint8_t>(), &program));
   driver.start();
   while (!script.empty()) step(&script, &driver);
   driver.start();

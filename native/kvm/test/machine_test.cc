@@ -12,6 +12,7 @@
 #include "memory/layout.h"
 #include "runner.h"
 #include "sys/syscalls.h"
+#include "virtio/balloon.h"
 #include "virtio/entropy.h"
 
 #define GUEST(name)             \
@@ -127,6 +128,18 @@ TEST(machine_has_places_for_so_many_devices) {
     std::vector<std::unique_ptr<Device>> devices;
     for (uint32_t index = 0; index < count; ++index) devices.push_back(std::make_unique<Entropy>());
     EXPECT(make({guestResets, guestResetsEnd}, {}, std::move(devices)).ok() == (count == layout::kMaxVirtioDevices));
+  }
+}
+
+TEST(machine_that_is_locked_has_no_balloon) {
+  if (!haveKvm()) return;
+  for (const bool locked : {false, true}) {
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(std::make_unique<Balloon>(0));
+    MachineOptions options;
+    options.memory.locked = locked;
+    auto made = make({guestResets, guestResetsEnd}, options, std::move(devices));
+    EXPECT(made.ok() != locked && (!locked || made.error().err == EINVAL));
   }
 }
 

@@ -41,8 +41,9 @@ TEST(devices_are_opened_as_they_are_named) {
   EXPECT(console.ok() && console.value()->kind() == DeviceKind::console);
   for (const char* wrong :
        {"", "nothing", "entropy,size=1", "console", "console,in=fd:0", "console,out=fd:2,", "block",
-        "block,file=/dev/null", "net,frames=fd:0", "net,mac=02:00:00:00:00:01", "net,mac=02:00:00:00:00:0g,frames=fd:0",
-        "net,mac=02:00:00:00:00:01:,frames=fd:0", "net,mac=02:00:00:00:00:01,tap=a-name-too-long-for-a-link"}) {
+        "block,file=/dev/null", "balloon,mib=x", "vsock", "vsock,cid=2", "net,frames=fd:0", "net,mac=02:00:00:00:00:01",
+        "net,mac=02:00:00:00:00:0g,frames=fd:0", "net,mac=02:00:00:00:00:01:,frames=fd:0",
+        "net,mac=02:00:00:00:00:01,tap=a-name-too-long-for-a-link"}) {
     auto opened = openDevice(wrong);
     EXPECT_THAT(!opened.ok() && opened.error().err == EINVAL, wrong);
   }

@@ -29,7 +29,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   std::unique_ptr<Machine> machine(
       new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending), std::move(serialInterrupt)));
   TRY(machine->connect(std::move(files.serialOutput)));
-  TRY(machine->carry(std::move(files.devices)));
+  TRY(machine->carry(std::move(files.devices), options.memory.locked));
   TRY(machine->load(options, files, system));
   return machine;
 }
@@ -52,9 +52,12 @@ Status Machine::connect(Fd serialOutput) {
   return ports_.add(ProgressPort::kPort, 1, &progress_);
 }
 
-Status Machine::carry(std::vector<std::unique_ptr<Device>> devices) {
+Status Machine::carry(std::vector<std::unique_ptr<Device>> devices, bool locked) {
   if (devices.size() > layout::kMaxVirtioDevices) return failure("machine", E2BIG, "too many devices");
   for (auto& device : devices) {
+    if (locked && device->kind() == DeviceKind::balloon) {
+      return failure("machine", EINVAL, "a balloon, and memory that is locked");
+    }
     const AcpiDevice place = placeOf(static_cast<uint32_t>(transports_.size()));
     auto transport = TRY(Transport::create(std::move(device), memory_, &loop_));
     for (uint32_t queue = 0; queue < transport->doorbellCount(); ++queue) {

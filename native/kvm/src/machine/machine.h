@@ -66,7 +66,7 @@ class Machine {
  private:
   Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt);
   Status connect(Fd serialOutput);
-  Status carry(std::vector<std::unique_ptr<Device>> devices);
+  Status carry(std::vector<std::unique_ptr<Device>> devices, bool locked);
   Status load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system);
 
   // In order of dependence: processors go first, so that nothing of the guest runs while the rest goes.

@@ -82,6 +82,11 @@ GuestMemory::~GuestMemory() {
   if (reservation_ != nullptr) munmap(reservation_, reservedBytes_);
 }
 
+void GuestMemory::discard(uint8_t* host, uint64_t sizeBytes) const {
+  // Out of the file, not only out of this mapping of it.
+  madvise(host, sizeBytes, MADV_REMOVE);
+}
+
 uint8_t* GuestMemory::at(uint64_t address, uint64_t sizeBytes) const {
   if (sizeBytes == 0) return nullptr;
   for (const Region& region : regions()) {

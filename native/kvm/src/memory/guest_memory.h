@@ -40,6 +40,8 @@ class GuestMemory {
 
   /** Host address of a range; nullptr unless all of it lies in one region. A range of no bytes is nowhere. */
   uint8_t* at(uint64_t address, uint64_t sizeBytes) const;
+  /** Gives whole pages back to the host; the guest finds them empty. Does nothing where they are locked or large. */
+  void discard(uint8_t* host, uint64_t sizeBytes) const;
   Span<const Region> regions() const { return {regions_, regionCount_}; }
   uint64_t sizeBytes() const { return sizeBytes_; }
   /** End of the RAM that begins at address 0. */

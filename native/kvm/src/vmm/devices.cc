@@ -5,10 +5,12 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "virtio/balloon.h"
 #include "virtio/block.h"
 #include "virtio/console.h"
 #include "virtio/entropy.h"
 #include "virtio/net.h"
+#include "virtio/vsock.h"
 #include "vmm/device_words.h"
 #include "vmm/tap.h"
 
@@ -58,12 +60,29 @@ Opened openNet(DeviceWords* words) {
   return Opened(TRY(Net::create(std::move(options))));
 }
 
+Opened openVsock(DeviceWords* words) {
+  constexpr uint64_t kMaxCid = 0xfffffffe;
+  VsockOptions options;
+  options.cid = TRY(words->number("cid", kMaxCid, 0));
+  options.path = words->text("path");
+  if (words->has("listener")) options.listener = TRY(words->file("listener", O_RDWR));
+  return Opened(TRY(Vsock::create(std::move(options))));
+}
+
+Opened openBalloon(DeviceWords* words) {
+  constexpr uint64_t kPagesPerMib = 1024 * 1024 / Balloon::kPageBytes;
+  constexpr uint64_t kMaxMib = 0xffffffff / kPagesPerMib;
+  const uint64_t mebibytes = TRY(words->number("mib", kMaxMib, 0));
+  return Opened(std::make_unique<Balloon>(static_cast<uint32_t>(mebibytes * kPagesPerMib)));
+}
+
 struct Kind {
   std::string_view name;
   Opened (*open)(DeviceWords* words);
 };
 
-constexpr Kind kKinds[] = {{"block", openBlock}, {"console", openConsole}, {"entropy", openEntropy}, {"net", openNet}};
+constexpr Kind kKinds[] = {{"balloon", openBalloon}, {"block", openBlock}, {"console", openConsole},
+                           {"entropy", openEntropy}, {"net", openNet},     {"vsock", openVsock}};
 
 }  // namespace
 
@@ -79,8 +98,10 @@ Result<std::unique_ptr<Device>> openDevice(std::string_view text) {
 }
 
 const char* deviceUsage() {
-  return "  block,file=FILE[,readonly][,id=TEXT][,one-by-one][,LIMITS]   console,out=FILE[,in=FILE]   entropy\n"
+  return "  balloon[,mib=N]   block,file=FILE[,readonly][,id=TEXT][,one-by-one][,LIMITS]   console,out=FILE[,in=FILE]  "
+         " entropy\n"
          "  net,mac=ADDRESS,frames=fd:N|tap=NAME[,mtu=N][,LIMITS]\n"
+         "  vsock,cid=N[,listener=fd:N][,path=PREFIX]\n"
          "  LIMITS: bytes-per-second=N, operations-per-second=N, burst-bytes=N, burst-operations=N\n";
 }
 
