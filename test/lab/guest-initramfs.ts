@@ -8,6 +8,8 @@ export interface GuestProgram {
   readonly name: string;
   /** with all they depend on, inserted before anything else */
   readonly modules?: readonly string[];
+  /** C sources; each becomes a static program on PATH with its name */
+  readonly sources?: readonly string[];
   /** shell commands; every BusyBox applet is on PATH */
   readonly script: string;
 }
@@ -29,6 +31,10 @@ export const guestInitramfs = (directory: string, kernel: LabKernel, program: Gu
   const root = join(directory, `${program.name}-root`);
   for (const name of ["bin", "dev", "modules"]) mkdirSync(join(root, name), { recursive: true });
   copyFileSync("/bin/busybox", join(root, "bin/busybox"));
+  for (const source of program.sources ?? []) {
+    const binary = join(root, "bin", basename(source, ".c"));
+    execFileSync("gcc", ["-static", "-O1", "-Wall", "-Werror", "-o", binary, source], { stdio: "pipe" });
+  }
   execFileSync("mknod", [join(root, "dev/console"), "c", "5", "1"]);
   for (const [index, path] of modulePaths(kernel, program.modules ?? []).entries()) {
     // The shell lists them by name.

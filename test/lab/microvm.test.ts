@@ -120,4 +120,35 @@ ping -c 1 -W 1 10.99.0.1 > /dev/null || echo "no other address"`,
     // What arrived there and came back is what was sent.
     expect(await lab.run("cmp /tmp/www/file /tmp/received", { timeoutMs: 30_000 })).toMatchObject({ code: 0 });
   });
+
+  test("carries streams between programs in the guest and on the host", async () => {
+    const echo = 'require("node:net").createServer((stream) => stream.pipe(stream)).listen("/tmp/vsock_5")';
+    const started = await lab.run(
+      `(setsid ${process.execPath} -e '${echo}' < /dev/null > /dev/null 2>&1 &) && until [ -S /tmp/vsock_5 ]; do sleep 0.1; done`,
+      { timeoutMs: 30_000 },
+    );
+    expect(started).toMatchObject({ code: 0 });
+    const said = await runGuest(
+      {
+        name: "vsock",
+        modules: ["virtio_mmio", "vmw_vsock_virtio_transport"],
+        sources: [resolve(import.meta.dirname, "guest/vsock-echo.c")],
+        script: "vsock-echo",
+      },
+      ["--device", "vsock,cid=42,path=/tmp/vsock"],
+    );
+    expect(said).toContain("echoed 1048576 to cid 42, then 0\n");
+  });
+
+  test("gets memory back from Linux through the balloon", async () => {
+    const said = await runGuest(
+      {
+        name: "balloon",
+        modules: ["virtio_mmio", "virtio_balloon"],
+        script: "until grep '^balloon_inflate 16384$' /proc/vmstat; do usleep 100000; done",
+      },
+      ["--device", "balloon,mib=64"],
+    );
+    expect(said).toContain("balloon_inflate 16384\n");
+  });
 });
