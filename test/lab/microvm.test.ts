@@ -48,9 +48,10 @@ describe("the monitor on hardware KVM", () => {
     async (cpus) => {
       const script = `echo "kernel $(uname -r)"
 echo "cpus $(grep -c ^processor /proc/cpuinfo)"
-echo "line $(cat /proc/cmdline)"`;
+echo "line $(cat /proc/cmdline)"
+echo "complaints $(dmesg | grep -cE 'ACPI.*(Error|Warning|Exception)|Firmware Bug')"`;
       const said = await runGuest({ name: "hello", script }, ["--cpus", String(cpus)]);
-      expect(said).toContain(`kernel ${kernel.release}\ncpus ${cpus}\nline ${commandLine}\n`);
+      expect(said).toContain(`kernel ${kernel.release}\ncpus ${cpus}\nline ${commandLine}\ncomplaints 0\n`);
     },
   );
 

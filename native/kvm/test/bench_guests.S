@@ -1,11 +1,5 @@
 // Guests of machine_bench.cc, entered as those of guests.S.
-        .section .rodata
-        .macro guest name
-        .globl \name
-        .globl \name\()End
-\name:
-        .code64
-        .endm
+#include "guest_macro.S"
 
 // Says that it is there, and waits for ever without costing anything.
         guest guestSaysHello

@@ -1,12 +1,6 @@
 // Guests of the tests: position-independent, in 64-bit kernel mode, entered at their first byte. Each is between its
 // name and its name with "End".
-        .section .rodata
-        .macro guest name
-        .globl \name
-        .globl \name\()End
-\name:
-        .code64
-        .endm
+#include "guest_macro.S"
 
 // Copies its command line to the serial port and switches the machine off.
         guest guestEchoesCommandLine

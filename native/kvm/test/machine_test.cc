@@ -87,6 +87,18 @@ TEST(machine_boots_with_a_command_line_and_writes_to_its_serial_port) {
   EXPECT_TEXT(said, options.commandLine);
 }
 
+TEST(machine_outlives_whoever_reads_its_serial_port) {
+  if (!haveKvm()) return;
+  MachineOptions options;
+  options.commandLine = "one\ntwo\n";
+  auto made = make({guestEchoesCommandLine, guestEchoesCommandLineEnd}, options);
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  made.value().serial.reset();
+  auto outcome = made.value().machine->run();
+  EXPECT(outcome.ok() && outcome.value() == Outcome::poweredOff);
+}
+
 TEST(machine_ends_as_its_guest_does) {
   if (!haveKvm()) return;
   EXPECT(outcomeOf({guestResets, guestResetsEnd}) == Outcome::reset);

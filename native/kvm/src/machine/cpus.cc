@@ -19,7 +19,10 @@ void increment(std::atomic<uint64_t>* counter) {
   counter->store(counter->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-Status installKick() {
+/** How this process takes signals, once there are threads of a machine in it. */
+Status prepareSignals() {
+  // Whoever read a guest's output may go away; that is a failed write, and no end of the machine.
+  if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return failure("signal", errno, "SIGPIPE");
   struct sigaction action = {};
   // No SA_RESTART: KVM_RUN has to return.
   action.sa_handler = ignoreKick;
@@ -42,7 +45,7 @@ Cpus::~Cpus() {
 }
 
 Status Cpus::start() {
-  TRY(installKick());
+  TRY(prepareSignals());
   for (const auto& slot : slots_) {
     const int err = pthread_create(&slot->thread, nullptr, enter, slot.get());
     if (err != 0) return failure("pthread_create", err, "vCPU");
