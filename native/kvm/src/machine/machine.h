@@ -48,7 +48,7 @@ class Machine {
   Result<Outcome> run();
   /** From any thread. */
   void stop() { ending_.end(Outcome::stopped); }
-  /** From any thread but the machine's own; not after its end. */
+  /** From any thread but the machine's own; not after its end. What devices were asked for already goes on. */
   void pause() { cpus_->pause(); }
   void resume() { cpus_->resume(); }
 
