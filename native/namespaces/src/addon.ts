@@ -73,15 +73,15 @@ export interface HostFeatures {
 type Paths = Readonly<Record<string, string>>;
 
 interface Addon {
-  compile(kind: "container" | "exec", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
-  /** Answers with the report socket of a shim that is on its way. */
+  compile(kind: "container" | "exec" | "birth", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
+  /** Answers with the report socket of a shim that is on its way; a birth may be handed to it at once. */
   fork(
     initPath: string,
     mode: "container" | "exec",
     stdio: readonly [number, number, number],
     relay: number,
   ): NativeResult<number>;
-  /** Once for each fork, before anything else is received. */
+  /** Once for each fork, before its plan is handed over and anything else is received. */
   awaitFork(report: number): NativeResult<{ pid: number; pidfd: number }>;
   handPlan(report: number, plan: Uint8Array): NativeResult<undefined>;
   /** Answers with the pidfd of a child that writes its answer to `output` and ends. */

@@ -34,7 +34,7 @@ Instance* instanceOf(const Napi::CallbackInfo& info) {
   return info.Env().GetInstanceData<Instance>();
 }
 
-/** compile(kind: "container" | "exec", json: string) -> { bytes, warnings } */
+/** compile(kind: "container" | "exec" | "birth", json: string) -> { bytes, warnings } */
 Napi::Value compile(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string kind = info[0].As<Napi::String>().Utf8Value();
@@ -42,8 +42,9 @@ Napi::Value compile(const Napi::CallbackInfo& info) {
   plan::Compiled compiled;
   plan::CompileError error;
   seccomp::Cache* cache = &instanceOf(info)->cache;
-  const bool ok = kind == "exec" ? plan::compileExec(json, cache, &compiled, &error)
-                                 : plan::compileContainer(json, cache, &compiled, &error);
+  const bool ok = kind == "exec"    ? plan::compileExec(json, cache, &compiled, &error)
+                  : kind == "birth" ? plan::compileBirth(json, cache, &compiled, &error)
+                                    : plan::compileContainer(json, cache, &compiled, &error);
   if (!ok) return failed(env, "plan." + error.pointer, "validate", EINVAL, error.message);
   Napi::Object value = Napi::Object::New(env);
   value.Set("bytes", Napi::Buffer<char>::Copy(env, compiled.bytes.data(), compiled.bytes.size()));

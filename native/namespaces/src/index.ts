@@ -33,7 +33,15 @@ export type {
 } from "./network.ts";
 export type { HostFeatures, Limits, ThreadAffinity, TimedStep, Usage } from "./addon.ts";
 export type { ExecInput, ExecStarted } from "./exec.ts";
-export type { CgroupPlacement, LogTarget, Plan, PlanInput, RootfsDirectory, RootfsOverlay } from "./plan.ts";
+export type {
+  BirthInput,
+  CgroupPlacement,
+  LogTarget,
+  Plan,
+  PlanInput,
+  RootfsDirectory,
+  RootfsOverlay,
+} from "./plan.ts";
 export type { ExitRecord, ProcessRef, StatusRecord } from "./records.ts";
 export type { AttachInput, DeviceNode, Inspection, SourceDirectory } from "./reach.ts";
 export type { Started, StartOptions } from "./start.ts";

@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import { addon } from "./addon.ts";
 import { unwrap } from "./error.ts";
-import type { OciSpec } from "./oci.ts";
+import type { OciSeccomp, OciSpec } from "./oci.ts";
 
 export interface RootfsOverlay {
   kind: "overlay";
@@ -53,7 +54,15 @@ export interface PlanInput {
   /** init announces its network namespace and waits until start()'s `connect` has resolved. */
   awaitNetwork?: boolean;
   /** For tests and benchmarks. `faultStep` is honoured by fault-injection builds of bulkhead-init only. */
-  testing?: { trace?: boolean; attachLayers?: boolean; faultStep?: string };
+  testing?: { trace?: boolean; attachLayers?: boolean; faultStep?: string } | undefined;
+}
+
+/** What a container's first process needs to be there before its plan: it must say the same. */
+export interface BirthInput {
+  namespaces: readonly string[];
+  cgroup: CgroupPlacement;
+  /** For tests and benchmarks, as a plan's. */
+  testing?: { trace?: boolean; faultStep?: string } | undefined;
 }
 
 export interface Plan {
@@ -61,7 +70,33 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
-/** Throws NativeError with step "plan.<JSON pointer>" for anything that init would not accept. */
+/** Throws NativeError with step "plan.<JSON pointer>". */
+export function compileBirth(input: BirthInput): Uint8Array {
+  return unwrap(addon.compile("birth", JSON.stringify(input))).bytes;
+}
+
+/** Names of profiles by their content; a profile is an object that nobody changes. */
+const profileKeys = new WeakMap<OciSeccomp, string>();
+
+const keyOf = (profile: OciSeccomp): string => {
+  const known = profileKeys.get(profile);
+  if (known !== undefined) return known;
+  const key = createHash("sha256").update(JSON.stringify(profile)).digest("base64");
+  profileKeys.set(profile, key);
+  return key;
+};
+
+/**
+ * Throws NativeError with step "plan.<JSON pointer>" for anything that init would not accept. A seccomp profile, the
+ * largest part of a specification by far, is passed on only when the compiler does not have it.
+ */
 export function compilePlan(input: PlanInput): Plan {
-  return unwrap(addon.compile("container", JSON.stringify(input)));
+  const { linux } = input.spec;
+  if (linux?.seccomp === undefined) return unwrap(addon.compile("container", JSON.stringify(input)));
+  const { seccomp, ...others } = linux;
+  const seccompKey = keyOf(seccomp);
+  const brief = { ...input, seccompKey, spec: { ...input.spec, linux: others } };
+  const compiled = addon.compile("container", JSON.stringify(brief));
+  if (compiled.ok || compiled.step !== "plan./seccompKey") return unwrap(compiled);
+  return unwrap(addon.compile("container", JSON.stringify({ ...input, seccompKey })));
 }

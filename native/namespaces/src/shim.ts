@@ -19,6 +19,8 @@ export interface ShimOptions {
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;
   initPath?: string;
+  /** container: its process is born at once, and waits for the plan. */
+  birth?: Uint8Array | undefined;
 }
 
 /** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
@@ -29,6 +31,8 @@ export class Shim {
 
   constructor(options: ShimOptions) {
     this.#report = unwrap(addon.fork(options.initPath ?? initPath, options.mode, options.stdio, options.relay ?? -1));
+    // A fork server that was killed tells so when the plan is handed over.
+    if (options.birth !== undefined) addon.handPlan(this.#report, options.birth);
   }
 
   /** Lets it begin. Throws NativeError when it could not be forked. */

@@ -1,6 +1,6 @@
 import { initPath, type TimedStep } from "./addon.ts";
 import { NativeError } from "./error.ts";
-import type { Plan } from "./plan.ts";
+import { compileBirth, type BirthInput, type Plan } from "./plan.ts";
 import type { ProcessRef } from "./records.ts";
 import { Shim } from "./shim.ts";
 
@@ -22,6 +22,8 @@ export interface StartOptions {
   stdio?: readonly [number, number, number];
   /** For a plan with awaitNetwork: connects the network namespace of that process; its failure fails the start. */
   connect?: (pid: number) => Promise<void>;
+  /** Its process is made at once, in namespaces and cgroups; a plan that wants others costs no more than without. */
+  birth?: BirthInput;
   /** Another build of bulkhead-init, for tests. */
   initPath?: string;
 }
@@ -41,6 +43,7 @@ export class PreparedStart {
       stdio: options.stdio ?? [-1, -1, -1],
       relay: null,
       initPath: options.initPath ?? initPath,
+      birth: options.birth === undefined ? undefined : compileBirth(options.birth),
     });
   }
 

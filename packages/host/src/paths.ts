@@ -10,6 +10,8 @@ export interface HostPaths {
   readonly state: string;
   readonly images: string;
   readonly instances: string;
+  /** lowest layer of every container: empty places for what is mounted in each */
+  readonly mountPoints: string;
   /** data of shares on the host's disk */
   readonly shares: string;
   readonly uidRanges: string;
@@ -36,6 +38,7 @@ export const hostPaths = (stateDir: string, runDir: string, hostId: HostId): Hos
     state,
     images: join(state, "images"),
     instances: join(state, "instances"),
+    mountPoints: join(state, "mount-points"),
     shares: join(state, "shares"),
     uidRanges: join(state, "uid-ranges"),
     trash: join(state, "trash"),

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Assignment, Digest } from "@bulkhead/contracts";
@@ -152,6 +152,7 @@ test("a damaged record is left out and a stray directory swept", async () => {
   const run = await rig.start(assignment);
   await run.ended;
   await run.release();
+  await mkdir(dirname(recordOf(assignment)), { recursive: true });
   await writeFile(recordOf(assignment), '{"bootId":');
   await writeFile(join(rig.paths.instances, assignment.instanceId, "runs", "1.1.0.json.new"), "half");
   expect(await (await rig.reopen()).list()).toEqual([]);

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { AssignedNetwork } from "@bulkhead/contracts";
 import type { ProvidedFile } from "./oci-spec.ts";
 
@@ -17,6 +17,9 @@ const resolvConfOf = (network: AssignedNetwork | undefined): string => {
   return `${servers.map((server) => `nameserver ${server}`).join("\n")}\noptions timeout:2 attempts:3\n`;
 };
 
+/** Where the provided files are shown. */
+export const providedFiles = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"] as const;
+
 /**
  * Writes /etc/hostname, /etc/hosts and /etc/resolv.conf of one run into its per-boot directory (a tmpfs: no write waits
  * for a disk). They are shown inside read-only: the files are the host's, and an instance must not fill it through them.
@@ -25,13 +28,15 @@ export const writeInstanceFiles = (
   runDir: string,
   hostname: string,
   network: AssignedNetwork | undefined,
-): ProvidedFile[] =>
-  [
-    { name: "hostname", text: `${hostname}\n` },
-    { name: "hosts", text: hostsOf(hostname, network) },
-    { name: "resolv.conf", text: resolvConfOf(network) },
-  ].map(({ name, text }) => {
-    const source = join(runDir, name);
-    writeFileSync(source, text, { mode: 0o644 });
-    return { source, destination: `/etc/${name}` };
+): ProvidedFile[] => {
+  const texts = {
+    "/etc/hostname": `${hostname}\n`,
+    "/etc/hosts": hostsOf(hostname, network),
+    "/etc/resolv.conf": resolvConfOf(network),
+  };
+  return providedFiles.map((destination) => {
+    const source = join(runDir, basename(destination));
+    writeFileSync(source, texts[destination], { mode: 0o644 });
+    return { source, destination };
   });
+};

@@ -43,6 +43,10 @@ const openFilesHard = 1_048_576;
 
 const namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup", "user"] as const;
 
+/** Namespaces of its own that an instance has. */
+export const namespacesOf = (hostNetwork: boolean): (typeof namespaces)[number][] =>
+  namespaces.filter((type) => !hostNetwork || type !== "network");
+
 const bindOf = ({ hostPath, path, readOnly }: AdmittedMount): OciMount => ({
   destination: path,
   type: "bind",
@@ -117,7 +121,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
       hostname: input.hostname,
       mounts,
       linux: {
-        namespaces: namespaces.filter((type) => !shared || type !== "network").map((type) => ({ type })),
+        namespaces: namespacesOf(shared).map((type) => ({ type })),
         uidMappings: mapping,
         gidMappings: mapping,
         resources: input.resources,

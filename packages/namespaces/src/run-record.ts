@@ -1,5 +1,5 @@
 import { renameSync, rmdirSync, writeFileSync } from "node:fs";
-import { open, readdir, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Assignment, type InstanceId } from "@bulkhead/contracts";
 import type { HostPaths, UidRange } from "@bulkhead/host";
@@ -48,6 +48,7 @@ let drafts = 0;
 /** Writes a record to disk whole, and then makes it durable; another agent never sees half of one. */
 export const writeRecord = async (path: string, record: RunRecord): Promise<void> => {
   const draft = `${path}.${(drafts += 1)}.new`;
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const file = await open(draft, "w", 0o600);
   try {
     await file.writeFile(JSON.stringify(record));

@@ -27,12 +27,14 @@ import { hostFacts } from "./facts.ts";
 import { imageOfScratch, instancePaths, runName, type RunPaths } from "./instance-paths.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
+import { openMountPoints } from "./mount-points.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./scratch.ts";
 import { imageFailure } from "./start-failure.ts";
+import type { StepListener } from "./start-steps.ts";
 import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
 
@@ -43,6 +45,8 @@ export interface ContainerRuntimeOptions {
   /** instances may have the host's own network; from the agent's own configuration and nowhere else */
   readonly hostNetwork?: boolean;
   readonly log: RuntimeLog;
+  /** hears the steps of every start, for benchmarks */
+  readonly onSteps?: StepListener | undefined;
 }
 
 /** Hard limit on open files of this process, which no child can exceed (proc(5), /proc/PID/limits). */
@@ -113,6 +117,7 @@ export class ContainerRuntime implements Runtime, RunHost {
     const { paths } = options;
     await openStateDirectory(paths);
     await openRunDirectory(paths);
+    await openMountPoints(paths.mountPoints);
     const layout = readCgroups();
     const parents = await openCgroupParents(paths.hash, layout);
     const runtime = new ContainerRuntime(options, {

@@ -28,7 +28,8 @@ import { writeInstanceFiles } from "./instance-files.ts";
 import { instancePaths, runName, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { endLeftover } from "./leftover.ts";
-import { buildSpec, confinementOf } from "./oci-spec.ts";
+import { withMountPoints } from "./mount-points.ts";
+import { buildSpec, confinementOf, namespacesOf } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
@@ -36,6 +37,7 @@ import type { ImageSource, RuntimeLog } from "./ports.ts";
 import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/admit-share.ts";
 import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./scratch.ts";
+import { StartSteps, type StepListener } from "./start-steps.ts";
 import { settlesWithin } from "./settles-within.ts";
 import { imageFailure, networkFailure, startFailure } from "./start-failure.ts";
 
@@ -53,6 +55,8 @@ export interface StarterOptions {
   readonly shares: ShareStore;
   /** release of the host's kernel */
   readonly kernel: string;
+  /** hears the steps of every start, for benchmarks */
+  readonly onSteps?: StepListener | undefined;
   cgroupOf(name: string, dedicated: boolean): Readonly<Record<string, string>>;
 }
 
@@ -112,13 +116,12 @@ export class Starter {
     admitNetwork(assignment, this.#options.hostNetwork ?? false);
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
-    // Forked while the plan is made here.
-    using prepared = new PreparedStart();
+    const steps = new StartSteps(this.#options.onSteps);
+    steps.begin("directories and ids");
     await using undo = new AsyncDisposableStack();
     const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = this.#options.uidRanges.allocate(key.instanceId);
-    const shares = await this.#openShares(assignment);
-
+    steps.begin("record");
     const name = `${key.instanceId}.${paths.name}`;
     const record: RunRecord = {
       bootId: readBootId(),
@@ -132,9 +135,17 @@ export class Starter {
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(this.cpuUserOf(record));
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
-    const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
     writeLiveRecord(paths, record);
-
+    const hostNetwork = assignment.spec.network === "host";
+    steps.begin("ask for the process");
+    // The first process is made while the plan is made here; only now, so that it is found by its record.
+    using prepared = new PreparedStart({
+      birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: record.cgroup }, testing: steps.testing },
+    });
+    steps.begin("files and shares");
+    const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
+    const shares = await this.#openShares(assignment);
+    steps.begin("specification");
     const built = buildSpec({
       hostname: assignment.name,
       process,
@@ -144,15 +155,16 @@ export class Starter {
       shares,
       files,
       options: assignment.spec.container,
-      hostNetwork: assignment.spec.network === "host",
+      hostNetwork,
       openFilesMax: runHost.openFilesMax,
     });
     const leaseMs = leaseMsOf(assignment);
+    steps.begin("compile the plan");
     const plan = compilePlan({
       spec: built.spec,
       rootfs: {
         kind: "overlay",
-        layers: image.layers,
+        layers: withMountPoints(image.layers, host.mountPoints),
         upper: join(scratch, "upper"),
         work: join(scratch, "work"),
       },
@@ -164,8 +176,10 @@ export class Starter {
       ...confinementOf(assignment.spec.container),
       binds: built.binds,
       awaitNetwork: assignment.network !== undefined,
+      testing: steps.testing,
     });
-    return await this.#launch({ plan, prepared, record, paths, signal, undo });
+    steps.begin("hand over and wait");
+    return await this.#launch({ plan, prepared, record, paths, signal, undo, steps });
   }
 
   /** They stay the instance's when its start fails: it will be tried again, or removed and leave them. */
@@ -193,8 +207,9 @@ export class Starter {
     paths: RunPaths;
     signal: AbortSignal;
     undo: AsyncDisposableStack;
+    steps: StartSteps;
   }): Promise<ContainerRun> {
-    const { plan, prepared, record, paths, signal, undo } = options;
+    const { plan, prepared, record, paths, signal, undo, steps } = options;
     if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
     signal.throwIfAborted();
     const cgroup = { paths: record.cgroup };
@@ -214,6 +229,7 @@ export class Starter {
       throw new StartFailure("RuntimeFailed", "the start was abandoned", signal.reason);
     }
     undo.move();
+    steps.done(started.timings);
     return new ContainerRun(this.#options.host, {
       record,
       paths,
@@ -259,7 +275,7 @@ export class Starter {
     if (!existsSync(instance.root)) undo.defer(() => this.discard(instanceId));
     undo.defer(() => forgetRun(paths));
     // At once: each is some 30 µs in the page cache, and a turn through the thread pool costs several times that.
-    for (const path of [scratch, instance.logs, instance.runs]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    for (const path of [scratch, instance.logs]) mkdirSync(path, { recursive: true, mode: 0o700 });
     return scratch;
   }
 

@@ -154,12 +154,13 @@ Result<Fd> makeDirectory(const plan::CgroupDirectory& directory) {
   return makeChild(parent.get(), name, directory, true);
 }
 
-Placement::~Placement() {
+void Placement::remove() {
   for (size_t index = kMax; index > 0; --index) {
-    if (!made_[index - 1]) continue;
     fds_[index - 1].reset();
-    rmdir(paths_[index - 1]);
+    if (std::exchange(made_[index - 1], false)) rmdir(paths_[index - 1]);
   }
+  later_ = {};
+  unified_ = memory_ = -1;
 }
 
 void Placement::place(size_t index, const plan::CgroupDirectory& directory, Fd fd) {

@@ -24,7 +24,9 @@ class Placement {
   static constexpr size_t kMax = 32;
 
   /** Directories that this object made are removed with it, unless `keep` was called. */
-  ~Placement();
+  ~Placement() { remove(); }
+  /** Removes them now; it is as new. */
+  void remove();
 
   /** Which directories: a process is charged from its birth in the first, and may join the others a little later. */
   enum class Stage { birth, later };

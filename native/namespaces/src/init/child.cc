@@ -14,10 +14,12 @@
 #include <cstring>
 #include <iterator>
 
+#include "init/entry.h"
 #include "init/gate.h"
 #include "init/join.h"
 #include "init/report.h"
 #include "init/terminal.h"
+#include "plan/codec.h"
 #include "sys/file.h"
 #include "sys/retry.h"
 
@@ -26,6 +28,12 @@ namespace {
 
 // These belong to the mapped root of the user namespace and can be made while the shim prepares the mounts.
 constexpr uint32_t kUnsharedHere = CLONE_NEWNET;
+
+void tell(int socket, const Steps& steps, const Error& error) {
+  const Report report = failedReport(steps.current(), error);
+  // write, not sendmsg: every filter that lets a program run at all allows it.
+  (void)write(socket, &report, kReportBytes);
+}
 
 Status raiseLoopback() {
   Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -54,6 +62,49 @@ Status setNames(const plan::Container& container) {
   return Done{};
 }
 
+/** Everything that needs no plan: its cgroups so far, nothing of the host open, a network namespace of its own. */
+Status isolate(const ChildContext& context) {
+  Steps& steps = context.steps;
+  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
+  TRY(steps.begin("cgroup join"));
+  TRY(context.cgroups.joinSelf());
+  // Descriptors of the host (run directory, log, cgroups) that the fork copied must be gone before the image acts.
+  int kept[5 + plan::kMaxPreservedFds] = {context.socket, context.output, context.error, context.listener};
+  size_t keptCount = 4;
+  if (const plan::Container* container = context.container; container != nullptr) {
+    const uint32_t preserved = container->process.preservedFds;
+    if (preserved > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
+    if ((container->flags & plan::kPlanUnattended) != 0) kept[keptCount++] = kGateFd;
+    for (uint32_t index = 0; index < preserved; ++index) kept[keptCount++] = kPreservedFd + static_cast<int>(index);
+  }
+  TRY(sys::closeAllBut(kept, keptCount));
+  const int here = static_cast<int>(context.namespaces & kUnsharedHere);
+  if (here == 0) return Done{};
+  TRY(steps.begin("network namespace"));
+  TRY(sys::unshareNamespaces(here));
+  TRY(steps.begin("loopback"));
+  return raiseLoopback();
+}
+
+/** The plan of a child that was born before it. */
+class LatePlan {
+ public:
+  Status receive(int socket) {
+    const Fd file = receivePlan(socket);
+    // End of file: the shim is gone, and so must be everything it began.
+    if (!file.valid()) return failure("recvmsg", ECONNRESET);
+    plan_ = MappedPlan(file.get());
+    if (!plan::decode(plan_.bytes(), &arena_, &container_)) return failure("decode", EBADMSG);
+    return Done{};
+  }
+  const plan::Container& container() const { return container_; }
+
+ private:
+  Arena arena_{plan::kPlanArenaBytes};
+  MappedPlan plan_;
+  plan::Container container_;
+};
+
 /** The ids are mapped when this message comes; with it come the cgroups that were not there when we were born. */
 Status joinLater(int socket) {
   char byte;
@@ -69,33 +120,14 @@ Status joinLater(int socket) {
   return joined;
 }
 
-Status prepare(const ChildContext& context, Identity* identity, Notification* notification) {
-  const plan::Container& container = context.container;
+Status prepare(const ChildContext& context, const plan::Container& container, Identity* identity,
+               Notification* notification) {
   Steps& steps = context.steps;
-  TRY(sys::processControl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL));
-  TRY(steps.begin("cgroup join"));
-  TRY(context.cgroups.joinSelf());
-  // Descriptors of the host (run directory, log, cgroups) that the fork copied must be gone before the image acts.
-  int kept[6 + plan::kMaxPreservedFds] = {context.socket, context.stdio.input, context.stdio.output,
-                                          context.stdio.error, context.listener};
-  size_t keptCount = 5;
-  if (container.process.preservedFds > plan::kMaxPreservedFds) return failure("plan", EINVAL, "preserved descriptors");
-  if ((container.flags & plan::kPlanUnattended) != 0) kept[keptCount++] = kGateFd;
-  for (uint32_t index = 0; index < container.process.preservedFds; ++index) {
-    kept[keptCount++] = kPreservedFd + static_cast<int>(index);
-  }
-  TRY(sys::closeAllBut(kept, keptCount));
-  if (context.listener >= 0) *notification = {context.listener, TRY(numberOnHost())};
-  TRY(steps.begin("network namespace"));
-  const int here = static_cast<int>(container.namespaces & kUnsharedHere);
-  if (here != 0) TRY(sys::unshareNamespaces(here));
   if ((container.flags & plan::kPlanAwaitNetwork) != 0) {
     TRY(ignoreAdvertisements());
     TRY(sys::sendMessage(context.socket, "n", 1));
   }
-
-  TRY(steps.begin("loopback"));
-  if (here != 0) TRY(raiseLoopback());
+  if (context.listener >= 0) *notification = {context.listener, TRY(numberOnHost())};
   TRY(steps.begin("hostname"));
   TRY(setNames(container));
   TRY(steps.begin("wait for cgroups"));
@@ -114,7 +146,40 @@ Status prepare(const ChildContext& context, Identity* identity, Notification* no
     return showConsole();
   }
   TRY(steps.begin("stdio"));
-  return connectStdio(context.stdio, devNull, *identity);
+  const bool logged = !container.logPath.empty();
+  const Stdio given = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+  return connectStdio(logged ? Stdio{-1, context.output, context.error} : given, devNull, *identity);
+}
+
+/** From the plan to execve; returns only the reason it failed, told to whoever waits. */
+void become(const ChildContext& context, const plan::Container& container) {
+  Identity identity;
+  Notification notification;
+  Status prepared = prepare(context, container, &identity, &notification);
+  Gate gate(container, context.socket);
+  const bool attended = (container.flags & plan::kPlanUnattended) == 0;
+  if (prepared.ok()) {
+    prepared = becomeProcess({container.process, identity, context.steps, context.socket, attended,
+                              attended ? nullptr : &gate, notification});
+  }
+  Error error;
+  if (prepared.ok()) {
+    Status begun = context.steps.begin("exec");
+    context.steps.setLaunching();
+    error = begun.ok() ? launch(container.process, identity) : begun.error();
+  } else {
+    error = prepared.error();
+  }
+  tell(gate.starter() >= 0 ? gate.starter() : context.socket, context.steps, error);
+}
+
+void born(const ChildContext& context) {
+  LatePlan plan;
+  Status received = context.steps.begin("wait for plan");
+  if (received.ok()) received = plan.receive(context.socket);
+  if (!received.ok()) return tell(context.socket, context.steps, received.error());
+  context.steps.follow(plan.container());
+  become(context, plan.container());
 }
 
 }  // namespace
@@ -155,26 +220,14 @@ Status connectStdio(const Stdio& stdio, const Fd& devNull, const Identity& ident
 
 void runChild(const ChildContext& context) {
   context.steps.enterChild();
-  Identity identity;
-  Notification notification;
-  Status prepared = prepare(context, &identity, &notification);
-  Gate gate(context.container, context.socket);
-  const bool attended = (context.container.flags & plan::kPlanUnattended) == 0;
-  if (prepared.ok()) {
-    prepared = becomeProcess({context.container.process, identity, context.steps, context.socket, attended,
-                              attended ? nullptr : &gate, notification});
-  }
-  Error error;
-  if (prepared.ok()) {
-    Status begun = context.steps.begin("exec");
-    context.steps.setLaunching();
-    error = begun.ok() ? launch(context.container.process, identity) : begun.error();
+  Status isolated = isolate(context);
+  if (!isolated.ok()) {
+    tell(context.socket, context.steps, isolated.error());
+  } else if (context.container != nullptr) {
+    become(context, *context.container);
   } else {
-    error = prepared.error();
+    born(context);
   }
-  const Report report = failedReport(context.steps.current(), error);
-  // write, not sendmsg: every filter that lets a program run at all allows it.
-  (void)write(gate.starter() >= 0 ? gate.starter() : context.socket, &report, kReportBytes);
   _exit(127);
 }
 

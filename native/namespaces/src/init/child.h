@@ -10,7 +10,7 @@
 
 namespace bulkhead::init {
 
-/** Descriptors that the child needs for its stdio; 0 is /dev/null when `input` is below 0. */
+/** Descriptors that the child needs for its stdio; below 0 is /dev/null. */
 struct Stdio {
   int input;
   int output;
@@ -20,12 +20,17 @@ struct Stdio {
 class Gate;
 
 struct ChildContext {
-  const plan::Container& container;
+  /** CLONE_NEW* that are its own. */
+  uint32_t namespaces;
+  /** Null: the child is born before its plan, which comes by the socket. */
+  const plan::Container* container;
   Steps& steps;
   const cgroup::Placement& cgroups;
   /** SOCK_SEQPACKET to the shim: mounts come in, the failure goes out, end of file means execve has happened. */
   int socket;
-  Stdio stdio;
+  /** Pipes to the log; -1 when it is known that there is none. */
+  int output;
+  int error;
   /** Connection to a seccomp listener, or -1. */
   int listener;
 };

@@ -31,40 +31,73 @@ void sendExit(const ExitRecord& record) {
   sendReport(report, kReportFd);
 }
 
-/** Undone before it is reported: a caller that hears of a failure finds nothing left of it. */
-Report attempt(const plan::Container& container, Progress* progress, Watched* watched) {
-  Start start(container, progress, watched);
-  Status status = start.run();
+/** Of a set-up that is over, and undone if it failed: a caller that hears of a failure finds nothing left of it. */
+Report outcome(const Start& start, const Status& status) {
   if (status.ok() || start.report().kind == ReportKind::failed) return start.report();
   return failedReport(start.step(), status.error());
 }
 
-/** Apart from the loop that follows, so that its large frame is given back. */
-[[gnu::noinline]] bool setUp(std::string_view planBytes, Watched* watched, bool* attended) {
-  Arena arena(plan::kPlanArenaBytes);
+struct Outcome {
+  Report report;
+  /** Nobody wants to hear it. */
+  bool abandoned = false;
+  bool timed = false;
+  bool attended = true;
+};
+
+Outcome attempt(MappedPlan first, Progress* progress, Watched* watched) {
+  Arena births(plan::kPlanArenaBytes);
+  Arena plans(plan::kPlanArenaBytes);
+  plan::Birth birth;
   plan::Container container;
+  MappedPlan mapped;
+  Fd file;
+  Outcome result;
+  {
+    Start start(progress, watched);
+    if (plan::isBirth(first.bytes())) {
+      if (plan::decode(first.bytes(), &births, &birth)) start.bear(birth);
+      file = receivePlan(kReportFd);
+      result.abandoned = !file.valid();
+      if (result.abandoned) return result;
+      mapped = MappedPlan(file.get());
+    } else {
+      mapped = std::move(first);
+    }
+    if (!plan::decode(mapped.bytes(), &plans, &container)) {
+      result.report = failedReport("plan", failure("decode", EBADMSG));
+      return result;
+    }
+    result.attended = (container.flags & plan::kPlanUnattended) == 0;
+    result.timed = (container.flags & plan::kPlanTrace) != 0;
+    result.report = outcome(start, start.run(container, file));
+  }
+  return result;
+}
+
+/** Apart from the loop that follows, so that its large frame is given back. */
+[[gnu::noinline]] bool setUp(MappedPlan first, Watched* watched, bool* attended) {
   void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED || !plan::decode(planBytes, &arena, &container)) {
-    send(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), false, nullptr);
+  if (shared == MAP_FAILED) {
+    send(failedReport("plan", failure("mmap", ENOMEM)), false, nullptr);
     return false;
   }
-  *attended = (container.flags & plan::kPlanUnattended) == 0;
   Progress* progress = static_cast<Progress*>(shared);
-  const Report report = attempt(container, progress, watched);
-  send(report, (container.flags & plan::kPlanTrace) != 0, progress);
+  const Outcome outcome = attempt(std::move(first), progress, watched);
+  *attended = outcome.attended;
+  if (!outcome.abandoned) send(outcome.report, outcome.timed, progress);
   munmap(shared, sizeof(Progress));
-  return report.kind == ReportKind::started;
+  return !outcome.abandoned && outcome.report.kind == ReportKind::started;
 }
 
 }  // namespace
 
-int runContainer(std::string_view planBytes) {
+int runContainer(MappedPlan plan) {
   Watched watched;
   bool attended = true;
-  if (!setUp(planBytes, &watched, &attended)) return 1;
+  if (!setUp(std::move(plan), &watched, &attended)) return 1;
   if (!attended) return 0;
   dropPrivileges();
-  munmap(const_cast<char*>(planBytes.data()), planBytes.size());
   const ExitRecord record = watch(&watched);
   sendExit(record);
   return 0;

@@ -1,13 +1,13 @@
 // Start of a container: the shim's side, from the plan to the loop.
 #pragma once
 
-#include <string_view>
+#include "init/entry.h"
 
 namespace bulkhead::init {
 
 /** Never returns an error to the caller: the report socket has it. The exit status is 0 once the container ended. */
-int runContainer(std::string_view planBytes);
+int runContainer(MappedPlan plan);
 /** The same for a process added to a running container. */
-int runExec(std::string_view planBytes);
+int runExec(MappedPlan plan);
 
 }  // namespace bulkhead::init

@@ -15,23 +15,33 @@
 #include "init/report.h"
 #include "init/server.h"
 #include "plan/codec.h"
+#include "sys/syscalls.h"
 
 namespace bulkhead::init {
 
-std::string_view mapPlan() {
+MappedPlan::MappedPlan(int file) {
   struct stat status;
-  if (fstat(kPlanFd, &status) < 0 || status.st_size <= 0 || status.st_size > static_cast<off_t>(plan::kMaxPlanBytes)) {
-    return {};
+  if (fstat(file, &status) < 0 || status.st_size <= 0 || status.st_size > static_cast<off_t>(plan::kMaxPlanBytes)) {
+    return;
   }
   // Without these seals the sender could change the plan after it was checked.
-  const int seals = fcntl(kPlanFd, F_GET_SEALS);
+  const int seals = fcntl(file, F_GET_SEALS);
   constexpr int kWanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-  if (seals < 0 || (seals & kWanted) != kWanted) return {};
+  if (seals < 0 || (seals & kWanted) != kWanted) return;
   const size_t size = static_cast<size_t>(status.st_size);
-  void* bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, kPlanFd, 0);
-  if (bytes == MAP_FAILED) return {};
-  close(kPlanFd);
-  return {static_cast<const char*>(bytes), size};
+  void* bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  if (bytes != MAP_FAILED) bytes_ = {static_cast<const char*>(bytes), size};
+}
+
+MappedPlan::~MappedPlan() {
+  if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+}
+
+Fd receivePlan(int socket) {
+  char byte;
+  int file = -1;
+  Result<sys::Received> received = sys::receiveMessage(socket, &byte, 1, &file, 1);
+  return Fd(received.ok() && received.value().fdCount == 1 ? file : -1);
 }
 
 int runInit(int argc, char** argv) {
@@ -56,8 +66,10 @@ int runInit(int argc, char** argv) {
   // A shim may outlive the directory that its starter stood in.
   (void)chdir("/");
   if (server) return serve(argv[1]);
-  const std::string_view plan = mapPlan();
-  return exec ? runExec(plan) : runContainer(plan);
+  Fd file(kPlanFd);
+  MappedPlan plan(file.get());
+  file.reset();
+  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan));
 }
 
 }  // namespace bulkhead::init

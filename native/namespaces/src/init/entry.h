@@ -2,11 +2,31 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
+
+#include "sys/fd.h"
 
 namespace bulkhead::init {
 
-/** The plan at kPlanFd, which is closed; empty when it is none or its sender could still change it. */
-std::string_view mapPlan();
+/** A plan's bytes, as long as this lives; none when the file is no plan or its sender could still change it. */
+class MappedPlan {
+ public:
+  MappedPlan() = default;
+  explicit MappedPlan(int file);
+  MappedPlan(MappedPlan&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  MappedPlan& operator=(MappedPlan&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~MappedPlan();
+  std::string_view bytes() const { return bytes_; }
+
+ private:
+  std::string_view bytes_;
+};
+
+/** The file of the plan that the next message brings; invalid at end of file. */
+Fd receivePlan(int socket);
 
 /** `argv`: "serve" (server.h), or "container" or "exec" for one of them at once, then "exact" when the caller left no
  * other descriptor open. The exit status. */

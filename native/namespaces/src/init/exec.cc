@@ -81,7 +81,7 @@ Status givePipes(uid_t owner) {
 
 class Join {
  public:
-  Join(const plan::Exec& exec, Progress* progress) : exec_(exec), progress_(progress), steps_(progress, false, {}) {}
+  Join(const plan::Exec& exec, Progress* progress) : exec_(exec), progress_(progress), steps_(progress) {}
   ~Join();
 
   Status run();
@@ -225,16 +225,17 @@ Report exitReport(const Report& started, const Fd& process, const Fd& oomCounter
 
 }  // namespace
 
-int runExec(std::string_view planBytes) {
+int runExec(MappedPlan plan) {
   Report started;
   Relayed relayed;
   Fd oomCounter;
   bool attended = true;
   {
+    const MappedPlan mapped = std::move(plan);
     Arena arena(plan::kPlanArenaBytes);
     plan::Exec exec;
     void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED || !plan::decode(planBytes, &arena, &exec)) {
+    if (shared == MAP_FAILED || !plan::decode(mapped.bytes(), &arena, &exec)) {
       sendReport(failedReport("plan", failure("decode", shared == MAP_FAILED ? ENOMEM : EBADMSG)), kReportFd);
       return 1;
     }
@@ -263,7 +264,6 @@ int runExec(std::string_view planBytes) {
     munmap(shared, sizeof(Progress));
   }
   if (!attended) return 0;
-  munmap(const_cast<char*>(planBytes.data()), planBytes.size());
   dropPrivileges();
   const uint64_t oomKillsBefore = oomCounter.valid() ? readCounter(oomCounter.get(), "oom_kill") : 0;
   relayed.control = Fd(kReportFd);

@@ -38,25 +38,18 @@ Status arrange(const int* fds, size_t count) {
   return sys::closeFrom(static_cast<unsigned>(count == kForkFdsWithRelay ? kRelayFd : kReportFd) + 1, ~0u, 0);
 }
 
-/** Puts the plan where a shim expects it; false when the agent gave up before it had one. */
-bool awaitPlan() {
-  char byte;
-  int plan = -1;
-  Result<sys::Received> received = sys::receiveMessage(kReportFd, &byte, 1, &plan, 1);
-  if (!received.ok() || received.value().fdCount == 0) return false;
-  Fd owned(plan);
-  if (plan == kPlanFd) return owned.release() == kPlanFd;
-  return dup3(plan, kPlanFd, O_CLOEXEC) == kPlanFd;
-}
-
 int runShim(Mode mode, const int* fds, size_t count, char* title) {
   memcpy(title, "shim", sizeof "shim");
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-shim")).ok();
   // A session of its own: no terminal and no signal to the agent's process group reaches it.
   setsid();
-  if (!arrange(fds, count).ok() || !awaitPlan()) return 1;
-  const std::string_view plan = mapPlan();
-  return mode == Mode::exec ? runExec(plan) : runContainer(plan);
+  if (!arrange(fds, count).ok()) return 1;
+  Fd file = receivePlan(kReportFd);
+  // End of file: the agent gave up before it had one.
+  if (!file.valid()) return 1;
+  MappedPlan plan(file.get());
+  file.reset();
+  return mode == Mode::exec ? runExec(std::move(plan)) : runContainer(std::move(plan));
 }
 
 struct Request {

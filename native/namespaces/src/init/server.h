@@ -21,7 +21,8 @@ inline constexpr size_t kForkFdsWithRelay = 5;
 
 /**
  * Comes on the report socket, with the pidfd of the shim, a child of the agent, unless `err` says why there is none.
- * The shim then waits there for one byte that brings the plan; at end of file it ends and has done nothing.
+ * The shim then waits there for one byte that brings the plan; at end of file it ends and has done nothing. A birth may
+ * come before the plan (plan.h): then it begins with that, and at end of file undoes it.
  */
 struct ForkReply {
   int32_t err;

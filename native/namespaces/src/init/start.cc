@@ -22,107 +22,62 @@
 #include "sys/retry.h"
 
 namespace bulkhead::init {
-namespace {
-
-// The child makes the network namespace itself, while the shim mounts; cgroup comes after it has joined its cgroups.
-constexpr uint64_t kMadeByChild = CLONE_NEWNET | CLONE_NEWCGROUP;
-
-}  // namespace
-
 Start::~Start() {
   if (done_) return;
-  if (child_ > 0) {
-    (void)sys::signalPid(watched_->process.get(), SIGKILL).ok();
-    (void)sys::reap(watched_->process.get(), true).ok();
-  }
+  undo();
   if (statusWritten_) (void)sys::removeAt(watched_->runDirectory.get(), "status", 0).ok();
   watched_->exitFile.discard(watched_->runDirectory.get());
 }
 
 Status Start::openFiles() {
   TRY(steps_.begin("run directory"));
-  watched_->runDirectory = TRY(sys::openAt(AT_FDCWD, container_.runDirectory.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!container_.logPath.empty()) {
+  watched_->runDirectory = TRY(sys::openAt(AT_FDCWD, container_->runDirectory.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!container_->logPath.empty()) {
     TRY(steps_.begin("log"));
-    TRY(watched_->log.open(container_.logPath.c_str(), container_.logMaxBytes, container_.logMaxFiles));
-    const Owner owner = rootOwner(container_);
-    struct Stream {
-      Fd* ours;
-      Fd* theirs;
-    };
-    for (const Stream& stream : {Stream{&watched_->output, &childOutput_}, Stream{&watched_->error, &childError_}}) {
-      sys::Pair pipe = TRY(sys::pipePair());
-      if (fcntl(pipe.left.get(), F_SETFL, O_NONBLOCK) < 0) return failure("fcntl", errno);
-      if (owner.uid != 0) TRY(sys::changeOwner(pipe.right.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH));
-      *stream.ours = std::move(pipe.left);
-      *stream.theirs = std::move(pipe.right);
-    }
+    TRY(watched_->log.open(container_->logPath.c_str(), container_->logMaxBytes, container_->logMaxFiles));
   }
-  if (!container_.leasePage.empty()) {
+  if (!container_->leasePage.empty()) {
     TRY(steps_.begin("lease"));
-    TRY(watched_->lease.open(container_.leasePage.c_str(), container_.leaseMs));
+    TRY(watched_->lease.open(container_->leasePage.c_str(), container_->leaseMs));
   }
   return Done{};
 }
 
-Status Start::cloneChild() {
-  TRY(steps_.begin("join namespaces"));
-  Fd listener = TRY(connectListener(container_.process.seccomp));
-  Joined joined;
-  TRY(joinNamespaces(container_, &joined));
-  TRY(offsetClocks(container_));
-  TRY(steps_.begin("clone"));
-  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  uint64_t flags = container_.namespaces & ~kMadeByChild;
-  // With offsets the namespace is made already, and the child is born in it.
-  if (!container_.timeOffsets.empty()) flags &= ~uint64_t{CLONE_NEWTIME};
-  sys::Cloned cloned = joined.user.valid() ? TRY(cloneThrough(joined.user.get(), flags, cgroups_.unified()))
-                                           : TRY(sys::cloneProcess(flags, cgroups_.unified()));
-  if (cloned.pid == 0) {
-    Result<Fd> socket = aboveProgram(std::move(pair.right), container_.process);
-    Result<Fd> asked = listener.valid() ? aboveProgram(std::move(listener), container_.process) : Result<Fd>(Fd());
-    if (!socket.ok() || !asked.ok()) _exit(127);
-    const bool logged = !container_.logPath.empty();
-    const Stdio stdio =
-        logged ? Stdio{-1, childOutput_.get(), childError_.get()} : Stdio{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    runChild({container_, steps_, cgroups_, socket.value().get(), stdio, asked.value().get()});
+Status Start::giveStreams() {
+  const Fd output = std::move(childOutput_);
+  const Fd error = std::move(childError_);
+  if (container_->logPath.empty()) {
+    // Made before it was known that nobody wants them.
+    watched_->output.reset();
+    watched_->error.reset();
+    return Done{};
   }
-  child_ = cloned.pid;
-  watched_->process = std::move(cloned.pidfd);
-  socket_ = std::move(pair.left);
-  childOutput_.reset();
-  childError_.reset();
-  return returnToOwnTime(joined);
+  const Owner owner = rootOwner(*container_);
+  if (owner.uid == 0) return Done{};
+  TRY(sys::changeOwner(output.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH));
+  return sys::changeOwner(error.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH);
 }
 
 Status Start::admitChild() {
   TRY(steps_.begin("id maps"));
-  if ((container_.namespaces & CLONE_NEWUSER) != 0) {
-    TRY(writeMap(child_, "uid_map", container_.uidMap));
-    TRY(writeMap(child_, "gid_map", container_.gidMap));
-  } else if (hasUserNamespace(container_)) {
-    TRY(compareMaps(container_, child_));
+  if ((container_->namespaces & CLONE_NEWUSER) != 0) {
+    TRY(writeMap(child_, "uid_map", container_->uidMap));
+    TRY(writeMap(child_, "gid_map", container_->gidMap));
+  } else if (hasUserNamespace(*container_)) {
+    TRY(compareMaps(*container_, child_));
   }
-  char path[48];
-  if (hasUserNamespace(container_)) {
-    snprintf(path, sizeof path, "/proc/%d/ns/user", child_);
-    userNamespace_ = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
-  }
-  if ((container_.namespaces & CLONE_NEWNS) != 0) {
-    snprintf(path, sizeof path, "/proc/%d/ns/mnt", child_);
-    watched_->mounts = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
-  }
-  if ((container_.process.flags & plan::kProcessOomScore) != 0) {
+  if ((container_->process.flags & plan::kProcessOomScore) != 0) {
     TRY(steps_.begin("oom score"));
+    char path[48];
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", child_);
     char text[16];
-    const int size = snprintf(text, sizeof text, "%d", container_.process.oomScore);
+    const int size = snprintf(text, sizeof text, "%d", container_->process.oomScore);
     TRY(sys::writeFile(AT_FDCWD, path, {text, static_cast<size_t>(size)}));
   }
   TRY(steps_.begin("priorities"));
-  TRY(applyPriorities(container_.process.scheduling, child_));
+  TRY(applyPriorities(container_->process.scheduling, child_));
   TRY(steps_.begin("rlimits"));
-  for (const plan::Limit& limit : container_.process.limits) {
+  for (const plan::Limit& limit : container_->process.limits) {
     // Raising a hard limit needs the host's privileges; lowering is left to the child, which still has work to do.
     struct rlimit now;
     if (prlimit(child_, static_cast<__rlimit_resource>(limit.resource), nullptr, &now) < 0) {
@@ -132,10 +87,6 @@ Status Start::admitChild() {
       TRY(sys::setLimit(child_, static_cast<int>(limit.resource), {now.rlim_cur, limit.hard}));
     }
   }
-  TRY(steps_.begin("cgroup create"));
-  TRY(cgroups_.make(container_.cgroups, cgroup::Placement::Stage::later));
-  TRY(steps_.begin("cgroup limits"));
-  TRY(cgroups_.applyLimits(container_.cgroups));
   std::array<Fd, cgroup::Placement::kMax> files;
   const size_t count = TRY(cgroups_.openLater(&files));
   int fds[cgroup::Placement::kMax];
@@ -171,15 +122,18 @@ Status Start::awaitNetwork() {
 Status Start::handMounts() {
   TRY(steps_.begin("rootfs"));
   // Each as soon as it is made: the child puts one in its place while the next is made.
-  TRY(hand(TRY(makeRoot(container_, userNamespace_.get()))));
-  for (const plan::Mount& mount : container_.mounts) {
+  TRY(hand(TRY(makeRoot(*container_, userNamespace_.get()))));
+  for (const plan::Mount& mount : container_->mounts) {
     if (mount.kind != plan::MountKind::bind && mount.kind != plan::MountKind::dev) continue;
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps_.begin(step.view()));
-    TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(container_, mount))
+    TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(*container_, mount))
                                                 : TRY(makeBind(mount, userNamespace_.get()))));
   }
+  TRY(steps_.begin("cgroup limits"));
+  // The child is put together meanwhile; it runs nothing of the image before it has heard that this is done.
+  TRY(cgroups_.applyLimits(container_->cgroups));
   TRY(steps_.begin("status"));
   report_.kind = ReportKind::started;
   report_.shimPid = getpid();
@@ -192,7 +146,7 @@ Status Start::handMounts() {
   TRY(writeStatus(watched_->runDirectory.get(),
                   {{report_.shimPid, report_.shimTicks}, {child_, report_.processTicks}, report_.startedAtUnixMs}));
   statusWritten_ = true;
-  if ((container_.flags & plan::kPlanAwaitNetwork) != 0) TRY(awaitNetwork());
+  if ((container_->flags & plan::kPlanAwaitNetwork) != 0) TRY(awaitNetwork());
   TRY(steps_.begin("hand over mounts"));
   return sys::sendMessage(socket_.get(), "s", 1);
 }
@@ -243,26 +197,28 @@ Result<bool> Start::hear(char kind, Fd passed) {
   return false;
 }
 
-Status Start::run() {
+Status Start::run(const plan::Container& container, const Fd& planFile) {
+  container_ = &container;
+  steps_.follow(container);
+  if (birth_ != nullptr && !suits(container)) undo();
   TRY(openFiles());
-  TRY(steps_.begin("cgroup create"));
-  TRY(cgroups_.make(container_.cgroups, cgroup::Placement::Stage::birth));
-  if (cgroups_.memory() >= 0) {
-    const char* file = cgroups_.memoryIsUnified() ? "memory.events" : "memory.oom_control";
-    // Absent when the controller was not handed down; then nothing limits memory here either.
-    Result<Fd> counter = sys::openAt(cgroups_.memory(), file, O_RDONLY);
-    if (counter.ok()) watched_->oomCounter = counter.take();
+  if (birth_ != nullptr) {
+    TRY(steps_.begin("hand over plan"));
+    const int file = planFile.get();
+    TRY(sys::sendMessage(socket_.get(), "p", 1, &file, 1));
+  } else {
+    if (!container.logPath.empty()) TRY(openStreams());
+    TRY(begin(container.namespaces, container.cgroups, &container));
   }
-  if (cgroups_.unified() >= 0 && (container_.namespaces & CLONE_NEWPID) == 0) {
-    watched_->killSwitch = TRY(sys::openAt(cgroups_.unified(), "cgroup.kill", O_WRONLY));
-  }
-  TRY(cloneChild());
-  if ((container_.flags & plan::kPlanUnattended) == 0) {
+  TRY(giveStreams());
+  if ((container_->flags & plan::kPlanUnattended) == 0) {
     TRY(steps_.begin("watch"));
     TRY(prepareWatch(watched_));
   }
-  Status handed = admitChild();
-  if (handed.ok() && (container_.flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
+  Status handed = Done{};
+  if (birth_ == nullptr) handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
+  if (handed.ok()) handed = admitChild();
+  if (handed.ok() && (container_->flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
   if (handed.ok()) handed = handMounts();
   if (!handed.ok()) {
     if (report_.kind == ReportKind::failed) return handed;

@@ -12,21 +12,37 @@ namespace bulkhead::init {
 
 class Start {
  public:
-  Start(const plan::Container& container, Progress* progress, Watched* watched)
-      : container_(container),
-        steps_(progress, (container.flags & plan::kPlanTrace) != 0, container.faultStep),
-        progress_(progress),
-        watched_(watched) {}
+  Start(Progress* progress, Watched* watched) : steps_(progress), progress_(progress), watched_(watched) {}
 
-  /** Everything up to a running entrypoint. On failure all of it is undone when this object ends. */
-  Status run();
+  /**
+   * Makes the first process before there is a plan; it waits in its namespaces and cgroups. What fails before the plan
+   * comes is undone and no failure yet: `run` will make everything itself, and say what is wrong. `birth` must live as
+   * long as this.
+   */
+  void bear(const plan::Birth& birth);
+  /**
+   * Everything up to a running entrypoint. On failure all of it is undone when this object ends. `planFile`: what a
+   * process that was born before its plan decodes it from.
+   */
+  Status run(const plan::Container& container, const Fd& planFile);
   ~Start();
   std::string_view step() const { return step_.empty() ? steps_.current() : step_.view(); }
   const Report& report() const { return report_; }
 
  private:
+  /** Cgroups, and the process in them; without a container it is one that will get its plan later. */
+  Status begin(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, const plan::Container* container);
+  /** What needs no plan, while the child makes its network namespace. */
+  Status meetChild(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, bool ownUser);
+  Status cloneChild(uint32_t namespaces, const plan::Container* container);
+  Status openStreams();
+  /** The process that was born is alive, and one that this plan may have. */
+  bool suits(const plan::Container& container) const;
+  /** Takes back everything of `begin` and `openStreams`. */
+  void undo();
+
   Status openFiles();
-  Status cloneChild();
+  Status giveStreams();
   Status admitChild();
   Status handMounts();
   Status hand(Fd mount);
@@ -41,7 +57,8 @@ class Start {
   /** A message of the child that is no failure; true when it was its last. */
   Result<bool> hear(char kind, Fd passed);
 
-  const plan::Container& container_;
+  const plan::Birth* birth_ = nullptr;
+  const plan::Container* container_ = nullptr;
   Steps steps_;
   Progress* progress_;
   Watched* watched_;

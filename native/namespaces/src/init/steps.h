@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "plan/plan.h"
 #include "sys/result.h"
 #include "sys/span.h"
 
@@ -32,9 +33,14 @@ struct Progress {
 
 class Steps {
  public:
-  /** `fault` names the step that must fail (empty: none). */
-  Steps(Progress* progress, bool timed, Str fault) : progress_(progress), timed_(timed), fault_(fault) {}
+  explicit Steps(Progress* progress) : progress_(progress) {}
 
+  /** From here on as this plan or birth says. */
+  template <class Plan>
+  void follow(const Plan& plan) {
+    timed_ = (plan.flags & plan::kPlanTrace) != 0;
+    fault_ = plan.faultStep;
+  }
   /** Begins a step; fails only when it is the one to be made to fail. */
   Status begin(std::string_view name);
   std::string_view current() const { return current_.view(); }
@@ -45,7 +51,8 @@ class Steps {
   void record(std::string_view name);
 
   Progress* progress_;
-  bool timed_;
+  bool timed_ = false;
+  /** The step that must fail; empty: none. */
   Str fault_;
   FixedText<64> current_;
   uint8_t inChild_ = 0;

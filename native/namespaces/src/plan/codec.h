@@ -15,9 +15,13 @@ inline constexpr size_t kPlanArenaBytes = 16 << 20;
 
 std::string encode(const Container& container);
 std::string encode(const Exec& exec);
+std::string encode(const Birth& birth);
 
 /** False on anything but a well-formed plan; text points into `bytes`, arrays into `arena`. */
 bool decode(std::string_view bytes, Arena* arena, Container* container);
 bool decode(std::string_view bytes, Arena* arena, Exec* exec);
+bool decode(std::string_view bytes, Arena* arena, Birth* birth);
+/** The bytes say that they are a birth; whether they are a good one `decode` says. */
+bool isBirth(std::string_view bytes);
 
 }  // namespace bulkhead::plan

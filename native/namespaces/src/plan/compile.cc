@@ -89,7 +89,7 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
       !compileMounts(context, spec.member("mounts"), input.member("binds"), &target->mounts) ||
       !compileKernelView(context, spec, target) || !compileProcess(context, process, &target->process) ||
       !compileAffinity(context, cpu.member("cpus"), &target->process.affinity) ||
-      !compileSeccomp(context, linuxPart.member("seccomp"), cache, &target->process) ||
+      !compileSeccomp(context, linuxPart.member("seccomp"), input.member("seccompKey"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !compileTimeOffsets(context, linuxPart, target) || !compileExecution(context, linuxPart, &target->process) ||
       !compileIdentity(context, input, &target->process) ||
@@ -124,7 +124,7 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
   if (!compileProcess(context, process, &target->process) ||
       !compileCgroups(context, input.member("cgroup"), input.member("resources"), &target->cgroups) ||
       !compileAffinity(context, input.member("cpus"), &target->process.affinity) ||
-      !compileSeccomp(context, input.member("seccomp"), cache, &target->process) ||
+      !compileSeccomp(context, input.member("seccomp"), input.member("seccompKey"), cache, &target->process) ||
       !compileImageUser(context, input.member("imageUser"), &target->process) ||
       !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
     return false;
@@ -158,6 +158,19 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Ex
   wanted.rows = static_cast<uint16_t>(rows);
   wanted.columns = static_cast<uint16_t>(columns);
   return true;
+}
+
+bool compileInput(Context* context, const View& input, seccomp::Cache*, Birth* target) {
+  if (!input.isObject()) return context->fail(input, "must be an object");
+  const View testing = input.member("testing");
+  bool trace = false;
+  if (!context->boolean(testing.member("trace"), &trace) ||
+      !context->text(testing.member("faultStep"), &target->faultStep)) {
+    return false;
+  }
+  target->flags = trace ? kPlanTrace : 0u;
+  return compileBorn(context, input.member("namespaces"), &target->namespaces) &&
+         compileCgroups(context, input.member("cgroup"), input.member("resources"), &target->cgroups);
 }
 
 template <class Plan>
@@ -205,6 +218,10 @@ bool compileExec(std::string_view json, seccomp::Cache* cache, Compiled* result,
 
 bool compileExec(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error) {
   return compileView<Exec>(input, cache, result, error);
+}
+
+bool compileBirth(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error) {
+  return compileText<Birth>(json, cache, result, error);
 }
 
 }  // namespace bulkhead::plan

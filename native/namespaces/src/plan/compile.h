@@ -23,9 +23,13 @@ bool compileContainer(const View& input, seccomp::Cache* cache, Compiled* result
 bool compileExec(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
 bool compileExec(const View& input, seccomp::Cache* cache, Compiled* result, CompileError* error);
 
+/** `json` is BirthInput of src/index.ts. */
+bool compileBirth(std::string_view json, seccomp::Cache* cache, Compiled* result, CompileError* error);
+
 // The parts, one file each.
 bool compileProcess(Context* context, const View& process, Process* target);
-bool compileSeccomp(Context* context, const View& profile, seccomp::Cache* cache, Process* target);
+/** `key`: the name of a profile's content, instead of the profile once the cache has it; may be absent. */
+bool compileSeccomp(Context* context, const View& profile, const View& key, seccomp::Cache* cache, Process* target);
 /** process.scheduler, ioPriority and execCPUAffinity. */
 bool compileScheduling(Context* context, const View& process, Process* target);
 /** linux.personality and memoryPolicy. */
@@ -41,6 +45,8 @@ bool isFilesystemFlag(std::string_view word);
 bool compileMappings(Context* context, const View& mappings, Span<IdMap>* target);
 bool compileMountOptions(Context* context, const View& options, Mount* mount);
 bool compileNamespaces(Context* context, const View& linuxPart, Container* target);
+/** A birth's namespaces, by name and all of its own. */
+bool compileBorn(Context* context, const View& names, uint32_t* namespaces);
 /** The container does not share the host's namespace of this type: it makes one or joins one by path. */
 bool hasNamespace(const Container& container, uint32_t flag);
 bool compileRoot(Context* context, const View& input, Container* target);

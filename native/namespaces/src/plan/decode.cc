@@ -89,4 +89,12 @@ bool decode(std::string_view bytes, Arena* arena, Exec* exec) {
   return decodeAs(Kind::exec, bytes, arena, exec);
 }
 
+bool decode(std::string_view bytes, Arena* arena, Birth* birth) {
+  return decodeAs(Kind::birth, bytes, arena, birth);
+}
+
+bool isBirth(std::string_view bytes) {
+  return bytes.size() >= kHeaderBytes && memcmp(bytes.data(), headerOf(Kind::birth).data(), kHeaderBytes) == 0;
+}
+
 }  // namespace bulkhead::plan

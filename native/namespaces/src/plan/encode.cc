@@ -67,5 +67,8 @@ std::string encode(const Container& container) {
 std::string encode(const Exec& exec) {
   return encodeAs(Kind::exec, exec);
 }
+std::string encode(const Birth& birth) {
+  return encodeAs(Kind::birth, birth);
+}
 
 }  // namespace bulkhead::plan

@@ -86,6 +86,10 @@ bool fields(Archive& a, Container& v) {
          a(v.faultStep);
 }
 template <class Archive>
+bool fields(Archive& a, Birth& v) {
+  return a(v.flags) && a(v.namespaces) && a(v.cgroups) && a(v.faultStep);
+}
+template <class Archive>
 bool fields(Archive& a, Exec& v) {
   return a(v.flags) && a(v.targetPid) && a(v.targetTicks) && a(v.cgroups) && a(v.process);
 }

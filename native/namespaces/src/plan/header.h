@@ -6,7 +6,7 @@
 
 namespace bulkhead::plan {
 
-enum class Kind : unsigned char { container = 1, exec = 2 };
+enum class Kind : unsigned char { container = 1, exec = 2, birth = 3 };
 
 inline constexpr char kPlanVersion = 2;
 inline constexpr size_t kHeaderBytes = 6;

@@ -91,6 +91,19 @@ bool compileNamespaces(Context* context, const View& linuxPart, Container* targe
   return true;
 }
 
+bool compileBorn(Context* context, const View& names, uint32_t* namespaces) {
+  if (!context->array(names)) return false;
+  for (uint32_t index = 0; index < names.count(); ++index) {
+    const View name = names.element(index);
+    const uint32_t flag = name.isString() ? namespaceFlag(name.text()) : 0;
+    // Whoever has a time namespace has offsets, which only a plan knows.
+    if (flag == 0 || flag == CLONE_NEWTIME) return context->fail(name, "is no namespace type to be born in");
+    *namespaces |= flag;
+  }
+  if ((*namespaces & CLONE_NEWNS) == 0) return context->fail(names, "must have a mount namespace");
+  return true;
+}
+
 bool hasNamespace(const Container& container, uint32_t flag) {
   const auto joins = [&](const NamespaceJoin& join) { return join.type == flag; };
   return (container.namespaces & flag) != 0 || std::any_of(container.joins.begin(), container.joins.end(), joins);

@@ -232,6 +232,19 @@ enum PlanFlag : uint32_t {
 /** More than this cannot be handed on to a program. */
 inline constexpr uint32_t kMaxPreservedFds = 128;
 
+/**
+ * What a container's first process needs to be born: it may wait in its namespaces and cgroups for the plan that says
+ * the rest, which must then be of the same namespaces and cgroups.
+ */
+struct Birth {
+  uint32_t flags = 0;       // kPlanTrace
+  uint32_t namespaces = 0;  // CLONE_NEW* to create
+  /** Without writes: limits come with the plan. */
+  Span<CgroupDirectory> cgroups;
+  /** Testing only, as a container's. */
+  Str faultStep;
+};
+
 /** A container to be made and watched. */
 struct Container {
   uint32_t flags = 0;

@@ -7,14 +7,23 @@
 
 namespace bulkhead::plan {
 
-bool compileSeccomp(Context* context, const View& profile, seccomp::Cache* cache, Process* target) {
-  if (!profile.present()) return true;
+namespace {
+
+std::string textOf(const View& profile) {
   rapidjson::StringBuffer text;
   rapidjson::Writer<rapidjson::StringBuffer> writer(text);
   profile.value().Accept(writer);
-  const std::string key(text.GetString(), text.GetSize());
+  return {text.GetString(), text.GetSize()};
+}
 
+}  // namespace
+
+bool compileSeccomp(Context* context, const View& profile, const View& named, seccomp::Cache* cache, Process* target) {
+  if (!profile.present() && !named.present()) return true;
+  if (named.present() && !named.isString()) return context->fail(named, "must be a string");
+  const std::string key = named.present() ? std::string(named.text()) : textOf(profile);
   const seccomp::Program* program = cache == nullptr ? nullptr : cache->find(key);
+  if (program == nullptr && !profile.present()) return context->fail(named, "is the name of no profile seen before");
   seccomp::Program fresh;
   if (program == nullptr) {
     seccomp::Profile read;

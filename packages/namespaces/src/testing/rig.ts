@@ -26,6 +26,9 @@ import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhe
 import type { Run, RunKey } from "@bulkhead/node";
 import type { ContainerRun } from "../run.ts";
 import { ContainerRuntime } from "../runtime.ts";
+import type { StepListener } from "../start-steps.ts";
+
+export type { StartStep } from "../start-steps.ts";
 
 /** A tmpfs that every Linux has. */
 const tmpfs = "/dev/shm";
@@ -109,7 +112,7 @@ export class Rig implements AsyncDisposable {
   }
 
   /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
-  async reopen(): Promise<ContainerRuntime> {
+  async reopen(options: { onSteps?: StepListener } = {}): Promise<ContainerRuntime> {
     this.runtime = await ContainerRuntime.open({
       paths: this.paths,
       images: {
@@ -117,6 +120,7 @@ export class Rig implements AsyncDisposable {
       },
       mountAllowList: MountAllowList.parse(this.#allowed),
       log: { warn: (fields, message) => void this.warnings.push({ fields, message }) },
+      ...options,
     });
     return this.runtime;
   }
@@ -213,7 +217,7 @@ export class Rig implements AsyncDisposable {
 
   /** What is on the machine now and was not when the rig was opened, its own state directories apart. */
   async leaks(): Promise<string[]> {
-    const own = [this.paths.images, join(this.root, "blobs")];
+    const own = [this.paths.images, this.paths.mountPoints, join(this.root, "blobs")];
     const leaks = leaksBetween(this.#before, await snapshotHost(Rig.#scope(this.root, this.paths)));
     const directories = new Set<string>([
       this.root,
@@ -224,6 +228,7 @@ export class Rig implements AsyncDisposable {
       this.paths.instances,
       this.paths.shares,
       this.paths.runShares,
+      this.paths.mountPoints,
       this.paths.uidRanges,
       this.paths.trash,
       dirname(this.paths.run),

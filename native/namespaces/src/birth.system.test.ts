@@ -1,0 +1,158 @@
+// Containers whose first process is there before their plan.
+import { readFileSync, readlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { Area, eventually, hostState } from "../test/fixture.ts";
+import {
+  type BirthInput,
+  compilePlan,
+  initPath,
+  NativeError,
+  type PlanInput,
+  PreparedStart,
+  readStatus,
+} from "./index.ts";
+
+const faults = join(dirname(initPath), "bulkhead-init-faults");
+
+/** The birth that an area's plans fit. */
+const birthOf = (area: Area, change: Partial<BirthInput> = {}): BirthInput => ({
+  namespaces: ["mount", "pid", "network", "ipc", "uts", "user", "cgroup"],
+  cgroup: area.cgroup,
+  ...change,
+});
+
+/** Pid of the process that waits for its plan. */
+async function waiting(area: Area): Promise<number> {
+  const file = join(Object.values(area.cgroup.paths)[0]!, "cgroup.procs");
+  const pids = (): number[] => {
+    try {
+      return readFileSync(file, "utf8").trim().split("\n").filter(Boolean).map(Number);
+    } catch {
+      return [];
+    }
+  };
+  await eventually(() => pids().length === 1, "the process is born");
+  return pids()[0]!;
+}
+
+const gone = (before: readonly string[]): boolean => hostState().children.every((pid) => before.includes(pid));
+
+const plan = (area: Area, args: readonly string[], change?: (input: PlanInput) => void) =>
+  compilePlan(area.input(args, change));
+
+test("the process that waited becomes the container, in the namespaces it was born in", async () => {
+  await using area = new Area();
+  using prepared = new PreparedStart({ birth: birthOf(area) });
+  const pid = await waiting(area);
+  const ipc = readlinkSync(`/proc/${pid}/ns/ipc`);
+  const script = "readlink /proc/self/ns/ipc; hostname; cat /proc/self/uid_map; ls /sys/class/net";
+  const started = await prepared.run(plan(area, ["sh", "-c", script]));
+  expect(started.init.pid).toBe(pid);
+  expect((await area.ended(started)).exitCode).toBe(0);
+  expect(area.output("stdout")).toMatch(new RegExp(`^${RegExp.escape(ipc)}\nbox\n\\s+0\\s+268435456\\s+65536\nlo\n$`));
+});
+
+test("limits of the plan hold although the process was born without them", async () => {
+  await using area = new Area();
+  using prepared = new PreparedStart({ birth: birthOf(area) });
+  const started = await prepared.run(plan(area, ["sleep", "1000"]));
+  const { paths } = area.cgroup;
+  const pids = readFileSync(join(paths["pids"] ?? paths["unified"]!, "pids.max"), "utf8");
+  expect(pids).toBe("60\n");
+  for (const [controller, path] of Object.entries(paths)) {
+    expect({ controller, procs: readFileSync(join(path, "cgroup.procs"), "utf8") }).toEqual({
+      controller,
+      procs: `${started.init.pid}\n`,
+    });
+  }
+});
+
+test("one that is given up leaves nothing", async () => {
+  await using area = new Area();
+  const before = hostState();
+  {
+    using prepared = new PreparedStart({ birth: birthOf(area) });
+    expect(prepared).toBeDefined();
+    await waiting(area);
+  }
+  await eventually(() => area.cgroupsLeft().length === 0 && gone(before.children), "everything is undone");
+  expect(hostState().mounts).toEqual(before.mounts);
+});
+
+test("a plan of other namespaces or cgroups than it was born in makes its own, and nothing of the first stays", async () => {
+  await using other = new Area();
+  const births: Partial<BirthInput>[] = [
+    { namespaces: ["mount", "pid", "user"] },
+    { cgroup: other.cgroup },
+    { cgroup: { paths: { unified: other.cgroup.paths["unified"]! } } },
+  ];
+  for (const birth of births) {
+    await using area = new Area();
+    using prepared = new PreparedStart({ birth: birthOf(area, birth) });
+    const started = await prepared.run(plan(area, ["readlink", "/proc/self/ns/ipc"]));
+    expect((await area.ended(started)).exitCode).toBe(0);
+    expect(area.output("stdout")).not.toBe(`${readlinkSync("/proc/self/ns/ipc")}\n`);
+    expect(other.cgroupsLeft()).toEqual([]);
+  }
+});
+
+test("a start does not notice that the process it had waiting was killed", async () => {
+  await using area = new Area();
+  using prepared = new PreparedStart({ birth: birthOf(area) });
+  const pid = await waiting(area);
+  process.kill(pid, "SIGKILL");
+  const dead = (): boolean => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  await eventually(dead, "the process has ended");
+  const started = await prepared.run(plan(area, ["true"]));
+  expect(started.init.pid).not.toBe(pid);
+  expect((await area.ended(started)).exitCode).toBe(0);
+});
+
+test("a birth that the shim cannot make is no failure of the start", async () => {
+  for (const faultStep of ["cgroup create", "clone"]) {
+    await using area = new Area();
+    using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
+    const started = await prepared.run(plan(area, ["true"]));
+    expect({ faultStep, exit: (await area.ended(started)).exitCode }).toEqual({ faultStep, exit: 0 });
+  }
+});
+
+test("a process that fails after it has its plan says where", async () => {
+  for (const faultStep of ["cgroup join", "network namespace", "loopback"]) {
+    await using area = new Area();
+    using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
+    // It may have ended before the plan came: then another took its place.
+    const started = await prepared.run(plan(area, ["true"])).catch((error: unknown) => {
+      expect(error).toMatchObject({ step: faultStep, op: "fault", code: "EIO" });
+      expect(area.cgroupsLeft()).toEqual([]);
+      return null;
+    });
+    if (started !== null) expect((await area.ended(started)).exitCode).toBe(0);
+  }
+});
+
+test("a start that fails after its process was born leaves nothing", async () => {
+  await using model = new Area();
+  using traced = new PreparedStart({ birth: birthOf(model) });
+  const started = await traced.run(plan(model, ["true"], (input) => void (input.testing = { trace: true })));
+  await model.ended(started);
+  const steps = [...new Set(started.timings!.map((step) => step.name))].filter((name) => name !== "wait for plan");
+  expect(steps.length).toBeGreaterThan(25);
+  for (const step of steps) {
+    await using area = new Area();
+    const before = hostState();
+    using prepared = new PreparedStart({ birth: birthOf(area), initPath: faults });
+    const failing = plan(area, ["true"], (input) => void (input.testing = { faultStep: step }));
+    const error = await prepared.run(failing).then(
+      () => null,
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(NativeError);
+    expect(error).toMatchObject({ step, op: "fault", code: "EIO" });
+    expect(area.cgroupsLeft()).toEqual([]);
+    expect(readStatus(area.runDir)).toBeNull();
+    await eventually(() => gone(before.children), "the shim is gone and reaped");
+    expect(hostState().mounts).toEqual(before.mounts);
+  }
+});

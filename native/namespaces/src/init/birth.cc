@@ -1,0 +1,146 @@
+// The first process of a container: born with its plan, or before it.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "init/child.h"
+#include "init/gate.h"
+#include "init/join.h"
+#include "init/listener.h"
+#include "init/start.h"
+#include "sys/retry.h"
+
+namespace bulkhead::init {
+namespace {
+
+// The child makes the network namespace itself, while the shim mounts; cgroup comes after it has joined its cgroups.
+constexpr uint64_t kMadeByChild = CLONE_NEWNET | CLONE_NEWCGROUP;
+
+bool sameCgroups(const Span<plan::CgroupDirectory>& born, const Span<plan::CgroupDirectory>& wanted) {
+  if (born.count != wanted.count) return false;
+  for (uint32_t index = 0; index < born.count; ++index) {
+    if (born[index].path.view() != wanted[index].path.view()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Start::bear(const plan::Birth& birth) {
+  steps_.follow(birth);
+  // Whether there will be a log only the plan says, and a pipe is soon made.
+  if (openStreams().ok() && begin(birth.namespaces, birth.cgroups, nullptr).ok() &&
+      meetChild(birth.namespaces, birth.cgroups, (birth.namespaces & CLONE_NEWUSER) != 0).ok()) {
+    birth_ = &birth;
+    return;
+  }
+  undo();
+}
+
+bool Start::suits(const plan::Container& container) const {
+  struct pollfd slot = {watched_->process.get(), POLLIN, 0};
+  const bool alive = sys::retry([&] { return poll(&slot, 1, 0); }) == 0;
+  // What is inherited from the shim, or joined by it, had to be there at birth.
+  const bool inherits = !container.joins.empty() || !container.timeOffsets.empty() ||
+                        !container.process.seccomp.listenerPath.empty() || container.process.preservedFds > 0 ||
+                        (container.flags & plan::kPlanUnattended) != 0;
+  return alive && !inherits && birth_->namespaces == container.namespaces &&
+         sameCgroups(birth_->cgroups, container.cgroups);
+}
+
+void Start::undo() {
+  if (child_ > 0) {
+    (void)sys::signalPid(watched_->process.get(), SIGKILL).ok();
+    (void)sys::reap(watched_->process.get(), true).ok();
+  }
+  child_ = 0;
+  birth_ = nullptr;
+  for (Fd* fd : {&watched_->process, &watched_->mounts, &watched_->output, &watched_->error, &watched_->oomCounter,
+                 &watched_->killSwitch, &socket_, &childOutput_, &childError_, &userNamespace_}) {
+    fd->reset();
+  }
+  cgroups_.remove();
+}
+
+Status Start::openStreams() {
+  struct Stream {
+    Fd* ours;
+    Fd* theirs;
+  };
+  for (const Stream& stream : {Stream{&watched_->output, &childOutput_}, Stream{&watched_->error, &childError_}}) {
+    sys::Pair pipe = TRY(sys::pipePair());
+    if (fcntl(pipe.left.get(), F_SETFL, O_NONBLOCK) < 0) return failure("fcntl", errno);
+    *stream.ours = std::move(pipe.left);
+    *stream.theirs = std::move(pipe.right);
+  }
+  return Done{};
+}
+
+Status Start::begin(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, const plan::Container* container) {
+  TRY(steps_.begin("cgroup create"));
+  TRY(cgroups_.make(cgroups, cgroup::Placement::Stage::birth));
+  if (cgroups_.memory() >= 0) {
+    const char* file = cgroups_.memoryIsUnified() ? "memory.events" : "memory.oom_control";
+    // Absent when the controller was not handed down; then nothing limits memory here either.
+    Result<Fd> counter = sys::openAt(cgroups_.memory(), file, O_RDONLY);
+    if (counter.ok()) watched_->oomCounter = counter.take();
+  }
+  if (cgroups_.unified() >= 0 && (namespaces & CLONE_NEWPID) == 0) {
+    watched_->killSwitch = TRY(sys::openAt(cgroups_.unified(), "cgroup.kill", O_WRONLY));
+  }
+  return cloneChild(namespaces, container);
+}
+
+Status Start::meetChild(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, bool ownUser) {
+  TRY(steps_.begin("cgroup create"));
+  TRY(cgroups_.make(cgroups, cgroup::Placement::Stage::later));
+  char path[48];
+  if (ownUser) {
+    snprintf(path, sizeof path, "/proc/%d/ns/user", child_);
+    userNamespace_ = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+  }
+  if ((namespaces & CLONE_NEWNS) == 0) return Done{};
+  snprintf(path, sizeof path, "/proc/%d/ns/mnt", child_);
+  watched_->mounts = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+  return Done{};
+}
+
+Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) {
+  uint64_t flags = namespaces & ~kMadeByChild;
+  Fd listener;
+  Joined joined;
+  if (container != nullptr) {
+    TRY(steps_.begin("join namespaces"));
+    listener = TRY(connectListener(container->process.seccomp));
+    TRY(joinNamespaces(*container, &joined));
+    TRY(offsetClocks(*container));
+    // With offsets the namespace is made already, and the child is born in it.
+    if (!container->timeOffsets.empty()) flags &= ~uint64_t{CLONE_NEWTIME};
+  }
+  TRY(steps_.begin("clone"));
+  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
+  sys::Cloned cloned = joined.user.valid() ? TRY(cloneThrough(joined.user.get(), flags, cgroups_.unified()))
+                                           : TRY(sys::cloneProcess(flags, cgroups_.unified()));
+  if (cloned.pid == 0) {
+    if (container != nullptr) {
+      Result<Fd> socket = aboveProgram(std::move(pair.right), container->process);
+      Result<Fd> asked = listener.valid() ? aboveProgram(std::move(listener), container->process) : Result<Fd>(Fd());
+      if (!socket.ok() || !asked.ok()) _exit(127);
+      pair.right = socket.take();
+      listener = asked.take();
+    }
+    runChild({namespaces, container, steps_, cgroups_, pair.right.get(), childOutput_.get(), childError_.get(),
+              listener.get()});
+  }
+  child_ = cloned.pid;
+  watched_->process = std::move(cloned.pidfd);
+  socket_ = std::move(pair.left);
+  return returnToOwnTime(joined);
+}
+
+}  // namespace bulkhead::init
