@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { interleave, median, percentile, printFigures, printTimes } from "./report.ts";
+import { interleave, median, percentile, printFigures, printTable, printTimes } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 import { StepTable } from "./step-table.ts";
 
