@@ -258,6 +258,8 @@ test("events tell of a kill for memory, and end with the container", async () =>
   const child = spawn(runtimePath, ["--root", place.root, "events", "--interval", "50ms", "one"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  // Listened to from now on: it may end before `kill` has.
+  const ended = once(child, "exit");
   let text = "";
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString("utf8")));
   await eventually("a first row", () => text.includes('"stats"') || undefined);
@@ -266,7 +268,7 @@ test("events tell of a kill for memory, and end with the container", async () =>
   expect(killed.status).toBe(137);
   await eventually("an oom event", () => text.includes('{"type":"oom","id":"one"}') || undefined);
   await place.must(["kill", "one", "KILL"]);
-  expect((await once(child, "exit"))[0]).toBe(0);
+  expect((await ended)[0]).toBe(0);
 });
 
 test("kill --all reaches every process", async () => {

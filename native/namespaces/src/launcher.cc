@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -33,9 +34,12 @@ Launcher::~Launcher() {
 
 Status Launcher::startServer() {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  sys::Spawn spawn(init::kServerFd + 1);
+  if (fcntl(pair.right.get(), F_SETFL, O_NONBLOCK) < 0) return failure("fcntl", errno);
+  bell_ = TRY(sys::opened("eventfd", [&] { return eventfd(0, EFD_CLOEXEC); }));
+  sys::Spawn spawn(init::kBellFd + 1);
   for (int fd = 0; fd < 3; ++fd) TRY(spawn.pass(devNull_.get(), fd));
   TRY(spawn.pass(pair.right.get(), init::kServerFd));
+  TRY(spawn.pass(bell_.get(), init::kBellFd));
   spawn.resetSignals();
   char name[] = "bulkhead-init";
   char mode[] = "serve";
@@ -56,7 +60,9 @@ void Launcher::stopServer() {
 
 Status Launcher::send(const init::ForkRequest& request, std::span<const int> fds) {
   if (!server_.valid()) TRY(startServer());
-  return sys::sendMessage(server_.get(), &request, sizeof request, fds.data(), fds.size());
+  TRY(sys::sendMessage(server_.get(), &request, sizeof request, fds.data(), fds.size()));
+  const uint64_t ring = 1;
+  return sys::writeAll(bell_.get(), &ring, sizeof ring);
 }
 
 Result<Fd> Launcher::fork(init::Mode mode, std::span<const int, 3> stdio, int relay) {

@@ -45,6 +45,7 @@ class Launcher {
   Fd init_;
   Fd devNull_;
   Fd server_;
+  Fd bell_;
   Fd serverPid_;  // pidfd
 };
 

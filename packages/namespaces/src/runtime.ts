@@ -36,7 +36,7 @@ import { Trash } from "./scratch.ts";
 import { imageFailure } from "./start-failure.ts";
 import type { StepListener } from "./start-steps.ts";
 import { ShareStore } from "./shares/share-store.ts";
-import { Starter } from "./starter.ts";
+import { cpuUserOf, Starter } from "./starter.ts";
 
 export interface ContainerRuntimeOptions {
   readonly paths: HostPaths;
@@ -214,7 +214,7 @@ export class ContainerRuntime implements Runtime, RunHost {
       this.#runs.set(cpuName(run), run);
       if (!existsSync(run.paths.record)) await writeRecord(run.paths.record, run.record);
       if (run.over) continue;
-      this.#cpus.adopt(this.#starter.cpuUserOf(run.record));
+      this.#cpus.adopt(cpuUserOf({ key: run.key, ...run.record }));
       await run.settleLimits();
     }
     await this.#cpus.settle();

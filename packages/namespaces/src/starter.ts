@@ -81,6 +81,19 @@ const connectionOf = ({ assignment }: RunRecord, paths: RunPaths): Connection | 
         bandwidth: assignment.spec.bandwidth,
       };
 
+/** How a run counts for the CPU partition. */
+export const cpuUserOf = ({
+  key,
+  assignment,
+  cgroup,
+  cpuIds,
+}: Pick<RunRecord, "assignment" | "cgroup" | "cpuIds"> & { key: RunKey }): CpuUser => ({
+  name: `${key.instanceId}.${runName(key)}`,
+  dedicated: isDedicated(assignment),
+  cpuIds,
+  cpuset: cgroup["cpuset"] ?? cgroup["unified"] ?? null,
+});
+
 /** Turns an assignment into a running container, or into nothing. */
 export class Starter {
   readonly #options: StarterOptions;
@@ -117,31 +130,33 @@ export class Starter {
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
     const paths = runPaths(host, key);
     const steps = new StartSteps(this.#options.onSteps);
-    steps.begin("directories and ids");
+    const name = `${key.instanceId}.${paths.name}`;
+    const cgroup = this.#options.cgroupOf(name, isDedicated(assignment));
+    const hostNetwork = assignment.spec.network === "host";
     await using undo = new AsyncDisposableStack();
+    steps.begin("CPUs");
+    undo.defer(() => this.#options.cpus.leave(name));
+    await this.#options.cpus.enter(cpuUserOf({ key, assignment, cgroup, cpuIds: assignment.cpuIds }));
+    steps.begin("ask for the process");
+    // The first process is made while the rest is made here. It ends when this agent does before it has its plan.
+    using prepared = new PreparedStart({
+      birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing },
+    });
+    steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = this.#options.uidRanges.allocate(key.instanceId);
     steps.begin("record");
-    const name = `${key.instanceId}.${paths.name}`;
     const record: RunRecord = {
       bootId: readBootId(),
       assignment,
       attempt: key.attempt,
-      cgroup: this.#options.cgroupOf(name, isDedicated(assignment)),
+      cgroup,
       process,
       uidRange,
       cpuIds: assignment.cpuIds,
     };
-    undo.defer(() => this.#options.cpus.leave(name));
-    await this.#options.cpus.enter(this.cpuUserOf(record));
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
-    const hostNetwork = assignment.spec.network === "host";
-    steps.begin("ask for the process");
-    // The first process is made while the plan is made here; only now, so that it is found by its record.
-    using prepared = new PreparedStart({
-      birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: record.cgroup }, testing: steps.testing },
-    });
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
     const shares = await this.#openShares(assignment);
@@ -283,16 +298,5 @@ export class Starter {
   discard(instanceId: InstanceId): void {
     const { root } = instancePaths(this.#options.paths, instanceId);
     this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
-  }
-
-  /** How a recorded run counts for the CPU partition. */
-  cpuUserOf(record: RunRecord): CpuUser {
-    const key = keyOf(record);
-    return {
-      name: `${key.instanceId}.${runName(key)}`,
-      dedicated: isDedicated(record.assignment),
-      cpuIds: record.cpuIds,
-      cpuset: record.cgroup["cpuset"] ?? record.cgroup["unified"] ?? null,
-    };
   }
 }

@@ -1,6 +1,7 @@
 #include "init/server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "init/container.h"
 #include "init/entry.h"
 #include "init/report.h"
+#include "sys/retry.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
@@ -58,17 +60,31 @@ struct Request {
   size_t count = 0;
 };
 
-/** False at the end of the stream, which is the agent's end. A malformed request comes as one without descriptors. */
-bool receive(Request* request) {
+enum class Heard { request, nothing, end };
+
+/** The end of the stream is the agent's end. A malformed request comes as one without descriptors. */
+Heard receive(Request* request) {
   int fds[kForkFdsWithRelay];
   Result<sys::Received> received =
       sys::receiveMessage(kServerFd, &request->head, sizeof request->head, fds, kForkFdsWithRelay);
-  if (!received.ok()) return received.error().err == EMSGSIZE;
-  if (received.value().size == 0) return false;
+  if (!received.ok()) {
+    if (received.error().err == EAGAIN) return Heard::nothing;
+    return received.error().err == EMSGSIZE ? Heard::request : Heard::end;
+  }
+  if (received.value().size == 0) return Heard::end;
   for (size_t index = 0; index < received.value().fdCount; ++index) request->fds[index] = Fd(fds[index]);
   const bool whole = received.value().size == sizeof request->head && received.value().fdCount >= kForkFds;
   request->count = whole ? received.value().fdCount : 0;
-  return true;
+  return Heard::request;
+}
+
+/** Until the bell rings or the agent has ended; both may have left requests. */
+bool awaitBell() {
+  // No event is asked of the socket: its end is always told, and its data wakes nobody.
+  struct pollfd slots[] = {{kBellFd, POLLIN, 0}, {kServerFd, 0, 0}};
+  if (sys::retry([&] { return poll(slots, std::size(slots), -1); }) < 0) return false;
+  uint64_t rings;
+  return (slots[0].revents & POLLIN) == 0 || sys::retry([&] { return read(kBellFd, &rings, sizeof rings); }) > 0;
 }
 
 }  // namespace
@@ -77,7 +93,8 @@ int serve(char* title) {
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-fork")).ok();
   for (;;) {
     Request request;
-    if (!receive(&request)) return 0;
+    const Heard heard = receive(&request);
+    if (heard == Heard::end || (heard == Heard::nothing && !awaitBell())) return 0;
     if (request.count == 0) continue;
     // CLONE_PARENT: the shim is the agent's child, who reaps it, and does not notice when this server goes.
     Result<sys::Cloned> cloned = sys::cloneProcess(CLONE_PARENT, -1);

@@ -31,6 +31,11 @@ struct ForkReply {
 
 /** Where the server finds its socket. */
 inline constexpr int kServerFd = 3;
+/**
+ * And an eventfd that is written after each request. A socket wakes its reader on the writer's CPU (WF_SYNC, the writer
+ * is expected to sleep soon), where the server would wait until the agent has made its plan; an eventfd does not.
+ */
+inline constexpr int kBellFd = 4;
 
 /**
  * Runs until the agent's end of the socket is closed; in a fork, until the shim's work is done. The answer is the exit
