@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "@bulkhead/namespaces/testing";
-import { interleave, median, percentile, printFigures, printTable, printTimes } from "./report.ts";
+import { interleave, median, percentile, printFigures, printTable, printTimes, settled } from "./report.ts";
 import { RuncBundle } from "./runc-bundle.ts";
 import { StepTable } from "./step-table.ts";
 
@@ -29,7 +29,6 @@ const assignment = () =>
   rig.assignment(image, { command: ["/bin/true"], resources: { cpuMillis: 500, cpuLimitMillis: 500, pidsMax: 64 } });
 await using peer = await RuncBundle.prepare(rig, assignment());
 
-const settled = async () => { let quiet = 0; const { readFileSync } = await import("node:fs"); while (quiet < 5) { const running = Number(/ (\d+)\//.exec(readFileSync("/proc/loadavg", "utf8"))![1]); quiet = running <= 1 ? quiet + 1 : 0; await new Promise((r) => setTimeout(r, 2)); } };
 const startPhase: number[] = [];
 const ours = async (): Promise<number> => {
   const wanted = assignment();
@@ -51,7 +50,17 @@ for (let index = 0; index < warmUps; index += 1) {
   await peer.run(0, peerName);
 }
 startPhase.length = 0;
-const times = await interleave(pairs, async () => { await settled(); return ours(); }, async () => { await settled(); return peer.run(0, peerName); });
+const rested =
+  (run: () => Promise<number>): (() => Promise<number>) =>
+  async () => {
+    await settled();
+    return run();
+  };
+const times = await interleave(
+  pairs,
+  rested(ours),
+  rested(() => peer.run(0, peerName)),
+);
 const measuredStarts = [...startPhase];
 
 // Apart from the measured pairs, because every step then reads the clock.

@@ -1,5 +1,8 @@
 /** How every benchmark speaks: a table for people, then one JSON object as the last line of standard output. */
 
+import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
 export interface Figures {
   /** name of the benchmark, as in `npm run bench -- NAME` */
   readonly bench: string;
@@ -44,6 +47,20 @@ export const interleave = async (
     }
   }
   return times;
+};
+
+/**
+ * Waits until nothing but this program has wanted to run for 10 ms (fourth field of /proc/loadavg, proc(5)), so that
+ * what a run leaves to be done afterwards, ours or the peer's, is not charged to the next. Rejects after 10 s.
+ */
+export const settled = async (): Promise<void> => {
+  const deadline = performance.now() + 10_000;
+  for (let quiet = 0; quiet < 5;) {
+    const [, running] = / (\d+)\/\d+ /.exec(readFileSync("/proc/loadavg", "utf8")) ?? [];
+    quiet = Number(running) <= 1 ? quiet + 1 : 0;
+    if (performance.now() > deadline) throw new Error("the machine does not come to rest; end what runs on it");
+    await delay(2);
+  }
 };
 
 /** Prints rows in aligned columns; the first row is the heading. */
