@@ -54,8 +54,9 @@ int runInit(int argc, char** argv) {
     return 2;
   }
   // The OCI command line says "exact": it passes nothing that is not meant, and more than the agent does.
-  if (argc == 2) close_range((server ? kServerFd : exec ? kRelayFd : kReportFd) + 1, ~0u, 0);
+  if (argc == 2) close_range((server ? kBellFd : exec ? kRelayFd : kReportFd) + 1, ~0u, 0);
   fcntl(server ? kServerFd : kReportFd, F_SETFD, FD_CLOEXEC);
+  if (server) fcntl(kBellFd, F_SETFD, FD_CLOEXEC);
   // The container must not be able to look into the process that joins or makes it (CVE-2016-9962).
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // Nothing but the end of its child ends a shim: a signal to its session or by mistake stays pending.

@@ -78,13 +78,14 @@ Heard receive(Request* request) {
   return Heard::request;
 }
 
-/** Until the bell rings or the agent has ended; both may have left requests. */
+/** Until the bell rings or the agent has ended; both may have left requests. False when there is no bell to hear. */
 bool awaitBell() {
   // No event is asked of the socket: its end is always told, and its data wakes nobody.
   struct pollfd slots[] = {{kBellFd, POLLIN, 0}, {kServerFd, 0, 0}};
   if (sys::retry([&] { return poll(slots, std::size(slots), -1); }) < 0) return false;
+  if (slots[0].revents == 0) return true;
   uint64_t rings;
-  return (slots[0].revents & POLLIN) == 0 || sys::retry([&] { return read(kBellFd, &rings, sizeof rings); }) > 0;
+  return slots[0].revents == POLLIN && sys::retry([&] { return read(kBellFd, &rings, sizeof rings); }) > 0;
 }
 
 }  // namespace
