@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Assignment, Digest } from "@bulkhead/contracts";
+import { cgroupOfRun } from "@bulkhead/host";
 import type { Run } from "@bulkhead/node";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { runPaths } from "./instance-paths.ts";
@@ -136,6 +137,30 @@ test("a start that was cut off before the entrypoint ran is undone, whatever it 
   expect(existsSync(directory)).toBe(false);
   expect(existsSync(recordOf(assignment))).toBe(false);
   expect(rig.warnings.map(({ message }) => message)).toContain("an unfinished start was undone");
+});
+
+test("a process whose agent and shim were killed before it had a record is ended, and its cgroups go", async () => {
+  const shared = cgroupOfRun(rig.runtime.parents, `${shell("true").instanceId}.1.1.0`, false);
+  const dedicated = cgroupOfRun(rig.runtime.parents, `${shell("true").instanceId}.1.2.3`, true);
+  const born: ChildProcess[] = [];
+  for (const paths of [shared, dedicated]) {
+    for (const path of Object.values(paths)) await mkdir(path, { recursive: true });
+    const orphan = spawn("sleep", ["1000"]);
+    born.push(orphan);
+    // As it is born: in all of them, but for the cpuset, which takes nobody before it has CPUs.
+    for (const [controller, path] of Object.entries(paths)) {
+      if (controller !== "cpuset") await writeFile(join(path, "cgroup.procs"), String(orphan.pid));
+    }
+  }
+  const ended = born.map((orphan) => once(orphan, "exit"));
+  const run = await rig.start(shell("exec sleep 1000"));
+  expect((await (await rig.reopen()).list()).map(({ key }) => key)).toEqual([run.key]);
+  expect(await Promise.all(ended)).toEqual([
+    [null, "SIGKILL"],
+    [null, "SIGKILL"],
+  ]);
+  for (const path of [shared, dedicated].flatMap((paths) => Object.values(paths))) expect(existsSync(path)).toBe(false);
+  expect(rig.pidOf(run)).toBeGreaterThan(0);
 });
 
 test("an agent that died before a run's record was on disk does not lose the run", async () => {

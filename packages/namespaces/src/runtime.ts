@@ -25,6 +25,7 @@ import { adopt } from "./adoption.ts";
 import { CpuSharing } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
 import { imageOfScratch, instancePaths, runName, type RunPaths } from "./instance-paths.ts";
+import { endUnrecorded } from "./leftover.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
 import { openMountPoints } from "./mount-points.ts";
@@ -217,6 +218,10 @@ export class ContainerRuntime implements Runtime, RunHost {
       this.#cpus.adopt(cpuUserOf({ key: run.key, ...run.record }));
       await run.settleLimits();
     }
+    await endUnrecorded(this.#parts.parents, {
+      isKnown: (instanceId, name) => this.#runs.has(name) || this.#starting.has(instanceId),
+      log: this.#options.log,
+    });
     await this.#cpus.settle();
     await this.#parts.networks.adopt(
       [...this.#runs.values()]
