@@ -117,7 +117,7 @@ test("networks are apart, an internal one reaches nothing outside, and the host'
   expect(await host.inside(other, get("fd00:21::2"))).not.toMatch(/test-0/);
   expect(await host.inside(outside, get("10.21.0.2"))).not.toMatch(/test-0/);
   const reach = (address: string): string => `ping -c 1 -W 1 ${address} >/dev/null && echo reached || echo not`;
-  expect(await host.inside(inner, reach("10.23.0.1"))).toBe("reached");
+  await expect.poll(() => host.inside(inner, reach("10.23.0.1")), { timeout: 5_000 }).toBe("reached");
   // What is outside knows the host only, so it is reached by way of NAT or not at all.
   await host.uplink(outside, "192.0.2.1/24", "192.0.2.2/24");
   await using _caller = await host.callerAddress(outside, 80);
@@ -132,7 +132,7 @@ test("another's IP or MAC address is not let through, by ARP, IPv4 or IPv6", asy
   const bad = await host.start(idle, networkOf(one, 3));
   const reach = (address: string, from = ""): string =>
     `ping -c 1 -W 1 ${from === "" ? "" : `-I ${from}`} ${address} >/dev/null 2>&1 && echo reached || echo not`;
-  expect(await host.inside(bad, reach("10.21.0.2"))).toBe("reached");
+  await expect.poll(() => host.inside(bad, reach("10.21.0.2")), { timeout: 5_000 }).toBe("reached");
   expect(await host.inside(bad, `ip addr add 10.21.0.9/24 dev eth0; ${reach("10.21.0.2", "10.21.0.9")}`)).toBe("not");
   expect(
     await host.inside(
@@ -141,7 +141,7 @@ test("another's IP or MAC address is not let through, by ARP, IPv4 or IPv6", asy
     ),
   ).toBe("not");
   const neighbour = (): Promise<string> => host.inside(victim, "ip neigh show 10.21.0.1");
-  expect(await host.inside(victim, reach("10.21.0.1"))).toBe("reached");
+  await expect.poll(() => host.inside(victim, reach("10.21.0.1")), { timeout: 5_000 }).toBe("reached");
   const before = /lladdr (\S+)/.exec(await neighbour())?.[1];
   expect(before).toBeDefined();
   // It says to be the gateway.
