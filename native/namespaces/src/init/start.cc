@@ -215,8 +215,9 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
     TRY(steps_.begin("watch"));
     TRY(prepareWatch(watched_));
   }
-  Status handed = Done{};
-  if (birth_ == nullptr) handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
+  // Not before the plan is there: on a busy machine the child that was born waits for this processor, and has more to
+  // do.
+  Status handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
   if (handed.ok()) handed = admitChild();
   if (handed.ok() && (container_->flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
   if (handed.ok()) handed = handMounts();
