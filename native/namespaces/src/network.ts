@@ -56,6 +56,8 @@ export type RuleExpression =
   | { mask: number; with: string }
   | { compare: number; with: string; invert?: boolean }
   | { lookup: string; register: number; to?: number; invert?: boolean }
+  /** true for what goes over the limit; a bucket for each value of the register, kept in a set that learns */
+  | { limit: string; register: number; perSecond: number; burst: number }
   | { dnat: "ipv4" | "ipv6"; address: number; port: number }
   | { masquerade: true }
   | { verdict: "accept" | "drop" };
@@ -79,6 +81,8 @@ export type RuleOperation = InTable &
     | { op: "chain.flush"; chain: string }
     | { op: "rule.add"; chain: string; expressions: readonly RuleExpression[] }
     | { op: "set.add"; set: string; key: readonly ValueKind[]; data?: readonly ValueKind[] }
+    /** filled by rules: at most `size` elements, each forgotten when it was quiet for `forgetSeconds` */
+    | { op: "set.add"; set: string; key: readonly [ValueKind]; size: number; forgetSeconds: number }
     | {
         op: "element.add" | "element.delete";
         set: string;

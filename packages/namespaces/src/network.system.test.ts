@@ -29,6 +29,35 @@ const get = (address: string, number = 80): string =>
   `printf "GET / HTTP/1.0\r\n\r\n" | timeout 3 nc ${address} ${number} | tail -n 1`;
 const answers = (address: string, number: number): Promise<string> => host.sh(get(address, number));
 
+interface Flood {
+  readonly answers: number;
+  readonly elapsedMs: number;
+  /** that stayed open, of twenty */
+  readonly streams: number;
+}
+/** Asks for `web` 5,000 times a second for three seconds, from one port, and opens twenty streams before. */
+const floodProgram = `
+const question = Buffer.from("123401000001000000000000" + "03" + "776562" + "00" + "00010001", "hex");
+const streams = Array.from({ length: 20 }, () => require("node:net").connect(53, "10.21.0.1").on("error", () => {}));
+Promise.all(streams.map((s) => new Promise((go) => s.once("connect", go).once("close", go)))).then(() => {
+  const socket = require("node:dgram").createSocket("udp4");
+  const began = Date.now();
+  let answers = 0, last = began;
+  socket.on("message", () => { answers += 1; last = Date.now(); });
+  const send = (left) => {
+    if (left === 0) return end();
+    for (let n = 0; n < 50; n += 1) socket.send(question, 53, "10.21.0.1");
+    setTimeout(send, Math.max(0, began + (301 - left) * 10 - Date.now()), left - 1);
+  };
+  const end = () => {
+    if (Date.now() - last < 500) return setTimeout(end, 50);
+    const open = streams.filter((s) => !s.destroyed && s.readyState === "open").length;
+    console.log(JSON.stringify({ answers, elapsedMs: last - began, streams: open }));
+    process.exit();
+  };
+  send(300);
+});`;
+
 beforeAll(async () => {
   rig = await Rig.open();
   busybox = await rig.image(await busyboxImage());
@@ -125,6 +154,21 @@ test("networks are apart, an internal one reaches nothing outside, and the host'
   expect(await host.inside(web, dial)).toMatch(/192\.0\.2\.1$/);
   expect(await host.inside(inner, dial)).not.toMatch(/192\.0\.2/);
   expect(await host.inside(web, `timeout 2 nc 10.21.0.1 22 </dev/null; echo $?`)).not.toBe("0");
+});
+
+test("one who asks for names without end is answered as much as anybody may ask, and others as ever", async () => {
+  const web = await host.start(idle, networkOf(one, 2, { names: ["web"] }));
+  const bad = await host.start(idle, networkOf(one, 3, { names: ["bad"] }));
+  const ask = "timeout 3 nslookup web 10.21.0.1 2>&1";
+  await expect.poll(() => host.inside(bad, ask), { timeout: 5_000 }).toMatch(/10\.21\.0\.2/);
+  const flood = host.inside(bad, `${process.execPath} -e '${floodProgram}'`);
+  await expect.poll(() => host.inside(web, ask), { timeout: 5_000 }).toMatch(/10\.21\.0\.2/);
+  const { answers, elapsedMs, streams } = JSON.parse(await flood) as Flood;
+  // 1,000 packets a second after the first 2,000; a question of the poll above counts too.
+  expect(answers).toBeLessThanOrEqual(2_000 + Math.ceil(elapsedMs));
+  expect(answers).toBeGreaterThan(1_000);
+  expect(streams).toBe(8);
+  expect(await host.inside(web, ask)).toMatch(/10\.21\.0\.2/);
 });
 
 test("another's IP or MAC address is not let through, by ARP, IPv4 or IPv6", async () => {

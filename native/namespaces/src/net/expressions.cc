@@ -82,6 +82,27 @@ void putNat(Operation& op, Operation& expression) {
   putRegister(op, expression, NFTA_NAT_REG_PROTO_MIN, "port");
 }
 
+/**
+ * True for what goes over the limit of its key: each value of the register has its own bucket, in a set that forgets
+ * those that were quiet (nft's `update @set { key limit rate over … }`). A set that is full limits nobody new.
+ */
+void putLimit(Operation& op, Operation& expression) {
+  const Expression written(op, "dynset");
+  op.out().text(NFTA_DYNSET_SET_NAME, expression.ruleName("limit"));
+  op.out().be32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+  putRegister(op, expression, NFTA_DYNSET_SREG_KEY, "register");
+  const size_t inner = op.out().open(NFTA_DYNSET_EXPR);
+  op.out().text(NFTA_EXPR_NAME, "limit");
+  const size_t data = op.out().open(NFTA_EXPR_DATA);
+  op.out().be64(NFTA_LIMIT_RATE, expression.number("perSecond"));
+  op.out().be64(NFTA_LIMIT_UNIT, 1);
+  op.out().be32(NFTA_LIMIT_BURST, expression.number("burst"));
+  op.out().be32(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+  op.out().be32(NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+  op.out().close(data);
+  op.out().close(inner);
+}
+
 bool putVerdict(Operation& op, Operation& expression) {
   const std::string_view verdict = expression.text("verdict");
   if (verdict != "accept" && verdict != "drop") return expression.fail(expression.view(), "must accept or drop");
@@ -130,6 +151,7 @@ bool putLoad(Operation& op, Operation& expression) {
 
 bool encodeOne(Operation& op, Operation& expression) {
   if (expression.has("lookup")) return putLookup(op, expression), true;
+  if (expression.has("limit")) return putLimit(op, expression), true;
   if (expression.has("dnat")) return putNat(op, expression), true;
   if (expression.has("verdict")) return putVerdict(op, expression);
   if (expression.has("compare")) {

@@ -105,11 +105,21 @@ bool addSet(Operation& op) {
   const bool map = op.has("data");
   const uint32_t mapFlag = map ? static_cast<uint32_t>(NFT_SET_MAP) : 0;
   const uint32_t joinFlag = key.parts > 1 ? static_cast<uint32_t>(NFT_SET_CONCAT) : 0;
-  op.out().be32(NFTA_SET_FLAGS, mapFlag | joinFlag);
+  // Filled by rules and not by us: it needs a bound, and a time after which what it learned is forgotten.
+  const bool learned = op.has("forgetSeconds");
+  const uint32_t learnedFlags = learned ? static_cast<uint32_t>(NFT_SET_EVAL) | NFT_SET_TIMEOUT : 0;
+  op.out().be32(NFTA_SET_FLAGS, mapFlag | joinFlag | learnedFlags);
   op.out().be32(NFTA_SET_KEY_TYPE, key.display);
   op.out().be32(NFTA_SET_KEY_LEN, key.bytes);
   op.out().be32(NFTA_SET_ID, nextSetId(op));
+  if (learned) {
+    op.out().be64(NFTA_SET_TIMEOUT, uint64_t{1000} * op.number("forgetSeconds"));
+    const size_t description = op.out().open(NFTA_SET_DESC);
+    op.out().be32(NFTA_SET_DESC_SIZE, op.number("size"));
+    op.out().close(description);
+  }
   if (key.parts > 1) {
+    if (learned) return op.fail(op.view(), "learns keys of one part only");
     const size_t description = op.out().open(NFTA_SET_DESC);
     const size_t fields = op.out().open(NFTA_SET_DESC_CONCAT);
     for (uint32_t part = 0; part < key.parts; ++part) {

@@ -1,12 +1,16 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { createServer, type Server, type Socket as Stream } from "node:net";
+import { ClientLimit } from "./client-limit.ts";
 import type { Forwarder } from "./forward.ts";
 import { answerMessage, responseCodes } from "./message.ts";
 import { decide, type NetworkZone } from "./names.ts";
 
 const port = 53;
-/** Streams open at once, and how long one may be idle, in milliseconds. */
+/** Streams open at once, of all and of one client, and how long one may be idle, in milliseconds. */
 const streamsMax = 64;
+const streamsOfClientMax = 8;
+/** Questions of one client that wait for the host's own resolvers; each has a socket of this process. */
+const forwardsOfClientMax = 32;
 const idleMs = 5_000;
 
 export interface ListenerOptions {
@@ -21,6 +25,8 @@ export class NameListener {
   readonly #options: ListenerOptions;
   readonly #datagrams: Socket;
   readonly #streams: Server;
+  readonly #streamsOf = new ClientLimit(streamsOfClientMax);
+  readonly #forwardsOf = new ClientLimit(forwardsOfClientMax);
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
@@ -56,6 +62,12 @@ export class NameListener {
     await streams.promise;
     this.#streams.removeAllListeners("error").on("error", () => undefined);
     this.#streams.on("connection", (stream) => {
+      const held = this.#streamsOf.take(stream.remoteAddress ?? "");
+      if (held === null) {
+        stream.destroy();
+        return;
+      }
+      stream.on("close", () => held[Symbol.dispose]());
       let received = Buffer.alloc(0);
       stream.setTimeout(idleMs, () => stream.destroy());
       stream.on("error", () => undefined);
@@ -93,7 +105,8 @@ export class NameListener {
     if (!zone.mayAsk(from)) return null;
     const outcome = decide(zone, message, datagram);
     if (outcome === null || "answer" in outcome) return outcome?.answer ?? null;
-    const answer = forward === null ? null : await forward(message, datagram);
+    using held = forward === null ? null : this.#forwardsOf.take(from);
+    const answer = forward === null || held === null ? null : await forward(message, datagram);
     const code = forward === null ? responseCodes.noSuchName : responseCodes.serverFailure;
     return answer ?? answerMessage(outcome.forward, code, { datagram });
   }

@@ -63,6 +63,18 @@ export const sets = {
   publishedAt6: { family: "inet", key: ["ipv6", "protocol", "port"], data: ["ipv6", "port"] },
 } as const satisfies Record<string, { family: "inet" | "bridge"; key: ValueKind[]; data?: ValueKind[] }>;
 
+/** Sets that the rules fill themselves, with who has asked for names lately; nobody can be more than one address. */
+const learned = {
+  asked4: { family: "inet", key: ["ipv4"], size: 65_536, forgetSeconds: 60 },
+  asked6: { family: "inet", key: ["ipv6"], size: 65_536, forgetSeconds: 60 },
+} as const;
+
+/**
+ * Packets to the responder that one address may send: a hundred times what a busy program asks, and a few per cent of a
+ * processor to answer.
+ */
+const questions = { perSecond: 1_000, burst: 2_000 } as const;
+
 /** Who a frame says it is from, as the sets of links know it: link name, then MAC, then address. */
 const sender = (address: { offset: number; length: number; base?: "transport" }, mac = 6): RuleExpression[] => [
   { meta: "iifname", register: 0 },
@@ -135,6 +147,27 @@ const redirectRules = (): RuleExpression[][] =>
       [...local, ...port(0), { lookup: `published${version}`, register: 0, to: 8 }, go(8)],
     ];
   });
+
+const toPort = (number: string, port: string): RuleExpression[] => [
+  ...transport(number),
+  { payload: "transport", offset: 2, length: 2, register: 0 },
+  { compare: 0, with: port },
+];
+const domain = "0035";
+
+/** Drops what one instance asks too much; it wakes nobody. */
+const questionRules = (bridge: string): RuleExpression[][] =>
+  ([4, 6] as const).flatMap((version) =>
+    [protocol.udp, protocol.tcp].map((number): RuleExpression[] => [
+      ...from(bridge),
+      { meta: "nfproto", register: 0 },
+      { compare: 0, with: family[`ipv${version}`] },
+      ...toPort(number, domain),
+      { payload: "network", offset: version === 4 ? 12 : 8, length: version === 4 ? 4 : 16, register: 0 },
+      { limit: `asked${version}`, register: 0, ...questions },
+      drop,
+    ]),
+  );
 
 const chains = (names: NetworkNames) => {
   const { bridgePrefix: bridge } = names;
@@ -221,12 +254,12 @@ const chains = (names: NetworkNames) => {
       type: "filter",
       priority: 0,
       rules: [
+        // First of all: to the kernel, one who asks on and on from one port is a connection that was let in.
+        ...questionRules(bridge),
         [...from(bridge), ...bits("state", establishedOrRelated), accept],
         ...[protocol.udp, protocol.tcp].map((number): RuleExpression[] => [
           ...from(bridge),
-          ...transport(number),
-          { payload: "transport", offset: 2, length: 2, register: 0 },
-          { compare: 0, with: "0035" },
+          ...toPort(number, domain),
           accept,
         ]),
         [...from(bridge), ...transport(protocol.icmp), accept],
@@ -248,6 +281,9 @@ export const ruleSet = (names: NetworkNames): RuleOperation[] => {
   ]);
   for (const [set, { family: each, ...types }] of Object.entries(sets)) {
     operations.push({ op: "set.add", ...at(each), set, ...types });
+  }
+  for (const [set, { family: each, ...rest }] of Object.entries(learned)) {
+    operations.push({ op: "set.add", ...at(each), set, ...rest });
   }
   for (const { family: each, chain, rules, ...hook } of chains(names)) {
     operations.push({ op: "chain.add", ...at(each), chain, ...hook });
