@@ -7,13 +7,27 @@ import {
   type CgroupParents,
   type CpuClaim,
 } from "@bulkhead/host";
+import type { Assignment } from "@bulkhead/contracts";
 import { StartFailure } from "@bulkhead/node";
+import { runName } from "./instance-paths.ts";
+import { keyOf, type RunRecord } from "./run-record.ts";
 
 /** A living or starting run, as far as CPUs are concerned. */
 export interface CpuUser extends CpuClaim {
   /** its directory in the hierarchy with the cpuset controller; null while it has none */
   readonly cpuset: string | null;
 }
+
+/** Whether an instance has CPUs of its own. */
+export const isDedicated = ({ spec }: Assignment): boolean => spec.resources.cpuPolicy === "dedicated";
+
+/** How a run counts for the CPU partition. */
+export const cpuUserOf = (run: Pick<RunRecord, "assignment" | "attempt" | "cgroup" | "cpuIds">): CpuUser => ({
+  name: `${run.assignment.instanceId}.${runName(keyOf(run))}`,
+  dedicated: isDedicated(run.assignment),
+  cpuIds: run.cpuIds,
+  cpuset: run.cgroup["cpuset"] ?? run.cgroup["unified"] ?? null,
+});
 
 /**
  * Keeps dedicated CPUs free of shared instances: before a dedicated one starts, all shared ones leave its CPUs; after

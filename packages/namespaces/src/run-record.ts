@@ -36,7 +36,7 @@ const isRecord = (value: unknown): value is RunRecord =>
   typeof value.process === "object";
 
 /** Key of a record's run. */
-export const keyOf = (record: RunRecord): RunKey => ({
+export const keyOf = (record: Pick<RunRecord, "assignment" | "attempt">): RunKey => ({
   instanceId: record.assignment.instanceId,
   epoch: record.assignment.epoch,
   attempt: record.attempt,

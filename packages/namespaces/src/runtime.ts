@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
@@ -22,9 +21,10 @@ import {
 import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
 import { StartFailure, type LogLine, type LogRequest, type Run, type Runtime, type StartRequest } from "@bulkhead/node";
 import { adopt } from "./adoption.ts";
-import { CpuSharing } from "./cpu-sharing.ts";
+import { CpuSharing, cpuUserOf } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
-import { imageOfScratch, instancePaths, runName, type RunPaths } from "./instance-paths.ts";
+import { imagesInUse } from "./images-in-use.ts";
+import { instancePaths, runName, type RunPaths } from "./instance-paths.ts";
 import { endUnrecorded } from "./leftover.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
@@ -33,11 +33,11 @@ import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
-import { Trash } from "./scratch.ts";
+import { Trash } from "./trash.ts";
 import { imageFailure } from "./start-failure.ts";
 import type { StepListener } from "./start-steps.ts";
 import { ShareStore } from "./shares/share-store.ts";
-import { cpuUserOf, Starter } from "./starter.ts";
+import { Starter } from "./starter.ts";
 
 export interface ContainerRuntimeOptions {
   readonly paths: HostPaths;
@@ -215,7 +215,7 @@ export class ContainerRuntime implements Runtime, RunHost {
       this.#runs.set(cpuName(run), run);
       if (!existsSync(run.paths.record)) await writeRecord(run.paths.record, run.record);
       if (run.over) continue;
-      this.#cpus.adopt(cpuUserOf({ key: run.key, ...run.record }));
+      this.#cpus.adopt(cpuUserOf(run.record));
       await run.settleLimits();
     }
     await endUnrecorded(this.#parts.parents, {
@@ -284,16 +284,7 @@ export class ContainerRuntime implements Runtime, RunHost {
 
   /** Images that instances of this host run or would run when they start again. */
   async imagesInUse(): Promise<Set<Digest>> {
-    const { paths } = this.#options;
-    const inUse = new Set<Digest>();
-    for (const instanceId of (await readdir(paths.instances)) as InstanceId[]) {
-      const names = await readdir(instancePaths(paths, instanceId).scratches).catch(() => []);
-      for (const name of names) {
-        const image = imageOfScratch(name);
-        if (image !== null) inUse.add(image);
-      }
-    }
-    return inUse;
+    return imagesInUse(this.#options.paths);
   }
 
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */

@@ -22,10 +22,10 @@ import {
 } from "@bulkhead/native-namespaces";
 import { StartFailure, type RunKey, type StartRequest } from "@bulkhead/node";
 import { admitMounts, admitNetwork } from "./admission.ts";
-import type { CpuSharing, CpuUser } from "./cpu-sharing.ts";
+import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
 import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
-import { instancePaths, runName, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
+import { instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { endLeftover } from "./leftover.ts";
 import { withMountPoints } from "./mount-points.ts";
@@ -36,7 +36,7 @@ import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/admit-share.ts";
 import type { ShareStore } from "./shares/share-store.ts";
-import type { Trash } from "./scratch.ts";
+import type { Trash } from "./trash.ts";
 import { StartSteps, type StepListener } from "./start-steps.ts";
 import { settlesWithin } from "./settles-within.ts";
 import { imageFailure, networkFailure, startFailure } from "./start-failure.ts";
@@ -66,8 +66,6 @@ const defaultLeaseMs = 300_000;
 /** A run that ends sooner is not written to disk, in milliseconds: each record waits for the disk to be flushed. */
 const shortRunMs = 50;
 
-const isDedicated = (assignment: Assignment): boolean => assignment.spec.resources.cpuPolicy === "dedicated";
-
 const leaseMsOf = ({ spec }: Assignment): number | null =>
   spec.onLoss === "replace" ? (spec.leaseMs ?? defaultLeaseMs) : null;
 
@@ -80,19 +78,6 @@ const connectionOf = ({ assignment }: RunRecord, paths: RunPaths): Connection | 
         network: assignment.network,
         bandwidth: assignment.spec.bandwidth,
       };
-
-/** How a run counts for the CPU partition. */
-export const cpuUserOf = ({
-  key,
-  assignment,
-  cgroup,
-  cpuIds,
-}: Pick<RunRecord, "assignment" | "cgroup" | "cpuIds"> & { key: RunKey }): CpuUser => ({
-  name: `${key.instanceId}.${runName(key)}`,
-  dedicated: isDedicated(assignment),
-  cpuIds,
-  cpuset: cgroup["cpuset"] ?? cgroup["unified"] ?? null,
-});
 
 /** Turns an assignment into a running container, or into nothing. */
 export class Starter {
@@ -136,7 +121,7 @@ export class Starter {
     await using undo = new AsyncDisposableStack();
     steps.begin("CPUs");
     undo.defer(() => this.#options.cpus.leave(name));
-    await this.#options.cpus.enter(cpuUserOf({ key, assignment, cgroup, cpuIds: assignment.cpuIds }));
+    await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
     steps.begin("ask for the process");
     // The first process is made while the rest is made here. It ends when this agent does before it has its plan.
     using prepared = new PreparedStart({

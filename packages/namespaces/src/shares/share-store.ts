@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fleetError, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
 import { openMountArea, type HostPaths } from "@bulkhead/host";
 import type { SourceDirectory } from "@bulkhead/native-namespaces";
-import type { Trash } from "../scratch.ts";
+import type { Trash } from "../trash.ts";
 import { makeImage, mountImage, mountMemory, unmount } from "./file-systems.ts";
 
 type Made = Pick<AssignedShare, "shareId" | "kind" | "sizeBytes" | "owner" | "mode" | "lifetime">;

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Trash } from "./scratch.ts";
+import { Trash } from "./trash.ts";
 
 const temporary = () => mkdtempDisposable("/tmp/bulkhead-scratch-");
 
