@@ -73,7 +73,9 @@ export const qemuArguments = (machine: LabMachine, kernel: LabKernel, files: Lab
   const drive = `file=${files.disk},format=raw,if=none,id=disk,cache=unsafe`;
   return [
     ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
-    ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", cpuModel(threads)],
+    // With threads of a core, V8 dies of its own code now and then when they really run at once: it rewrites code while
+    // another processor translates it. One after the other they cannot, and such a machine is only looked at.
+    ["-machine", "q35", "-accel", `tcg,thread=${threads > 1 ? "single" : "multi"}`, "-cpu", cpuModel(threads)],
     ["-smp", `${sockets * cores * threads},sockets=${sockets},cores=${cores},threads=${threads}`],
     ["-m", String(memoryMib), ...numaArguments(machine.numa)],
     ["-kernel", kernel.image, "-initrd", files.initramfs, "-append", kernelCommandLine.join(" ")],
