@@ -43,7 +43,7 @@ const plan = (area: Area, args: readonly string[], change?: (input: PlanInput) =
 
 test("the process that waited becomes the container, in the namespaces it was born in", async () => {
   await using area = new Area();
-  using prepared = new PreparedStart({ birth: birthOf(area) });
+  await using prepared = new PreparedStart({ birth: birthOf(area) });
   const pid = await waiting(area);
   const ipc = readlinkSync(`/proc/${pid}/ns/ipc`);
   const script = "readlink /proc/self/ns/ipc; hostname; cat /proc/self/uid_map; ls /sys/class/net";
@@ -55,7 +55,7 @@ test("the process that waited becomes the container, in the namespaces it was bo
 
 test("limits of the plan hold although the process was born without them", async () => {
   await using area = new Area();
-  using prepared = new PreparedStart({ birth: birthOf(area) });
+  await using prepared = new PreparedStart({ birth: birthOf(area) });
   const started = await prepared.run(plan(area, ["sleep", "1000"]));
   const { paths } = area.cgroup;
   const pids = readFileSync(join(paths["pids"] ?? paths["unified"]!, "pids.max"), "utf8");
@@ -72,7 +72,7 @@ test("one that is given up leaves nothing", async () => {
   await using area = new Area();
   const before = hostState();
   {
-    using prepared = new PreparedStart({ birth: birthOf(area) });
+    await using prepared = new PreparedStart({ birth: birthOf(area) });
     expect(prepared).toBeDefined();
     await waiting(area);
   }
@@ -89,7 +89,7 @@ test("a plan of other namespaces or cgroups than it was born in makes its own, a
   ];
   for (const birth of births) {
     await using area = new Area();
-    using prepared = new PreparedStart({ birth: birthOf(area, birth) });
+    await using prepared = new PreparedStart({ birth: birthOf(area, birth) });
     const started = await prepared.run(plan(area, ["readlink", "/proc/self/ns/ipc"]));
     expect((await area.ended(started)).exitCode).toBe(0);
     expect(area.output("stdout")).not.toBe(`${readlinkSync("/proc/self/ns/ipc")}\n`);
@@ -99,7 +99,7 @@ test("a plan of other namespaces or cgroups than it was born in makes its own, a
 
 test("a start does not notice that the process it had waiting was killed", async () => {
   await using area = new Area();
-  using prepared = new PreparedStart({ birth: birthOf(area) });
+  await using prepared = new PreparedStart({ birth: birthOf(area) });
   const pid = await waiting(area);
   process.kill(pid, "SIGKILL");
   const dead = (): boolean => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
@@ -112,7 +112,7 @@ test("a start does not notice that the process it had waiting was killed", async
 test("a birth that the shim cannot make is no failure of the start", async () => {
   for (const faultStep of ["cgroup create", "clone"]) {
     await using area = new Area();
-    using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
+    await using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
     const started = await prepared.run(plan(area, ["true"]));
     expect({ faultStep, exit: (await area.ended(started)).exitCode }).toEqual({ faultStep, exit: 0 });
   }
@@ -121,7 +121,7 @@ test("a birth that the shim cannot make is no failure of the start", async () =>
 test("a process that fails once it is born says where, or ended before its plan came and another took its place", async () => {
   for (const faultStep of ["cgroup join", "network namespace", "loopback"]) {
     await using area = new Area();
-    using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
+    await using prepared = new PreparedStart({ birth: birthOf(area, { testing: { faultStep } }), initPath: faults });
     const outcome = await prepared.run(plan(area, ["true"])).then(
       (started) => area.ended(started),
       ({ step, op }: NativeError) => ({ step, op, cgroups: area.cgroupsLeft() }),
@@ -133,7 +133,7 @@ test("a process that fails once it is born says where, or ended before its plan 
 
 test("a start that fails after its process was born leaves nothing", async () => {
   await using model = new Area();
-  using traced = new PreparedStart({ birth: birthOf(model) });
+  await using traced = new PreparedStart({ birth: birthOf(model) });
   const started = await traced.run(plan(model, ["true"], (input) => void (input.testing = { trace: true })));
   await model.ended(started);
   const steps = [...new Set(started.timings!.map((step) => step.name))].filter((name) => name !== "wait for plan");
@@ -141,7 +141,7 @@ test("a start that fails after its process was born leaves nothing", async () =>
   for (const step of steps) {
     await using area = new Area();
     const before = hostState();
-    using prepared = new PreparedStart({ birth: birthOf(area), initPath: faults });
+    await using prepared = new PreparedStart({ birth: birthOf(area), initPath: faults });
     const failing = plan(area, ["true"], (input) => void (input.testing = { faultStep: step }));
     const error = await prepared.run(failing).then(
       () => null,

@@ -79,6 +79,19 @@ export class Shim {
     if (this.#open) addon.hangUp(this.#report);
   }
 
+  /** Gives it up before it has its plan. Resolves when it is gone and what it had begun is undone; never rejects. */
+  async abandon(): Promise<void> {
+    try {
+      if (!this.#forked) this.#await();
+      this.hangUp();
+      await this.next();
+    } catch {
+      // It was never there, or was killed: then whoever looks for what has no record finds what it left.
+    } finally {
+      this.close();
+    }
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;

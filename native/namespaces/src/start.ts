@@ -30,8 +30,8 @@ export interface StartOptions {
 
 const ECONNRESET = 104;
 
-/** A start whose process is being made while its plan still is. Dispose gives it up, unless `run` was called. */
-export class PreparedStart {
+/** A start whose process is being made while its plan still is. Disposing undoes it, unless `run` was called. */
+export class PreparedStart implements AsyncDisposable {
   readonly #shim: Shim;
   readonly #connect: StartOptions["connect"];
   #begun = false;
@@ -69,14 +69,14 @@ export class PreparedStart {
     }
   }
 
-  [Symbol.dispose](): void {
-    if (!this.#begun) this.#shim.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#begun) await this.#shim.abandon();
   }
 }
 
 /** A start whose plan is there already. */
 export async function start(plan: Plan, options: StartOptions = {}): Promise<Started> {
-  using prepared = new PreparedStart(options);
+  await using prepared = new PreparedStart(options);
   return await prepared.run(plan);
 }
 

@@ -31,7 +31,8 @@ const findRunCgroups = async (parents: CgroupParents): Promise<Map<string, Cgrou
     const names = await Promise.all([...directories].map((directory) => readdir(directory).catch(() => [])));
     for (const name of new Set(names.flat().filter(isNameOfRun))) {
       const paths = Object.entries(cgroupOfRun(parents, name, dedicated)).filter(([, path]) => existsSync(path));
-      found.set(name, [...(found.get(name) ?? []), { paths: Object.fromEntries(paths) }]);
+      // A shim whose agent died undoes its work at this moment, perhaps.
+      if (paths.length > 0) found.set(name, [...(found.get(name) ?? []), { paths: Object.fromEntries(paths) }]);
     }
   }
   return found;

@@ -21,7 +21,7 @@ import {
   type Plan,
 } from "@bulkhead/native-namespaces";
 import { StartFailure, type RunKey, type StartRequest } from "@bulkhead/node";
-import { admitMounts, admitNetwork } from "./admission.ts";
+import { admitMounts, admitNetwork, admitTmpfs } from "./admission.ts";
 import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
 import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
@@ -33,6 +33,7 @@ import { buildSpec, confinementOf, namespacesOf } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
+import { refuseSamePlaces } from "./places.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/admit-share.ts";
 import type { ShareStore } from "./shares/share-store.ts";
@@ -113,6 +114,7 @@ export class Starter {
     const { paths: host, host: runHost } = this.#options;
     admitNetwork(assignment, this.#options.hostNetwork ?? false);
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
+    const tmpfs = admitTmpfs(assignment.spec);
     const paths = runPaths(host, key);
     const steps = new StartSteps(this.#options.onSteps);
     const name = `${key.instanceId}.${paths.name}`;
@@ -124,7 +126,7 @@ export class Starter {
     await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
     steps.begin("ask for the process");
     // The first process is made while the rest is made here. It ends when this agent does before it has its plan.
-    using prepared = new PreparedStart({
+    await using prepared = new PreparedStart({
       birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing },
     });
     steps.begin("directories and ids");
@@ -145,6 +147,7 @@ export class Starter {
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
     const shares = await this.#openShares(assignment);
+    refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
     steps.begin("specification");
     const built = buildSpec({
       hostname: assignment.name,
@@ -152,6 +155,7 @@ export class Starter {
       resources: ociResources(assignment.spec.resources, assignment.cpuIds, runHost.enforcement),
       uidRange,
       mounts,
+      tmpfs,
       shares,
       files,
       options: assignment.spec.container,
@@ -187,9 +191,6 @@ export class Starter {
     const mounts: SharedMount[] = [];
     for (const share of shares ?? []) {
       const path = admitShare(share);
-      if (mounts.some((mount) => mount.path === path)) {
-        throw new StartFailure("MountFailed", `two shares want the same place "${path}"`);
-      }
       const source = await this.#options.shares.use(share, instanceId).catch((cause: unknown) => {
         throw new StartFailure("MountFailed", `share ${share.name}: ${(cause as Error).message}`, cause);
       });

@@ -202,10 +202,11 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
   steps_.follow(container);
   if (birth_ != nullptr && !suits(container)) undo();
   TRY(openFiles());
+  Status handed = Done{};
   if (birth_ != nullptr) {
     TRY(steps_.begin("hand over plan"));
     const int file = planFile.get();
-    TRY(sys::sendMessage(socket_.get(), "p", 1, &file, 1));
+    handed = sys::sendMessage(socket_.get(), "p", 1, &file, 1);
   } else {
     if (!container.logPath.empty()) TRY(openStreams());
     TRY(begin(container.namespaces, container.cgroups, &container));
@@ -217,7 +218,7 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
   }
   // Not before the plan is there: on a busy machine the child that was born waits for this processor, and has more to
   // do.
-  Status handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
+  if (handed.ok()) handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
   if (handed.ok()) handed = admitChild();
   if (handed.ok() && (container_->flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
   if (handed.ok()) handed = handMounts();
