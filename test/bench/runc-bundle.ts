@@ -53,6 +53,7 @@ export class RuncBundle implements AsyncDisposable {
       uidRange,
       mounts: [],
       shares: [],
+      tmpfs: [],
       files: [],
       options: undefined,
       openFilesMax: rig.runtime.openFilesMax,

@@ -114,6 +114,22 @@ describe("a malformed workload is refused with pointers, and nothing is written"
       ["/spec/container/capabilities/0"],
     ],
     [
+      "a tmpfs over the kernel's files",
+      withSpec({ tmpfs: [{ path: "/proc/x", sizeBytes: 4096 }] }),
+      ["/spec/tmpfs/0/path"],
+    ],
+    ["a tmpfs that climbs", withSpec({ tmpfs: [{ path: "/a/../b", sizeBytes: 4096 }] }), ["/spec/tmpfs/0/path"]],
+    ["a tmpfs without a size", withSpec({ tmpfs: [{ path: "/a" }] }), ["/spec/tmpfs/0/sizeBytes"]],
+    [
+      "a tmpfs, a mount and a share in one place",
+      withSpec({
+        mounts: [{ hostPath: "/x", path: "/a" }],
+        tmpfs: [{ path: "/a/", sizeBytes: 4096 }],
+        shares: [{ share: "data", path: "//a" }],
+      }),
+      ["/spec/tmpfs/0/path", "/spec/shares/0/path"],
+    ],
+    [
       "a writable place that is relative",
       withSpec({ container: { writable: ["/data", "data"] } }),
       ["/spec/container/writable/1"],

@@ -136,6 +136,7 @@ export {
 } from "./view.ts";
 export {
   BindMount,
+  TemporaryDirectory,
   ContainerOptions,
   CreateWorkload,
   defaultRestartPolicy,

@@ -92,6 +92,18 @@ export const BindMount = Type.Object(
 );
 export type BindMount = Static<typeof BindMount>;
 
+/** A directory in memory that is the instance's alone and ends with each run; what it holds counts to `memoryBytes`. */
+export const TemporaryDirectory = Type.Object(
+  {
+    path: Type.String({ pattern: "^/", maxLength: 4096, description: "where the instance sees it" }),
+    sizeBytes: Type.Integer({ minimum: 4096, maximum: 2 ** 46, description: "most it can hold" }),
+    mode: Type.Optional(Type.String({ pattern: "^[01]?[0-7]{3}$", default: "1777", description: "permissions" })),
+    executable: Type.Optional(Type.Boolean({ default: false, description: "whether programs can be run from it" })),
+  },
+  closed,
+);
+export type TemporaryDirectory = Static<typeof TemporaryDirectory>;
+
 /** Settings that only containers have; refused when isolation is vm. */
 export const ContainerOptions = Type.Object(
   {
@@ -155,6 +167,9 @@ const specFields = {
   ),
   bandwidth: Type.Optional(Bandwidth),
   mounts: Type.Optional(Type.Array(BindMount, { maxItems: 64 })),
+  tmpfs: Type.Optional(
+    Type.Array(TemporaryDirectory, { maxItems: 64, description: "directories in memory; one may stand on /dev/shm" }),
+  ),
   shares: Type.Optional(
     Type.Array(ShareMount, {
       maxItems: 64,

@@ -2,6 +2,7 @@ import type { Assignment, BindMount, WorkloadSpec } from "@bulkhead/contracts";
 import type { MountAllowList } from "@bulkhead/host";
 import { StartFailure } from "@bulkhead/node";
 import { knownCapabilities } from "./capabilities.ts";
+import { admitPlace } from "./places.ts";
 
 /** A bind mount this host's own configuration allows; the kernel keeps it beneath `root`. */
 export interface AdmittedMount {
@@ -10,9 +11,6 @@ export interface AdmittedMount {
   readonly readOnly: boolean;
   readonly root: string;
 }
-
-/** Places in the container that its own kernel files stand on; a mount there would hide or fake them. */
-const reserved = ["/proc", "/sys", "/dev"];
 
 const admit = (mount: BindMount, allowed: MountAllowList): AdmittedMount => {
   const root = allowed.rootOf(mount.hostPath);
@@ -23,14 +21,7 @@ const admit = (mount: BindMount, allowed: MountAllowList): AdmittedMount => {
       `"${mount.hostPath}" is not below an allowed directory of this host; its list ${list} (BULKHEAD_MOUNT_ALLOW)`,
     );
   }
-  const path = mount.path.replace(/\/+$/, "");
-  if (path === "" || path.split("/").some((part) => part === "." || part === "..")) {
-    throw new StartFailure("MountNotAllowed", `"${mount.path}" is no place for a mount inside the instance`);
-  }
-  const hidden = reserved.find((place) => path === place || path.startsWith(`${place}/`));
-  if (hidden !== undefined) {
-    throw new StartFailure("MountNotAllowed", `a mount on "${mount.path}" would cover the instance's own ${hidden}`);
-  }
+  const path = admitPlace(mount.path, "a mount", { memory: false });
   return { hostPath: mount.hostPath, path, readOnly: mount.readOnly ?? true, root };
 };
 
@@ -41,14 +32,25 @@ const admit = (mount: BindMount, allowed: MountAllowList): AdmittedMount => {
 export const admitMounts = (spec: WorkloadSpec, allowed: MountAllowList): AdmittedMount[] => {
   const unknown = spec.container?.capabilities?.find((name) => !knownCapabilities.has(name));
   if (unknown !== undefined) throw new StartFailure("RuntimeFailed", `${unknown} is no capability of Linux`);
-  const mounts = (spec.mounts ?? []).map((mount) => admit(mount, allowed));
-  const places = new Set<string>();
-  for (const { path } of mounts) {
-    if (places.has(path)) throw new StartFailure("MountFailed", `two mounts want the same place "${path}"`);
-    places.add(path);
-  }
-  return mounts;
+  return (spec.mounts ?? []).map((mount) => admit(mount, allowed));
 };
+
+/** A directory in memory that an instance has. */
+export interface AdmittedTmpfs {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly mode: string;
+  readonly executable: boolean;
+}
+
+/** Throws StartFailure MountNotAllowed for a place that cannot be. */
+export const admitTmpfs = ({ tmpfs = [] }: WorkloadSpec): AdmittedTmpfs[] =>
+  tmpfs.map(({ path, sizeBytes, mode = "1777", executable = false }) => ({
+    path: admitPlace(path, "a tmpfs", { memory: true }),
+    sizeBytes,
+    mode,
+    executable,
+  }));
 
 /**
  * Checks a network choice against what only this host knows. Throws StartFailure: NetworkNotAllowed, or NetworkFailed

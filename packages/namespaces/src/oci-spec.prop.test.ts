@@ -44,6 +44,7 @@ test("whatever a spec says, its plan compiles or is refused with a step and a pl
         mounts: [{ hostPath: "/srv/data", path: input.path, readOnly: true, root: "/srv" }],
         files: [],
         shares: [],
+        tmpfs: [],
         options: { capabilities: input.capabilities },
         openFilesMax: 20_000,
       });

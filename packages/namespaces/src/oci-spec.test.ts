@@ -1,9 +1,10 @@
 import type { ImageConfig, WorkloadSpec } from "@bulkhead/contracts";
 import { MountAllowList } from "@bulkhead/host";
 import { expect, test } from "vitest";
-import { admitMounts } from "./admission.ts";
+import { admitMounts, admitTmpfs } from "./admission.ts";
 import { defaultCapabilities } from "./capabilities.ts";
 import { defaultPath, processOf } from "./image-process.ts";
+import { refuseSamePlaces } from "./places.ts";
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 
@@ -36,6 +37,7 @@ const built = (spec: WorkloadSpec, allowed = "") =>
     resources: ociResources(spec.resources, [], enforcement),
     uidRange: { firstId: 0x1000_0000, ids: 65_536 },
     mounts: admitMounts(spec, MountAllowList.parse(allowed)),
+    tmpfs: admitTmpfs(spec),
     shares: [],
     files: [{ source: "/run/x/hosts", destination: "/etc/hosts" }],
     options: spec.container,
@@ -46,6 +48,24 @@ test("the whole specification of a plain container, the system calls apart", () 
   const { spec, binds } = built(workload());
   const { seccomp: _seccomp, ...linux } = spec.linux ?? {};
   expect({ ...spec, linux, binds }).toMatchSnapshot();
+});
+
+test("a tmpfs has its size, runs no programs unless it says so, and may stand in for /dev/shm", () => {
+  const { spec } = built(
+    workload({
+      tmpfs: [
+        { path: "/tmp/", sizeBytes: 4096 },
+        { path: "/dev/shm", sizeBytes: 8192, mode: "0700", executable: true },
+      ],
+    }),
+  );
+  expect(
+    spec.mounts?.filter(({ type }) => type === "tmpfs").map(({ destination, options }) => [destination, options]),
+  ).toEqual([
+    ["/dev", expect.anything()],
+    ["/tmp", ["nosuid", "nodev", "noexec", "mode=1777", "size=4096"]],
+    ["/dev/shm", ["nosuid", "nodev", "mode=0700", "size=8192"]],
+  ]);
 });
 
 test("what a container may do beside system calls is Docker's, with nothing inheritable", () => {
@@ -116,7 +136,8 @@ test("two mounts on one place and an unknown capability are refused", () => {
     { hostPath: "/srv/a", path: "/a" },
     { hostPath: "/srv/b", path: "/a/" },
   ];
-  expect(() => admitMounts(workload({ mounts }), MountAllowList.parse("/srv"))).toThrow(/same place/);
+  const places = admitMounts(workload({ mounts }), MountAllowList.parse("/srv")).map(({ path }) => path);
+  expect(() => refuseSamePlaces(places)).toThrow(/same place/);
   expect(() => admitMounts(workload({ container: { capabilities: ["CAP_NONE"] } }), MountAllowList.parse(""))).toThrow(
     /no capability/,
   );

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { WorkloadSpec } from "@bulkhead/contracts";
 import type { UidRange } from "@bulkhead/host";
 import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
-import type { AdmittedMount } from "./admission.ts";
+import type { AdmittedMount, AdmittedTmpfs } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
 import { defaultMounts, hostNetworkMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
 import type { ProcessPlan } from "./image-process.ts";
@@ -21,6 +21,7 @@ export interface SpecInput {
   readonly resources: OciResources;
   readonly uidRange: UidRange;
   readonly mounts: readonly AdmittedMount[];
+  readonly tmpfs: readonly AdmittedTmpfs[];
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   readonly options: WorkloadSpec["container"];
@@ -61,6 +62,13 @@ const shareOf = ({ source, path, readOnly, executable }: SharedMount): OciMount 
   options: ["bind", "rprivate", "nosuid", "nodev", ...(executable ? [] : ["noexec"]), readOnly ? "ro" : "rw"],
 });
 
+const tmpfsOf = ({ path, sizeBytes, mode, executable }: AdmittedTmpfs): OciMount => ({
+  destination: path,
+  type: "tmpfs",
+  source: "tmpfs",
+  options: ["nosuid", "nodev", ...(executable ? [] : ["noexec"]), `mode=${mode}`, `size=${sizeBytes}`],
+});
+
 const providedOf = ({ source, destination }: ProvidedFile): OciMount => ({
   destination,
   type: "bind",
@@ -98,11 +106,10 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
  */
 export const buildSpec = (input: SpecInput): BuiltSpec => {
   const shared = input.hostNetwork === true;
-  // A share on /dev/shm stands in for the instance's own.
-  const own = (shared ? hostNetworkMounts : defaultMounts).filter(
-    ({ destination }) => !input.shares.some(({ path }) => path === destination),
-  );
-  const fixed = [...own, ...input.files.map(providedOf)];
+  // What is wanted on /dev/shm stands in for the instance's own.
+  const wanted = new Set([...input.tmpfs, ...input.shares].map(({ path }) => path));
+  const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !wanted.has(destination));
+  const fixed = [...own, ...input.tmpfs.map(tmpfsOf), ...input.files.map(providedOf)];
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
     ...input.shares.map((share) => ({

@@ -23,7 +23,7 @@ const patch = (line: string): PatchWorkload => patchOf(parsed(line).options);
 
 test("every option of run has its place in the request, which the API's schema accepts", () => {
   const request = body(
-    "run redis:7 --name cache -c 0.5 --cpu-limit 1 -m 128Mi --pids 50 -r 3 -e A=1 -e HOME --mount /srv/x:/data:rw --mount /etc/y:/y --restart on-failure:5 -u redis -w /data --read-only --writable /data --writable /tmp --label tier=a --stop-grace 3s -- redis-server --port 0",
+    "run redis:7 --name cache -c 0.5 --cpu-limit 1 -m 128Mi --pids 50 -r 3 -e A=1 -e HOME --mount /srv/x:/data:rw --mount /etc/y:/y --tmpfs /tmp:64Mi --tmpfs /build:1Gi:exec --restart on-failure:5 -u redis -w /data --read-only --writable /data --writable /tmp --label tier=a --stop-grace 3s -- redis-server --port 0",
     { HOME: "/root" },
   );
   expect(request).toEqual({
@@ -40,6 +40,10 @@ test("every option of run has its place in the request, which the API's schema a
       mounts: [
         { hostPath: "/srv/x", path: "/data", readOnly: false },
         { hostPath: "/etc/y", path: "/y", readOnly: true },
+      ],
+      tmpfs: [
+        { path: "/tmp", sizeBytes: 67_108_864 },
+        { path: "/build", sizeBytes: 1_073_741_824, executable: true },
       ],
       stopGraceMs: 3000,
       container: { readOnlyRoot: true, writable: ["/data", "/tmp"] },
@@ -66,6 +70,10 @@ test.each([
   "run redis --mount /a",
   "run redis --mount a:/b",
   "run redis --mount /a:/b:rx",
+  "run redis --tmpfs /a",
+  "run redis --tmpfs a:1Mi",
+  "run redis --tmpfs /a:much",
+  "run redis --tmpfs /a:1Mi:rw",
   "run redis --cpu fast",
 ])("%s is refused before anything is sent", (line) => {
   expect(() => body(line)).toThrow(UsageError);

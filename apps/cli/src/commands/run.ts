@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Client } from "@bulkhead/client";
-import type { BindMount, CreateWorkload, Instance, RestartPolicy } from "@bulkhead/contracts";
+import type { BindMount, CreateWorkload, Instance, RestartPolicy, TemporaryDirectory } from "@bulkhead/contracts";
 import { isFleetError } from "@bulkhead/contracts/errors";
 import { type Invocation, type OptionValues, UsageError } from "../command.ts";
 import { formatValue, printObject } from "../output.ts";
@@ -18,6 +18,15 @@ export const parseMount = (text: string): BindMount => {
     throw new UsageError(`--mount ${text}: write /HOST/DIRECTORY:/PATH or /HOST/DIRECTORY:/PATH:rw.`);
   }
   return { hostPath, path, readOnly: mode === "ro" };
+};
+
+/** `PATH:SIZE[:exec]`; programs cannot be run from it unless `exec`. */
+export const parseTmpfs = (text: string): TemporaryDirectory => {
+  const [path = "", size = "", mode, extra] = text.split(":");
+  if (!path.startsWith("/") || size === "" || (mode !== undefined && mode !== "exec") || extra !== undefined) {
+    throw new UsageError(`--tmpfs ${text}: write /PATH:SIZE or /PATH:SIZE:exec.`);
+  }
+  return { path, sizeBytes: parseBytes(size, "tmpfs"), ...(mode === undefined ? {} : { executable: true }) };
 };
 
 /** `NAME=VALUE`, or `NAME` for the value it has here. */
@@ -67,6 +76,7 @@ export const workloadOf = (
 ): CreateWorkload => {
   const limit = options.text("cpu-limit");
   const mounts = options.list("mount").map(parseMount);
+  const tmpfs = options.list("tmpfs").map(parseTmpfs);
   const shares = options.list("share").map(parseShare);
   const env = parseEnvironment(options.list("env"), environment);
   const labels = parseEnvironment(options.list("label"), {}, "label");
@@ -103,6 +113,7 @@ export const workloadOf = (
       ...(restart === undefined ? {} : { restart: parseRestart(restart) }),
       ...(replicas === undefined ? {} : { replicas: parseCount(replicas, "replicas") }),
       ...(mounts.length === 0 ? {} : { mounts }),
+      ...(tmpfs.length === 0 ? {} : { tmpfs }),
       ...(shares.length === 0 ? {} : { shares }),
       ...optional("network", options.text("network")),
       ...(ports.length === 0 ? {} : { ports }),

@@ -58,6 +58,12 @@ export const workloadCommands: readonly Command[] = [
         description: "show a directory of the host; read-only without :rw",
       },
       {
+        name: "tmpfs",
+        value: "PATH:SIZE[:exec]",
+        multiple: true,
+        description: "a directory in memory, which counts to its memory; no programs run from it without :exec",
+      },
+      {
         name: "share",
         value: "SHARE:PATH[:rw]",
         multiple: true,

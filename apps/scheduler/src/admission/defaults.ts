@@ -12,6 +12,8 @@ const defaults = {
   backoffMs: 1_000,
   mountReadOnly: true,
   readOnlyRoot: false,
+  temporaryMode: "1777",
+  executable: false,
   network: "none",
   protocol: "tcp",
 } as const;
@@ -50,6 +52,12 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
       hostPath: mount.hostPath,
       path: mount.path,
       readOnly: mount.readOnly ?? defaults.mountReadOnly,
+    })),
+    tmpfs: (spec.tmpfs ?? []).map(({ path, sizeBytes, mode, executable }) => ({
+      path,
+      sizeBytes,
+      mode: (mode ?? defaults.temporaryMode).padStart(4, "0"),
+      executable: executable ?? defaults.executable,
     })),
     shares: (spec.shares ?? []).map(({ share, path, readOnly }) => ({
       share,

@@ -2,8 +2,9 @@ import type { Capacity, CreateWorkload, WorkloadSpec } from "@bulkhead/contracts
 import { instanceName, isUuid } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import type { Fault } from "./fault.ts";
-import { shareMountFaults } from "./share-rules.ts";
 import { networkFaults } from "./network-rules.ts";
+import { pathFaults, seenFaults } from "./places.ts";
+import { shareMountFaults } from "./share-rules.ts";
 
 /** Longest host name label (RFC 1123); an instance's name is its host name. */
 const maximumNameLength = 63;
@@ -23,53 +24,8 @@ const nameFaults = (name: string, replicas: number): Fault[] => {
   ];
 };
 
-const pathFault = (pointer: string, path: string): Fault[] => {
-  const parts = path.split("/").slice(1);
-  if (parts.includes("..") || parts.includes(".")) {
-    return [{ code: "REQUEST_INVALID", pointer, message: "must not have `.` or `..` in it" }];
-  }
-  if (path.includes("\0")) return [{ code: "REQUEST_INVALID", pointer, message: "must not have a NUL in it" }];
-  return [];
-};
-
-/** One spelling of an absolute path, so that `/a//b/` and `/a/b` are the same target. */
-const canonical = (path: string): string => `/${path.split("/").filter(Boolean).join("/")}`;
-
-/** Where the runtime mounts its own file systems; a mount over them would take the instance apart. */
-const reserved = ["/", "/proc", "/sys", "/dev"];
-
-const mountFaults = (spec: WorkloadSpec): Fault[] => {
-  const seen = new Map<string, number>();
-  return (spec.mounts ?? []).flatMap(({ hostPath, path }, at): Fault[] => {
-    const pointer = `/spec/mounts/${at}`;
-    const target = canonical(path);
-    const earlier = seen.get(target);
-    seen.set(target, earlier ?? at);
-    const clash = reserved.find((root) => target === root || (root !== "/" && target.startsWith(`${root}/`)));
-    return [
-      ...pathFault(`${pointer}/hostPath`, hostPath),
-      ...pathFault(`${pointer}/path`, path),
-      ...(earlier === undefined
-        ? []
-        : [
-            {
-              code: "REQUEST_INVALID" as const,
-              pointer: `${pointer}/path`,
-              message: `is the target of /spec/mounts/${earlier} too`,
-            },
-          ]),
-      ...(clash === undefined
-        ? []
-        : [
-            {
-              code: "REQUEST_INVALID" as const,
-              pointer: `${pointer}/path`,
-              message: `must not cover ${clash}, which the runtime mounts itself`,
-            },
-          ]),
-    ];
-  });
-};
+const hostPathFaults = ({ mounts = [] }: WorkloadSpec): Fault[] =>
+  mounts.flatMap(({ hostPath }, at) => pathFaults(`/spec/mounts/${at}/hostPath`, hostPath));
 
 const textFaults = (spec: WorkloadSpec): Fault[] => {
   const texts: [string, string][] = [
@@ -87,18 +43,25 @@ const textFaults = (spec: WorkloadSpec): Fault[] => {
 };
 
 const writableFaults = ({ container }: WorkloadSpec): Fault[] =>
-  (container?.writable ?? []).flatMap((path, at) => pathFault(`/spec/container/writable/${at}`, path));
+  (container?.writable ?? []).flatMap((path, at) => pathFaults(`/spec/container/writable/${at}`, path));
 
-const isolationFaults = (spec: WorkloadSpec): Fault[] =>
-  spec.isolation === "vm" && spec.container !== undefined
-    ? [
-        {
-          code: "FIELD_NOT_APPLICABLE",
-          pointer: "/spec/container",
-          message: "exists for containers only; remove it or use isolation container",
-        },
-      ]
-    : [];
+/** Fields that a VM does not have by its nature, or not yet. */
+const isolationFaults = (spec: WorkloadSpec): Fault[] => {
+  if (spec.isolation !== "vm") return [];
+  const fault = (field: string, message: string): Fault => ({
+    code: "FIELD_NOT_APPLICABLE",
+    pointer: `/spec/${field}`,
+    message,
+  });
+  return [
+    ...(spec.container === undefined
+      ? []
+      : [fault("container", "exists for containers only; remove it or use isolation container")]),
+    ...(["tmpfs", "shares"] as const)
+      .filter((field) => (spec[field] ?? []).length > 0)
+      .map((field) => fault(field, "exists for containers only, so far")),
+  ];
+};
 
 /** Limits that contradict each other. */
 export const limitFaults = ({ resources }: Pick<WorkloadSpec, "resources">): Fault[] => {
@@ -154,7 +117,8 @@ export const workloadFaults = ({ name, spec }: CreateWorkload): Fault[] => [
   ...nameFaults(name, spec.replicas ?? 1),
   ...isolationFaults(spec),
   ...textFaults(spec),
-  ...mountFaults(spec),
+  ...hostPathFaults(spec),
+  ...seenFaults(spec),
   ...writableFaults(spec),
   ...shareMountFaults(spec),
   ...networkFaults(spec),

@@ -1,10 +1,6 @@
 import type { AssignedShare } from "@bulkhead/contracts";
 import type { SourceDirectory } from "@bulkhead/native-namespaces";
-import { StartFailure } from "@bulkhead/node";
-
-/** POSIX shared memory (shm_open(3)) looks nowhere else, so it is the one place below /dev that may be covered. */
-const sharedMemoryPath = "/dev/shm";
-const reserved = ["/proc", "/sys", "/dev"];
+import { admitPlace } from "../places.ts";
 
 /** A share's mount in a container that starts. */
 export interface SharedMount {
@@ -25,15 +21,5 @@ export const idMapped = ({ kind }: Pick<AssignedShare, "kind">, kernel: string):
 };
 
 /** Where the instance will see it, without trailing slash. Throws StartFailure MountNotAllowed. */
-export const admitShare = ({ name, kind, path }: Pick<AssignedShare, "name" | "kind" | "path">): string => {
-  const clean = path.replace(/\/+$/, "");
-  if (clean === "" || clean.split("/").some((part) => part === "." || part === "..")) {
-    throw new StartFailure("MountNotAllowed", `"${path}" is no place for share ${name} inside the instance`);
-  }
-  if (clean === sharedMemoryPath && kind === "shared-memory") return clean;
-  const hidden = reserved.find((place) => clean === place || clean.startsWith(`${place}/`));
-  if (hidden !== undefined) {
-    throw new StartFailure("MountNotAllowed", `share ${name} on "${path}" would cover the instance's own ${hidden}`);
-  }
-  return clean;
-};
+export const admitShare = ({ name, kind, path }: Pick<AssignedShare, "name" | "kind" | "path">): string =>
+  admitPlace(path, `share ${name}`, { memory: kind === "shared-memory" });
