@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace bulkhead::vm {
 namespace {
@@ -39,19 +40,25 @@ Cpus::Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings) : surround
 
 Cpus::~Cpus() {
   want(Want::end);
+  open();
   for (const auto& slot : slots_) {
     if (slot->started) pthread_join(slot->thread, nullptr);
   }
 }
 
-Status Cpus::start() {
+Status Cpus::start(Confine confine) {
   TRY(prepareSignals());
+  confine_ = std::move(confine);
   for (const auto& slot : slots_) {
     const int err = pthread_create(&slot->thread, nullptr, enter, slot.get());
     if (err != 0) return failure("pthread_create", err, "vCPU");
     slot->started = true;
   }
   return Done{};
+}
+
+void Cpus::open() {
+  if (!std::exchange(opened_, true)) gate_.count_down();
 }
 
 void Cpus::pause() {
@@ -98,7 +105,13 @@ void Cpus::want(Want wanted) {
 
 void* Cpus::enter(void* argument) {
   auto* slot = static_cast<Slot*>(argument);
-  slot->owner->loop(slot);
+  Status confined = slot->owner->confine_ ? slot->owner->confine_(ThreadKind::processor) : Status(Done{});
+  slot->owner->gate_.wait();
+  if (confined.ok()) {
+    slot->owner->loop(slot);
+  } else {
+    slot->owner->surroundings_.ending->end(Outcome::cpuFailed, static_cast<uint64_t>(confined.error().err));
+  }
   const std::lock_guard guard(slot->owner->lock_);
   ++slot->owner->resting_;
   slot->owner->changed_.notify_all();

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "devices/bus.h"
 #include "devices/ending.h"
 #include "kvm/vcpu.h"
+#include "machine/thread_kind.h"
 
 namespace bulkhead::vm {
 
@@ -21,6 +24,9 @@ struct Surroundings {
   const Bus* memory;
   Ending* ending;
 };
+
+/** Called in a thread before it serves the guest; empty: it may do whatever the process may. */
+using Confine = std::function<Status(ThreadKind)>;
 
 /** Counts of exits to this process; those that KVM answers itself are not among them. */
 struct ExitCounts {
@@ -44,7 +50,10 @@ class Cpus {
   /** Ends the threads, wherever they are. */
   ~Cpus();
 
-  Status start();
+  /** Threads that wait for `open`, confined already. */
+  Status start(Confine confine);
+  /** Lets the guest run. */
+  void open();
   void pause();
   void resume();
   size_t count() const { return slots_.size(); }
@@ -71,6 +80,9 @@ class Cpus {
   void want(Want wanted);
 
   Surroundings surroundings_;
+  Confine confine_;
+  std::latch gate_{1};
+  bool opened_ = false;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::atomic<Want> want_ = Want::run;
   std::mutex lock_;

@@ -31,6 +31,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   TRY(machine->connect(std::move(files.serialOutput)));
   TRY(machine->carry(std::move(files.devices), options.memory.locked));
   TRY(machine->load(options, files, system));
+  machine->confine_ = options.confine;
   return machine;
 }
 
@@ -97,7 +98,9 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
 }
 
 Result<Outcome> Machine::run() {
-  TRY(cpus_->start());
+  TRY(cpus_->start(confine_));
+  if (confine_) TRY(confine_(ThreadKind::loop));
+  cpus_->open();
   TRY(loop_.run(ending_.fd()));
   return ending_.outcome();
 }

@@ -25,6 +25,8 @@ struct MachineOptions {
   std::string commandLine;
   /** See CpuidTemplate. */
   bool interpreted = false;
+  /** Called in each of its threads before any of them serves the guest. */
+  Confine confine;
 };
 
 struct MachineFiles {
@@ -83,6 +85,7 @@ class Machine {
   std::unique_ptr<Serial> serial_;
   std::vector<std::unique_ptr<Transport>> transports_;
   std::unique_ptr<Cpus> cpus_;
+  Confine confine_;
 };
 
 }  // namespace bulkhead::vm

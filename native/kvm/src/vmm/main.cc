@@ -1,9 +1,11 @@
 // bulkhead-vmm: one virtual machine, or one question about this host's KVM.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
+#include "jail/jail.h"
 #include "machine/self_test.h"
 #include "vmm/devices.h"
 #include "vmm/named_file.h"
@@ -55,14 +57,21 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   for (const std::string& device : options.devices) files.devices.push_back(TRY(openDevice(device)));
   const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
   files.kernel = &kernel;
-  if (options.initramfs.empty()) return Machine::create(options.machine, std::move(files));
+  MachineOptions machine = options.machine;
+  if (options.jail) {
+    const bool sockets = std::any_of(options.devices.begin(), options.devices.end(),
+                                     [](const std::string& device) { return device.starts_with("vsock"); });
+    machine.confine = [sockets](ThreadKind kind) { return confineThread(kind, sockets); };
+  }
+  if (options.initramfs.empty()) return Machine::create(machine, std::move(files));
   const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
   files.initramfs = &initramfs;
-  return Machine::create(options.machine, std::move(files));
+  return Machine::create(machine, std::move(files));
 }
 
 Result<Outcome> runMachine(const VmmOptions& options) {
   const auto machine = TRY(createMachine(options));
+  if (options.jail) TRY(confineProcess());
   const Outcome outcome = TRY(machine->run());
   const ExitCounts exits = machine->exits();
   fprintf(stderr,

@@ -11,6 +11,8 @@ namespace bulkhead::vm {
 struct VmmOptions {
   MachineOptions machine;
   bool selfTest = false;
+  /** Everything is given up that a machine that runs does not need. */
+  bool jail = true;
   // As openNamed wants them.
   std::string kvm = "/dev/kvm";
   std::string kernel;

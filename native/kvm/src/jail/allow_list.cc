@@ -1,0 +1,107 @@
+#include "jail/allow_list.h"
+
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace bulkhead::vm {
+namespace {
+
+using Kind = Condition::Kind;
+
+#define CALL(name) \
+  { SYS_##name, #name }
+#define CALL_IF(name, kind, argument, value)       \
+  {                                                \
+    SYS_##name, #name, {                           \
+      kind, argument, static_cast<uint32_t>(value) \
+    }                                              \
+  }
+
+// Each list has first what happens most.
+constexpr AllowedCall kOfProcessors[] = {
+    CALL_IF(ioctl, Kind::equals, 1, KVM_RUN),
+    // Told after a pause, so that the guest does not take it for a processor that hung.
+    CALL_IF(ioctl, Kind::equals, 1, KVM_KVMCLOCK_CTRL),
+    // What a driver agrees on with its network card.
+    CALL_IF(ioctl, Kind::equals, 1, TUNSETOFFLOAD),
+};
+
+constexpr AllowedCall kOfTheLoop[] = {CALL(epoll_wait)};
+
+/** A device is driven from whichever thread the guest's access or the data comes to. */
+constexpr AllowedCall kOfDevices[] = {
+    CALL(read),
+    CALL(write),
+    CALL(io_uring_enter),
+    CALL(writev),
+    CALL(futex),
+    CALL(poll),
+    CALL(preadv),
+    CALL(pwritev2),
+    CALL(pwritev),
+    CALL(fdatasync),
+    CALL(fallocate),
+    CALL(timerfd_settime),
+    CALL(epoll_ctl),
+    CALL(getrandom),
+    // A balloon's pages, a thread's stack, the allocator's.
+    CALL_IF(madvise, Kind::equals, 2, MADV_REMOVE),
+    CALL_IF(madvise, Kind::equals, 2, MADV_DONTNEED),
+    CALL(close),
+};
+
+constexpr AllowedCall kOfSockets[] = {
+    CALL(recvmsg),  CALL(recvfrom), CALL(sendto),
+    CALL(shutdown), CALL(accept4),  CALL_IF(socket, Kind::equals, 0, AF_UNIX),
+    CALL(connect),
+};
+
+/** What the C library does for any program: memory that is never code, time, locks, the end. */
+constexpr AllowedCall kOfTheLibrary[] = {
+    CALL(rt_sigreturn),
+    CALL(restart_syscall),
+    CALL(rt_sigprocmask),
+    CALL(sched_yield),
+    CALL(clock_gettime),
+    CALL(gettid),
+    CALL(getpid),
+    // How many heaps the allocator makes goes by it.
+    CALL(sched_getaffinity),
+    CALL(brk),
+    CALL(munmap),
+    CALL(mremap),
+    CALL_IF(mmap, Kind::hasNone, 2, PROT_EXEC),
+    CALL_IF(mprotect, Kind::hasNone, 2, PROT_EXEC),
+    CALL(exit),
+    CALL(exit_group),
+};
+
+template <size_t Count>
+void add(std::vector<AllowedCall>* calls, const AllowedCall (&more)[Count]) {
+  calls->insert(calls->end(), more, more + Count);
+}
+
+}  // namespace
+
+std::vector<AllowedCall> allowedCalls(ThreadKind kind, bool sockets) {
+  std::vector<AllowedCall> calls;
+  if (kind == ThreadKind::processor) {
+    add(&calls, kOfProcessors);
+  } else {
+    add(&calls, kOfTheLoop);
+  }
+  add(&calls, kOfDevices);
+  if (sockets) add(&calls, kOfSockets);
+  add(&calls, kOfTheLibrary);
+  // A processor is made to leave the guest by a signal to its thread; nobody else can be sent one.
+  const auto self = static_cast<uint32_t>(getpid());
+  calls.push_back(CALL_IF(tgkill, Kind::equals, 0, self));
+  return calls;
+}
+
+}  // namespace bulkhead::vm

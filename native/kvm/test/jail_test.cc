@@ -1,0 +1,231 @@
+// What the monitor can do no longer once a guest runs.
+#include "jail/jail.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+
+#include "boot/tiny_image.h"
+#include "runner.h"
+#include "sys/syscalls.h"
+
+extern "C" const char guestCounts[], guestCountsEnd[];
+extern char** environ;
+
+namespace bulkhead::vm {
+namespace {
+
+constexpr int kRefusedToConfine = 99;
+
+/** How a process ends that confines itself as this kind of thread and then does one thing: its exit code, or -signal.
+ */
+int endOf(ThreadKind kind, bool sockets, long (*act)()) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (!confineThread(kind, sockets).ok()) _exit(kRefusedToConfine);
+    act();
+    // Past the C library, whose ending does more.
+    syscall(SYS_exit_group, 0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+struct Try {
+  const char* name;
+  long (*act)();
+};
+
+const Try kNever[] = {
+    {"open", [] { return syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
+    {"old open", [] { return syscall(SYS_open, "/etc/passwd", O_RDONLY); }},
+    {"execve", [] { return syscall(SYS_execve, "/bin/true", nullptr, nullptr); }},
+    {"execveat", [] { return syscall(SYS_execveat, -1, "", nullptr, nullptr, AT_EMPTY_PATH); }},
+    {"fork", [] { return syscall(SYS_fork); }},
+    {"clone", [] { return syscall(SYS_clone, SIGCHLD, nullptr); }},
+    {"clone3", [] { return syscall(SYS_clone3, nullptr, 0); }},
+    {"ptrace", [] { return syscall(SYS_ptrace, 0, 0, 0, 0); }},
+    {"another process's memory", [] { return syscall(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0); }},
+    {"socket of the network", [] { return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0); }},
+    {"packet socket", [] { return syscall(SYS_socket, AF_PACKET, SOCK_RAW, 0); }},
+    {"netlink", [] { return syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0); }},
+    {"memory that is code",
+     [] { return syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }},
+    {"memory that becomes code", [] { return syscall(SYS_mprotect, nullptr, 4096, PROT_READ | PROT_EXEC); }},
+    {"a signal to another", [] { return syscall(SYS_kill, 1, 0); }},
+    {"a signal to another's thread", [] { return syscall(SYS_tgkill, 1, 1, 0); }},
+    {"another machine", [] { return static_cast<long>(ioctl(-1, KVM_CREATE_VM, 0)); }},
+    {"another processor", [] { return static_cast<long>(ioctl(-1, KVM_CREATE_VCPU, 0)); }},
+    {"typing on the terminal", [] { return static_cast<long>(ioctl(0, TIOCSTI, "x")); }},
+    {"another tap", [] { return static_cast<long>(ioctl(-1, TUNSETIFF, 0)); }},
+    {"io_uring with no restriction", [] { return syscall(SYS_io_uring_setup, 1, nullptr); }},
+    {"a new filter", [] { return syscall(SYS_seccomp, 0, 0, nullptr); }},
+    {"process control", [] { return syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); }},
+    {"namespaces", [] { return syscall(SYS_unshare, 0); }},
+    {"mount", [] { return syscall(SYS_mount, nullptr, nullptr, nullptr, 0, nullptr); }},
+    {"bpf", [] { return syscall(SYS_bpf, 0, nullptr, 0); }},
+    {"a call of x32", [] { return syscall(0x40000000 + SYS_read, -1, nullptr, 0); }},
+};
+
+const Try kAlways[] = {
+    {"write", [] { return syscall(SYS_write, -1, nullptr, 0); }},
+    {"memory",
+     [] { return syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }},
+    {"a balloon's pages", [] { return syscall(SYS_madvise, nullptr, 0, MADV_REMOVE); }},
+    {"a signal to itself", [] { return syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), 0); }},
+};
+
+const Try kOfProcessors[] = {
+    {"the guest", [] { return static_cast<long>(ioctl(-1, KVM_RUN, 0)); }},
+    {"a driver's wishes", [] { return static_cast<long>(ioctl(-1, TUNSETOFFLOAD, 0)); }},
+};
+const Try kOfTheLoop[] = {{"waiting", [] { return syscall(SYS_epoll_wait, -1, nullptr, 1, 0); }}};
+const Try kOfSockets[] = {
+    {"socket", [] { return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); }},
+    {"connect", [] { return syscall(SYS_connect, -1, nullptr, 0); }},
+    {"accept4", [] { return syscall(SYS_accept4, -1, nullptr, nullptr, 0); }},
+};
+
+template <size_t Count>
+void expectEnd(const Try (&tries)[Count], ThreadKind kind, bool sockets, int end) {
+  for (const Try& each : tries) {
+    const int actual = endOf(kind, sockets, each.act);
+    if (actual != end)
+      fprintf(stderr, "%s as %s: %d\n", each.name, kind == ThreadKind::loop ? "loop" : "processor", actual);
+    EXPECT(actual == end);
+  }
+}
+
+std::string statusOf(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+bool has(const std::string& status, const char* line) {
+  return status.find(line) != std::string::npos;
+}
+
+}  // namespace
+
+TEST(a_thread_of_either_kind_that_does_what_it_never_does_ends_the_process) {
+  for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
+    expectEnd(kNever, kind, true, -SIGSYS);
+    expectEnd(kAlways, kind, false, 0);
+  }
+}
+
+TEST(each_kind_of_thread_does_its_own_and_not_the_others) {
+  expectEnd(kOfProcessors, ThreadKind::processor, false, 0);
+  expectEnd(kOfProcessors, ThreadKind::loop, false, -SIGSYS);
+  expectEnd(kOfTheLoop, ThreadKind::loop, false, 0);
+  expectEnd(kOfTheLoop, ThreadKind::processor, false, -SIGSYS);
+}
+
+TEST(sockets_are_for_machines_that_have_such_a_device) {
+  for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
+    expectEnd(kOfSockets, kind, true, 0);
+    expectEnd(kOfSockets, kind, false, -SIGSYS);
+  }
+}
+
+TEST(a_confined_process_has_no_capability_and_opens_no_file) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (!confineProcess().ok()) _exit(kRefusedToConfine);
+    struct __user_cap_header_struct {
+      uint32_t version;
+      int pid;
+    } header = {0x20080522, 0};
+    uint32_t data[6] = {~0u, ~0u, ~0u, ~0u, ~0u, ~0u};
+    if (syscall(SYS_capget, &header, data) != 0) _exit(1);
+    for (const uint32_t word : data) {
+      if (word != 0) _exit(2);
+    }
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) _exit(3);
+    for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
+      if (geteuid() == 0 && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) != 0) _exit(4);
+    }
+    const bool landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) >= 0;
+    if (landlock && (open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)) _exit(5);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
+  const auto kvm = sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR);
+  if (!kvm.ok()) return;
+  char self[512] = {};
+  if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return EXPECT(false);
+  const std::string monitor = std::string(self).substr(0, std::string_view(self).rfind('/')) + "/bulkhead-vmm";
+  const std::string image = tinyImage({guestCounts, guestCountsEnd});
+  auto kernel = sys::memoryFile("kernel", 0);
+  EXPECT(kernel.ok());
+  if (!kernel.ok()) return;
+  const int file = dup(kernel.value().get());
+  EXPECT(write(file, image.data(), image.size()) == static_cast<ssize_t>(image.size()));
+  auto pipe = sys::pipePair();
+  EXPECT(pipe.ok());
+  if (!pipe.ok()) return;
+  const int output = dup(pipe.value().right.get());
+  pipe.value().right.reset();
+  const std::string kernelName = "fd:" + std::to_string(file);
+  const std::string outputName = "fd:" + std::to_string(output);
+  const char* words[] = {monitor.c_str(), "--kernel", kernelName.c_str(), "--serial", outputName.c_str(),
+                         "--cpus",        "2",        "--memory-mib",     "2",        "--device",
+                         "entropy",       nullptr};
+  pid_t pid = 0;
+  const int err = posix_spawn(&pid, monitor.c_str(), nullptr, nullptr, const_cast<char**>(words), environ);
+  close(output);
+  close(file);
+  EXPECT(err == 0);
+  if (err != 0) return;
+  // The guest has no way to say that it runs but its counter; its processors' threads are there before.
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  // The loop and two processors, and a worker of KVM's that counts as a thread of the process.
+  constexpr size_t kThreads = 3;
+  size_t confined = 0;
+  size_t all = 0;
+  for (int round = 0; round < 2000 && (confined < kThreads || confined < all); ++round) {
+    confined = all = 0;
+    if (DIR* directory = opendir(tasks.c_str()); directory != nullptr) {
+      while (const dirent* entry = readdir(directory)) {
+        if (entry->d_name[0] == '.') continue;
+        ++all;
+        const std::string status = statusOf(tasks + "/" + entry->d_name + "/status");
+        confined += has(status, "\nSeccomp:\t2\n") && has(status, "\nNoNewPrivs:\t1\n") &&
+                            has(status, "\nCapEff:\t0000000000000000\n") && has(status, "\nCapPrm:\t0000000000000000\n")
+                        ? 1
+                        : 0;
+      }
+      closedir(directory);
+    }
+    struct pollfd nothing = {-1, 0, 0};
+    if (confined < kThreads || confined < all) poll(&nothing, 1, 5);
+  }
+  EXPECT(confined >= kThreads && confined == all);
+  kill(pid, SIGKILL);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+}  // namespace bulkhead::vm
