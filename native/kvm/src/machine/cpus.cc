@@ -3,7 +3,10 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
+
+#include "machine/affinity.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -34,7 +37,8 @@ Status prepareSignals() {
 
 }  // namespace
 
-Cpus::Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings) : surroundings_(surroundings) {
+Cpus::Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings, std::vector<uint32_t> pinned)
+    : surroundings_(surroundings), pinned_(std::move(pinned)) {
   for (Vcpu& vcpu : vcpus) slots_.push_back(std::make_unique<Slot>(std::move(vcpu), this));
 }
 
@@ -49,10 +53,16 @@ Cpus::~Cpus() {
 Status Cpus::start(Confine confine) {
   TRY(prepareSignals());
   confine_ = std::move(confine);
-  for (const auto& slot : slots_) {
-    const int err = pthread_create(&slot->thread, nullptr, enter, slot.get());
+  for (size_t index = 0; index < slots_.size(); ++index) {
+    Slot* slot = slots_[index].get();
+    const int err = pthread_create(&slot->thread, nullptr, enter, slot);
     if (err != 0) return failure("pthread_create", err, "vCPU");
     slot->started = true;
+    FixedText<16> name("vcpu ");
+    name.append(std::to_string(index));
+    pthread_setname_np(slot->thread, name.c_str());
+    // It waits, so that nothing of the guest runs where it should not.
+    if (!pinned_.empty()) TRY(runOn(slot->thread, {pinned_[index]}));
   }
   return Done{};
 }

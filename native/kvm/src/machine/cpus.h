@@ -44,7 +44,8 @@ struct ExitCounts {
  */
 class Cpus {
  public:
-  Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings);
+  /** `pinned`: the host's processor that each is kept on; empty: anywhere. */
+  Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings, std::vector<uint32_t> pinned);
   Cpus(const Cpus&) = delete;
   Cpus& operator=(const Cpus&) = delete;
   /** Ends the threads, wherever they are. */
@@ -80,6 +81,7 @@ class Cpus {
   void want(Want wanted);
 
   Surroundings surroundings_;
+  std::vector<uint32_t> pinned_;
   Confine confine_;
   std::latch gate_{1};
   bool opened_ = false;

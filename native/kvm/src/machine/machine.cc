@@ -5,6 +5,7 @@
 #include "acpi/tables.h"
 #include "boot/handover.h"
 #include "boot/kernel.h"
+#include "machine/affinity.h"
 #include "memory/layout.h"
 
 namespace bulkhead::vm {
@@ -20,6 +21,9 @@ AcpiDevice placeOf(uint32_t index) {
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, MachineFiles files) {
   if (options.cpus == 0 || options.cpus > kMaxCpus) return failure("machine", EINVAL, "it has 1 to 64 processors");
+  if (!options.pinned.empty() && options.pinned.size() != options.cpus) {
+    return failure("machine", EINVAL, "one of the host's processors for each of its own");
+  }
   const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
   GuestMemory memory = TRY(GuestMemory::create(options.memory));
   Vm vm = TRY(Vm::create(system, memory));
@@ -32,6 +36,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   TRY(machine->carry(std::move(files.devices), options.memory.locked));
   TRY(machine->load(options, files, system));
   machine->confine_ = options.confine;
+  machine->loopCpus_ = options.loopCpus;
   return machine;
 }
 
@@ -93,12 +98,13 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
   // The others wait for the first one's start-up message; KVM holds them in that state.
   const EntryState initial = TRY(vcpus.front().state());
   TRY(vcpus.front().setState(TRY(prepareHandover(kernel, handover, memory_, initial))));
-  cpus_ = std::make_unique<Cpus>(std::move(vcpus), Surroundings{&ports_, &devices_, &ending_});
+  cpus_ = std::make_unique<Cpus>(std::move(vcpus), Surroundings{&ports_, &devices_, &ending_}, options.pinned);
   return Done{};
 }
 
 Result<Outcome> Machine::run() {
   TRY(cpus_->start(confine_));
+  if (!loopCpus_.empty()) TRY(runOn(pthread_self(), loopCpus_));
   if (confine_) TRY(confine_(ThreadKind::loop));
   cpus_->open();
   TRY(loop_.run(ending_.fd()));

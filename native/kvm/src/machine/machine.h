@@ -25,6 +25,10 @@ struct MachineOptions {
   std::string commandLine;
   /** See CpuidTemplate. */
   bool interpreted = false;
+  /** The host's processors that its own are kept on, one for each; empty: wherever there is room. */
+  std::vector<uint32_t> pinned;
+  /** Those that the thread which moves data is kept on; empty: anywhere. */
+  std::vector<uint32_t> loopCpus;
   /** Called in each of its threads before any of them serves the guest. */
   Confine confine;
 };
@@ -86,6 +90,7 @@ class Machine {
   std::vector<std::unique_ptr<Transport>> transports_;
   std::unique_ptr<Cpus> cpus_;
   Confine confine_;
+  std::vector<uint32_t> loopCpus_;
 };
 
 }  // namespace bulkhead::vm

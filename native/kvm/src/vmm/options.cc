@@ -4,6 +4,7 @@
 
 #include "memory/layout.h"
 #include "sys/file.h"
+#include "vmm/cpu_list.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -34,6 +35,9 @@ constexpr Option kOptions[] = {
      [](VmmOptions* options, std::string_view, uint64_t number) {
        options->machine.cpus = static_cast<uint32_t>(number);
      }},
+    {"--pin", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->pin = text; }},
+    {"--loop-cpus", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->loopCpus = text; }},
     {"--memory-mib", Kind::number, kMaxMemoryMib,
      [](VmmOptions* options, std::string_view, uint64_t number) {
        options->machine.memory.sizeBytes = number * layout::kMiB;
@@ -75,12 +79,15 @@ Result<VmmOptions> parseOptions(int count, char** words) {
     }
     option->set(&options, text, number);
   }
+  if (!options.pin.empty()) options.machine.pinned = TRY(parseCpuList(options.pin));
+  if (!options.loopCpus.empty()) options.machine.loopCpus = TRY(parseCpuList(options.loopCpus));
   if (!options.selfTest && options.kernel.empty()) return failure("option missing", EINVAL, "--kernel");
   return options;
 }
 
 const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
+         "             [--pin CPU,...] [--loop-cpus CPU,...]\n"
          "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--no-jail]\n"
          "             [--device DEVICE]...\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"

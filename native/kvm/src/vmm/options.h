@@ -10,6 +10,9 @@ namespace bulkhead::vm {
 
 struct VmmOptions {
   MachineOptions machine;
+  // Lists of the host's processors, as parseCpuList wants them.
+  std::string pin;
+  std::string loopCpus;
   bool selfTest = false;
   /** Everything is given up that a machine that runs does not need. */
   bool jail = true;
