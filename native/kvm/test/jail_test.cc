@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 
 #include "boot/tiny_image.h"
@@ -185,16 +186,23 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
   auto pipe = sys::pipePair();
   EXPECT(pipe.ok());
   if (!pipe.ok()) return;
+  auto pair = sys::socketPair(SOCK_SEQPACKET);
+  EXPECT(pair.ok());
+  if (!pair.ok()) return;
+  const int control = dup(pair.value().right.get());
+  pair.value().right.reset();
+  const std::string controlName = "fd:" + std::to_string(control);
   const int output = dup(pipe.value().right.get());
   pipe.value().right.reset();
   const std::string kernelName = "fd:" + std::to_string(file);
   const std::string outputName = "fd:" + std::to_string(output);
-  const char* words[] = {monitor.c_str(), "--kernel", kernelName.c_str(), "--serial", outputName.c_str(),
-                         "--cpus",        "2",        "--memory-mib",     "2",        "--device",
-                         "entropy",       nullptr};
+  const char* words[] = {monitor.c_str(), "--kernel",  kernelName.c_str(),  "--serial", outputName.c_str(),
+                         "--cpus",        "2",         "--memory-mib",      "2",        "--device",
+                         "entropy",       "--control", controlName.c_str(), nullptr};
   pid_t pid = 0;
   const int err = posix_spawn(&pid, monitor.c_str(), nullptr, nullptr, const_cast<char**>(words), environ);
   close(output);
+  close(control);
   close(file);
   EXPECT(err == 0);
   if (err != 0) return;
@@ -222,10 +230,20 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
     if (confined < kThreads || confined < all) poll(&nothing, 1, 5);
   }
   EXPECT(confined >= kThreads && confined == all);
-  kill(pid, SIGKILL);
+  const int asker = pair.value().left.get();
+  for (const char* request : {"pause", "resume", "view", "stop"}) {
+    EXPECT(send(asker, request, strlen(request), MSG_NOSIGNAL) > 0);
+    struct pollfd ready = {asker, POLLIN, 0};
+    char text[8192] = {};
+    EXPECT(poll(&ready, 1, 10'000) == 1 && recv(asker, text, sizeof text - 1, 0) > 0);
+    if (strcmp(request, "view") == 0) {
+      EXPECT(strstr(text, "\"calls\":{\"processor\":[\"ioctl\"") != nullptr && strstr(text, "openat") == nullptr);
+    }
+  }
   int status = 0;
   waitpid(pid, &status, 0);
-  EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  // As README.md and src/vmm/main.cc count outcomes: stopped.
+  EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 16);
 }
 
 }  // namespace bulkhead::vm

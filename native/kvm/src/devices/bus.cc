@@ -6,7 +6,7 @@
 namespace bulkhead::vm {
 
 Status Bus::add(uint64_t address, uint64_t sizeBytes, BusDevice* device) {
-  for (const Range& range : ranges_) {
+  for (const BusRange& range : ranges_) {
     if (address < range.address + range.sizeBytes && range.address < address + sizeBytes) {
       return failure("bus", EEXIST, "two devices at one address");
     }
@@ -15,8 +15,8 @@ Status Bus::add(uint64_t address, uint64_t sizeBytes, BusDevice* device) {
   return Done{};
 }
 
-const Bus::Range* Bus::find(uint64_t address, uint32_t size) const {
-  for (const Range& range : ranges_) {
+const BusRange* Bus::find(uint64_t address, uint32_t size) const {
+  for (const BusRange& range : ranges_) {
     if (address < range.address) continue;
     const uint64_t offset = address - range.address;
     if (offset < range.sizeBytes && size <= range.sizeBytes - offset) return &range;
@@ -26,13 +26,13 @@ const Bus::Range* Bus::find(uint64_t address, uint32_t size) const {
 
 bool Bus::read(uint64_t address, uint8_t* data, uint32_t size) const {
   memset(data, 0xff, size);
-  const Range* range = find(address, size);
+  const BusRange* range = find(address, size);
   if (range != nullptr) range->device->read(address - range->address, data, size);
   return range != nullptr;
 }
 
 bool Bus::write(uint64_t address, const uint8_t* data, uint32_t size) const {
-  const Range* range = find(address, size);
+  const BusRange* range = find(address, size);
   if (range != nullptr) range->device->write(address - range->address, data, size);
   return range != nullptr;
 }

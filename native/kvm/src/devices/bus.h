@@ -18,6 +18,13 @@ class BusDevice {
   virtual void write(uint64_t offset, const uint8_t* data, uint32_t size) = 0;
 };
 
+/** Addresses of one device. */
+struct BusRange {
+  uint64_t address;
+  uint64_t sizeBytes;
+  BusDevice* device;
+};
+
 /** An address space of devices that never change once the machine runs. */
 class Bus {
  public:
@@ -27,16 +34,13 @@ class Bus {
   /** Nobody there, or an access across an end: ones, as on an empty bus. False then. */
   bool read(uint64_t address, uint8_t* data, uint32_t size) const;
   bool write(uint64_t address, const uint8_t* data, uint32_t size) const;
+  /** In the order in which they were added. */
+  const std::vector<BusRange>& ranges() const { return ranges_; }
 
  private:
-  struct Range {
-    uint64_t address;
-    uint64_t sizeBytes;
-    BusDevice* device;
-  };
-  const Range* find(uint64_t address, uint32_t size) const;
+  const BusRange* find(uint64_t address, uint32_t size) const;
 
-  std::vector<Range> ranges_;
+  std::vector<BusRange> ranges_;
 };
 
 }  // namespace bulkhead::vm

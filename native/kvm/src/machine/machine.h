@@ -54,7 +54,7 @@ class Machine {
   Result<Outcome> run();
   /** From any thread. */
   void stop() { ending_.end(Outcome::stopped); }
-  /** From any thread but the machine's own; not after its end. What devices were asked for already goes on. */
+  /** From any thread but its processors'; not after its end. What devices were asked for already goes on. */
   void pause() { cpus_->pause(); }
   void resume() { cpus_->resume(); }
 
@@ -67,6 +67,9 @@ class Machine {
   Span<const std::unique_ptr<Transport>> transports() const {
     return {transports_.data(), static_cast<uint32_t>(transports_.size())};
   }
+  const std::vector<BusRange>& portRanges() const { return ports_.ranges(); }
+  /** Registers of each of `transports`. */
+  const std::vector<BusRange>& deviceRanges() const { return devices_.ranges(); }
   const Ending& ending() const { return ending_; }
 
  private:

@@ -41,6 +41,7 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void write(uint64_t offset, const uint8_t* data, uint32_t size) override;
   void onReady(uint64_t token, uint32_t events) override;
 
+  DeviceKind kind() const { return device_->kind(); }
   uint32_t doorbellCount() const { return static_cast<uint32_t>(doorbells_.size()); }
   /** What KVM signals when the driver writes the queue's number to the doorbell register. */
   int doorbell(uint32_t queue) const { return doorbells_[queue].get(); }

@@ -5,6 +5,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "control/control.h"
+#include "control/view.h"
+#include "jail/allow_list.h"
 #include "jail/jail.h"
 #include "machine/self_test.h"
 #include "vmm/devices.h"
@@ -50,6 +53,21 @@ int answerSelfTest(const VmmOptions& options) {
   return test.level == KvmLevel::none ? kCannotStart : 0;
 }
 
+bool usesSockets(const VmmOptions& options) {
+  return std::any_of(options.devices.begin(), options.devices.end(),
+                     [](const std::string& device) { return device.starts_with("vsock"); });
+}
+
+/** What each kind of thread may do; null without a jail. */
+std::string callsOf(const VmmOptions& options) {
+  if (!options.jail) return "null";
+  const auto names = [&](ThreadKind kind) {
+    const auto calls = allowedCalls(kind, usesSockets(options));
+    return namesOf({calls.data(), static_cast<uint32_t>(calls.size())});
+  };
+  return "{\"processor\":" + names(ThreadKind::processor) + ",\"loop\":" + names(ThreadKind::loop) + "}";
+}
+
 Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   MachineFiles files;
   files.kvm = TRY(openNamed(options.kvm, O_RDWR));
@@ -59,9 +77,7 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   files.kernel = &kernel;
   MachineOptions machine = options.machine;
   if (options.jail) {
-    const bool sockets = std::any_of(options.devices.begin(), options.devices.end(),
-                                     [](const std::string& device) { return device.starts_with("vsock"); });
-    machine.confine = [sockets](ThreadKind kind) { return confineThread(kind, sockets); };
+    machine.confine = [sockets = usesSockets(options)](ThreadKind kind) { return confineThread(kind, sockets); };
   }
   if (options.initramfs.empty()) return Machine::create(machine, std::move(files));
   const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
@@ -71,6 +87,10 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
 
 Result<Outcome> runMachine(const VmmOptions& options) {
   const auto machine = TRY(createMachine(options));
+  std::unique_ptr<Control> control;
+  if (!options.control.empty()) {
+    control = TRY(Control::attach(TRY(openNamed(options.control, O_RDWR)), machine.get(), callsOf(options)));
+  }
   if (options.jail) TRY(confineProcess());
   const Outcome outcome = TRY(machine->run());
   const ExitCounts exits = machine->exits();

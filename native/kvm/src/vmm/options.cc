@@ -29,6 +29,7 @@ constexpr Option kOptions[] = {
     {"--initramfs", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->initramfs = text; }},
     {"--serial", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->serial = text; }},
+    {"--control", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->control = text; }},
     {"--command-line", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->machine.commandLine = text; }},
     {"--cpus", Kind::number, kMaxCpus,
@@ -88,7 +89,8 @@ Result<VmmOptions> parseOptions(int count, char** words) {
 const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
          "             [--pin CPU,...] [--loop-cpus CPU,...]\n"
-         "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--no-jail]\n"
+         "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--control fd:N] "
+         "[--no-jail]\n"
          "             [--device DEVICE]...\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"
          "FILE is a path or fd:N; DEVICE as below. Runs a machine until it ends and says how, as a line of JSON on "

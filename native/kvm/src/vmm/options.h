@@ -21,6 +21,8 @@ struct VmmOptions {
   std::string kernel;
   std::string initramfs;
   std::string serial = "fd:1";
+  /** A socket, as Control wants it; empty: nobody asks. */
+  std::string control;
   /** As openDevice wants them. */
   std::vector<std::string> devices;
 };

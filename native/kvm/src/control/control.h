@@ -1,0 +1,41 @@
+// Whoever started a monitor asks it and tells it what to do, by a socket.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "machine/machine.h"
+
+namespace bulkhead::vm {
+
+/**
+ * One request is one message of one word, one answer one message of one JSON object, in the order of the requests. In
+ * the loop's thread. The other end may go away; the machine runs on.
+ */
+class Control : public Readiness {
+ public:
+  /** Longest request; there is none that needs more. */
+  static constexpr size_t kRequestBytes = 32;
+
+  /**
+   * Before the machine runs. `calls`: what its threads may do, as JSON, for `view`. `machine` outlives it.
+   * @returns EINVAL when the socket does not keep messages apart (SOCK_SEQPACKET)
+   */
+  static Result<std::unique_ptr<Control>> attach(Fd socket, Machine* machine, std::string calls);
+
+  void onReady(uint64_t token, uint32_t events) override;
+
+ private:
+  Control(Fd socket, Machine* machine, std::string calls)
+      : socket_(std::move(socket)), machine_(machine), calls_(std::move(calls)) {}
+  std::string answer(std::string_view request);
+  std::string state() const;
+  std::string pause(bool paused);
+
+  Fd socket_;
+  Machine* machine_;
+  std::string calls_;
+  bool paused_ = false;
+};
+
+}  // namespace bulkhead::vm

@@ -1,0 +1,174 @@
+// A machine that is asked and told while it runs.
+#include "control/control.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "boot/tiny_image.h"
+#include "memory/layout.h"
+#include "runner.h"
+#include "sys/syscalls.h"
+#include "virtio/entropy.h"
+
+extern "C" const char guestCounts[], guestCountsEnd[];
+
+namespace bulkhead::vm {
+namespace {
+
+constexpr int kPatienceMs = 10'000;
+
+/** A machine that counts in its memory until it is stopped, and the other end of its control. */
+struct Scene {
+  std::unique_ptr<Machine> machine;
+  std::unique_ptr<Control> control;
+  Fd asker;
+  std::thread thread;
+  Outcome outcome = Outcome::running;
+
+  void run() {
+    thread = std::thread([this] {
+      auto ran = machine->run();
+      EXPECT(ran.ok());
+      if (ran.ok()) outcome = ran.value();
+    });
+  }
+  ~Scene() {
+    if (!thread.joinable()) return;
+    machine->stop();
+    thread.join();
+  }
+
+  std::string hear() const {
+    struct pollfd ready = {asker.get(), POLLIN, 0};
+    if (poll(&ready, 1, kPatienceMs) != 1) return "silence";
+    char text[8192];
+    const ssize_t size = recv(asker.get(), text, sizeof text, 0);
+    return size <= 0 ? "the end" : std::string(text, static_cast<size_t>(size));
+  }
+  std::string ask(std::string_view request) const {
+    if (send(asker.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "nobody";
+    return hear();
+  }
+  uint64_t counter() const {
+    return __atomic_load_n(reinterpret_cast<const uint64_t*>(machine->memory().at(2 * layout::kMiB - 8, 8)),
+                           __ATOMIC_ACQUIRE);
+  }
+  bool counts() const {
+    const uint64_t before = counter();
+    for (int round = 0; round < kPatienceMs; ++round) {
+      if (counter() != before) return true;
+      struct pollfd nothing = {-1, 0, 0};
+      poll(&nothing, 1, 1);
+    }
+    return false;
+  }
+};
+
+Result<std::unique_ptr<Scene>> makeScene() {
+  auto scene = std::make_unique<Scene>();
+  const std::string image = tinyImage({guestCounts, guestCountsEnd});
+  const BytesSource source(image);
+  MachineOptions options;
+  options.memory.sizeBytes = 2 * layout::kMiB;
+  MachineFiles files;
+  files.kvm = TRY(sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR));
+  files.kernel = &source;
+  files.serialOutput = TRY(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY));
+  files.devices.push_back(std::make_unique<Entropy>());
+  scene->machine = TRY(Machine::create(options, std::move(files)));
+  sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
+  scene->asker = std::move(pair.left);
+  scene->control = TRY(Control::attach(std::move(pair.right), scene->machine.get(), "null"));
+  return scene;
+}
+
+bool haveKvm() {
+  return sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR).ok();
+}
+
+}  // namespace
+
+TEST(a_machine_is_paused_resumed_and_stopped_by_its_control) {
+  if (!haveKvm()) return;
+  auto made = makeScene();
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Scene& scene = *made.value();
+  scene.run();
+  EXPECT_TEXT(scene.ask("state"), "{\"state\":\"running\"}");
+  EXPECT(scene.counts());
+  EXPECT_TEXT(scene.ask("pause"), "{\"state\":\"paused\"}");
+  EXPECT_TEXT(scene.ask("pause"), "{\"state\":\"paused\"}");
+  const uint64_t stood = scene.counter();
+  EXPECT_TEXT(scene.ask("state"), "{\"state\":\"paused\"}");
+  EXPECT(scene.counter() == stood);
+  EXPECT_TEXT(scene.ask("resume"), "{\"state\":\"running\"}");
+  EXPECT(scene.counts());
+  EXPECT_TEXT(scene.ask("pause"), "{\"state\":\"paused\"}");
+  EXPECT_TEXT(scene.ask("stop"), "{\"state\":\"stopped\"}");
+  scene.thread.join();
+  EXPECT(scene.outcome == Outcome::stopped);
+}
+
+TEST(a_control_shows_every_channel_of_the_machine) {
+  if (!haveKvm()) return;
+  auto made = makeScene();
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Scene& scene = *made.value();
+  scene.run();
+  EXPECT(scene.counts());
+  const std::string view = scene.ask("view");
+  for (const char* part :
+       {"\"exits\":{\"portReads\":0,\"portWrites\":1,", "{\"first\":1016,\"count\":8}", "\"calls\":null}",
+        "{\"kind\":\"entropy\",\"address\":3221229568,\"sizeBytes\":4096,\"queues\":1,\"doorbells\":0,"}) {
+    if (view.find(part) == std::string::npos) fprintf(stderr, "%s\nhas no %s\n", view.c_str(), part);
+    EXPECT(view.find(part) != std::string::npos);
+  }
+}
+
+TEST(a_control_outlives_whatever_it_is_asked) {
+  if (!haveKvm()) return;
+  auto made = makeScene();
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Scene& scene = *made.value();
+  scene.run();
+  const std::string longest(Control::kRequestBytes, 'x');
+  const std::string tooLong(200'000, 'x');
+  const std::string zeros(8, '\0');
+  for (const std::string& request : {std::string("pauses"), std::string("state "), longest, zeros}) {
+    EXPECT(scene.ask(request).starts_with("{\"error\":\"unknown request"));
+  }
+  EXPECT_TEXT(scene.ask(longest + "x"), "{\"error\":\"a request of more than 32 bytes\"}");
+  EXPECT_TEXT(scene.ask(tooLong), "{\"error\":\"a request of more than 32 bytes\"}");
+  // Nobody reads: answers are lost, and nothing waits for it.
+  for (int round = 0; round < 10'000; ++round) {
+    if (send(scene.asker.get(), "view", 4, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+  }
+  EXPECT(scene.counts());
+  scene.asker.reset();
+  EXPECT(scene.counts());
+  scene.machine->stop();
+  scene.thread.join();
+  EXPECT(scene.outcome == Outcome::stopped);
+}
+
+TEST(a_control_is_a_socket_that_keeps_messages_apart) {
+  if (!haveKvm()) return;
+  auto made = makeScene();
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  auto stream = sys::socketPair(SOCK_STREAM);
+  auto pipe = sys::pipePair();
+  EXPECT(stream.ok() && pipe.ok());
+  if (!stream.ok() || !pipe.ok()) return;
+  EXPECT(!Control::attach(std::move(stream.value().left), made.value()->machine.get(), "null").ok());
+  EXPECT(!Control::attach(std::move(pipe.value().left), made.value()->machine.get(), "null").ok());
+}
+
+}  // namespace bulkhead::vm
