@@ -9,10 +9,10 @@ import { openRunDirectory } from "./run-directory.ts";
 import { hostPaths } from "./paths.ts";
 import type { HostId } from "@bulkhead/contracts";
 
-const hash = (): string => randomBytes(4).toString("hex");
+const parentName = (): string => `bulkhead-${randomBytes(4).toString("hex")}`;
 
 test("parents are made below the own cgroup in every hierarchy, twice the same, and removed", async () => {
-  const name = hash();
+  const name = parentName();
   const layout = readCgroups();
   const parents = await openCgroupParents(name, layout);
   try {
@@ -34,7 +34,7 @@ test("parents are made below the own cgroup in every hierarchy, twice the same, 
 });
 
 test("parents with an instance below are not removed", async () => {
-  const parents = await openCgroupParents(hash());
+  const parents = await openCgroupParents(parentName());
   const below = Object.values(cgroupBelow(parents, "instance"))[0] ?? "";
   await mkdir(below);
   try {
@@ -56,7 +56,7 @@ test("what an earlier boot left in the run directory is emptied", async () => {
   await writeFile(join(paths.runInstances, "kept"), "");
   await openRunDirectory(paths);
   expect(existsSync(join(paths.runInstances, "kept"))).toBe(true);
-  await writeFile(join(paths.run, "boot-id"), "another boot\n");
+  await writeFile(join(paths.run, "boot-id.container"), "another boot\n");
   await openRunDirectory(paths);
   expect(existsSync(join(paths.runInstances, "kept"))).toBe(false);
 });

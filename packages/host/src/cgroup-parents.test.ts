@@ -25,7 +25,7 @@ test("on v2 controllers are enabled top-down, at the base and at the host's own 
   await using directory = await temporary();
   const base = await cgroup2(directory.path, { root: true, controllers: "cpuset cpu io memory hugetlb pids rdma" });
   const host = await cgroup2(join(base, "bulkhead-0a0b0c0d"), { root: false, controllers: "" });
-  const parents = await openCgroupParents("0a0b0c0d", layoutOf(base, base));
+  const parents = await openCgroupParents("bulkhead-0a0b0c0d", layoutOf(base, base));
   expect(parents.paths).toEqual({ unified: host });
   for (const path of [base, host]) {
     expect(await readFile(join(path, "cgroup.subtree_control"), "utf8")).toBe("+cpu +cpuset +memory +pids +io");
@@ -37,7 +37,7 @@ test("a controller the agent was not given is a problem by name", async () => {
   await using directory = await temporary();
   const base = await cgroup2(directory.path, { root: true, controllers: "cpu memory pids" });
   await cgroup2(join(base, "bulkhead-0a0b0c0d"), { root: false, controllers: "" });
-  const parents = await openCgroupParents("0a0b0c0d", layoutOf(base, base));
+  const parents = await openCgroupParents("bulkhead-0a0b0c0d", layoutOf(base, base));
   expect([...parents.controllers]).toEqual(["cpu", "memory", "pids"]);
   expect(parents.problems).toEqual([
     "the cpuset cgroup controller is not available to this agent",
@@ -50,6 +50,6 @@ test("an agent that starts again in its leaf finds the host's cgroup beside it",
   const service = await cgroup2(join(directory.path, "service"), { root: false, controllers: "cpu memory" });
   const leaf = await cgroup2(join(service, "agent"), { root: false, controllers: "" });
   const host = await cgroup2(join(service, "bulkhead-0a0b0c0d"), { root: false, controllers: "" });
-  const parents = await openCgroupParents("0a0b0c0d", layoutOf(leaf, directory.path));
+  const parents = await openCgroupParents("bulkhead-0a0b0c0d", layoutOf(leaf, directory.path));
   expect(parents.paths).toEqual({ unified: host });
 });

@@ -86,11 +86,10 @@ const makeV2 = async (hierarchy: Hierarchy, name: string): Promise<{ path: strin
 };
 
 /**
- * Makes (or finds again) the cgroups `bulkhead-<hash>` below this process's own, one per mounted hierarchy, ready for
+ * Makes (or finds again) the cgroups `name` (`bulkhead-<hash>`, and with `-vm` the VM agent's) below this process's own, one per mounted hierarchy, ready for
  * instances. Idempotent; either of a host's agents may do it.
  */
-export const openCgroupParents = async (hash: string, layout: CgroupLayout = readCgroups()): Promise<CgroupParents> => {
-  const name = `bulkhead-${hash}`;
+export const openCgroupParents = async (name: string, layout: CgroupLayout = readCgroups()): Promise<CgroupParents> => {
   const paths: Record<string, string> = {};
   const controllers = new Set<string>();
   for (const hierarchy of layout.hierarchies) {

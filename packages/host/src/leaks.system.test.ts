@@ -25,7 +25,7 @@ test("a leak check names files, cgroups, networks, processes and namespaces that
   const before = await snapshotHost(scope);
   const names = networkNames(name);
   const bridge = names.bridge("leaked");
-  const parents = await openCgroupParents(name);
+  const parents = await openCgroupParents(`bulkhead-${name}`);
   await writeFile(join(directory.path, "left"), "");
   const child = spawn("unshare", ["--net", "sh", "-c", "echo ready; read line", `leak-${name}`]);
   try {

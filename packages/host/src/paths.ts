@@ -5,11 +5,14 @@ import type { HostId, Isolation } from "@bulkhead/contracts";
 /** Every place a host's agents may write: persistent below `state`, per boot below `run`. */
 export interface HostPaths {
   readonly hostId: HostId;
+  /** whose places `instances`, `runInstances`, `trash`, `leasePage` and `cgroups` are; the rest both agents share */
+  readonly isolation: Isolation;
   /** 8 hex digits naming this host's cgroups, links and tables, so that several hosts can live on one machine */
   readonly hash: string;
   readonly state: string;
   readonly images: string;
   readonly instances: string;
+  readonly instancesOf: Readonly<Record<Isolation, string>>;
   /** lowest layer of every container: empty places for what is mounted in each */
   readonly mountPoints: string;
   /** data of shares on the host's disk */
@@ -21,31 +24,45 @@ export interface HostPaths {
   /** shares that are file systems of their own, mounted where nobody but root looks */
   readonly runShares: string;
   /** one per agent: each agent's contact counts for its own instances only */
-  readonly leasePages: Readonly<Record<Isolation, string>>;
+  readonly leasePage: string;
+  /** name of the cgroup that all instances of the agent are below */
+  readonly cgroups: string;
   readonly lock: string;
 }
 
 /** First 8 hex digits of the id's SHA-256: short enough for link names (15 characters) and socket paths (107 bytes). */
 export const hostHash = (hostId: HostId): string => createHash("sha256").update(hostId).digest("hex").slice(0, 8);
 
-/** Layout of one host below the machine's state directory and its per-boot directory. */
-export const hostPaths = (stateDir: string, runDir: string, hostId: HostId): HostPaths => {
+/** Layout of one host below the machine's state directory and its per-boot directory, as one of its agents sees it. */
+export const hostPaths = (
+  stateDir: string,
+  runDir: string,
+  hostId: HostId,
+  isolation: Isolation = "container",
+): HostPaths => {
   const state = join(stateDir, "hosts", hostId);
   const run = join(runDir, hostId);
+  const hash = hostHash(hostId);
+  // The two agents start, adopt and sweep without a word to each other, so neither may find what is the other's.
+  const own = (name: string): string => (isolation === "vm" ? `${name}-vm` : name);
+  const instancesOf = { container: join(state, "instances"), vm: join(state, "instances-vm") };
   return {
     hostId,
-    hash: hostHash(hostId),
+    isolation,
+    hash,
     state,
     images: join(state, "images"),
-    instances: join(state, "instances"),
+    instances: instancesOf[isolation],
+    instancesOf,
     mountPoints: join(state, "mount-points"),
     shares: join(state, "shares"),
     uidRanges: join(state, "uid-ranges"),
-    trash: join(state, "trash"),
+    trash: join(state, own("trash")),
     run,
-    runInstances: join(run, "instances"),
+    runInstances: join(run, own("instances")),
     runShares: join(run, "shares"),
-    leasePages: { container: join(run, "lease.container"), vm: join(run, "lease.vm") },
+    leasePage: join(run, `lease.${isolation}`),
+    cgroups: own(`bulkhead-${hash}`),
     lock: join(run, "lock"),
   };
 };

@@ -9,11 +9,11 @@ import type { HostPaths } from "./paths.ts";
  */
 export const openRunDirectory = async (paths: HostPaths): Promise<void> => {
   await mkdir(paths.run, { recursive: true, mode: 0o700 });
-  const marker = join(paths.run, "boot-id");
+  const marker = join(paths.run, `boot-id.${paths.isolation}`);
   const bootId = readBootId();
   const written = await readFile(marker, "utf8").catch(() => null);
   if (written?.trim() !== bootId) {
-    const stale = [paths.runInstances, ...Object.values(paths.leasePages)];
+    const stale = [paths.runInstances, paths.leasePage];
     await Promise.all(stale.map((path) => rm(path, { recursive: true, force: true })));
     await writeFile(marker, `${bootId}\n`, { mode: 0o600 });
   }

@@ -12,6 +12,7 @@ export { type EnsuredImage, LayerStore, type LayerStoreOptions } from "./layers/
 export { Unpacker, type UnpackReport, unpackerPath } from "./layers/unpacker.ts";
 export { HttpBlobFetcher, type HttpBlobFetcherOptions } from "./fetch/http-blob-fetcher.ts";
 export { buildDebianImage } from "./debian/build-image.ts";
+export { command } from "./debian/command.ts";
 export { availableVersions } from "./debian/debian-packages.ts";
 export type { BuildFile, BuildImageInput, BuildImageOptions, BuildLayer } from "./debian/input.ts";
 export { type TarHeader, tarEnd, tarEntry } from "./tar/tar-bytes.ts";

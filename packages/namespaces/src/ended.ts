@@ -1,7 +1,6 @@
 import { reasonOf } from "@bulkhead/lifecycle";
 import type { ExitRecord } from "@bulkhead/native-namespaces";
-import type { Ended } from "@bulkhead/node";
-import { signalName } from "./signals.ts";
+import { signalName, type Ended } from "@bulkhead/node";
 
 /** What is known beside the shim's own record. */
 export interface EndContext {

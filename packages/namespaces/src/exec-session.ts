@@ -8,7 +8,7 @@ import {
   type ProcessRef,
 } from "@bulkhead/native-namespaces";
 import type { ExecRequest, ExecSession } from "@bulkhead/node";
-import type { ProcessPlan } from "./image-process.ts";
+import type { ProcessPlan } from "@bulkhead/node";
 import { confinementOf, ociProcess } from "./oci-spec.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 import { defaultCapabilities } from "./capabilities.ts";

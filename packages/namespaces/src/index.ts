@@ -1,6 +1,5 @@
 export { defaultCapabilities } from "./capabilities.ts";
 export { defaultMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
-export { processOf, type ProcessPlan } from "./image-process.ts";
 export { buildSpec, type BuiltSpec, type SpecInput } from "./oci-spec.ts";
 export { ociResources, type Enforcement } from "./resources.ts";
 export type { ImageSource, RuntimeLog } from "./ports.ts";

@@ -3,7 +3,7 @@ import { MountAllowList } from "@bulkhead/host";
 import { expect, test } from "vitest";
 import { admitMounts, admitTmpfs } from "./admission.ts";
 import { defaultCapabilities } from "./capabilities.ts";
-import { defaultPath, processOf } from "./image-process.ts";
+import { defaultPath, processOf } from "@bulkhead/node";
 import { refuseSamePlaces } from "./places.ts";
 import { buildSpec } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";

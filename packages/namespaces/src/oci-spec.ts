@@ -5,7 +5,7 @@ import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/nati
 import type { AdmittedMount, AdmittedTmpfs } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
 import { defaultMounts, hostNetworkMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
-import type { ProcessPlan } from "./image-process.ts";
+import type { JailedDevice, JailedFile, ProcessPlan } from "@bulkhead/node";
 import type { SharedMount } from "./shares/admit-share.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 
@@ -24,6 +24,8 @@ export interface SpecInput {
   readonly tmpfs: readonly AdmittedTmpfs[];
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
+  /** what a program of ours sees and opens beside that */
+  readonly jail?: { readonly files: readonly JailedFile[]; readonly devices: readonly JailedDevice[] } | undefined;
   readonly options: WorkloadSpec["container"];
   /** the host's own network instead of one of its own */
   readonly hostNetwork?: boolean;
@@ -76,6 +78,20 @@ const providedOf = ({ source, destination }: ProvidedFile): OciMount => ({
   options: ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"],
 });
 
+const jailedOf = ({ hostPath, path, writable }: JailedFile): OciMount => ({
+  destination: path,
+  type: "bind",
+  source: hostPath,
+  options: ["bind", "rprivate", "nosuid", "nodev", "noexec", writable ? "rw" : "ro"],
+});
+
+/** Device nodes of a jailed program, which its root alone may open. */
+const devicesOf = (devices: readonly JailedDevice[]) =>
+  devices.map((device) => ({ ...device, type: "c" as const, fileMode: 0o600, uid: 0, gid: 0 }));
+
+const rulesOf = (devices: readonly JailedDevice[]) =>
+  devices.map(({ major, minor }) => ({ allow: true, type: "c" as const, major, minor, access: "rw" }));
+
 /** Where a container and what joins it may change files, in the shape that the plan compiler takes. */
 export const confinementOf = (options: WorkloadSpec["container"]): { writable?: readonly string[] } =>
   options?.writable === undefined ? {} : { writable: options.writable };
@@ -109,7 +125,8 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
   // What is wanted on /dev/shm stands in for the instance's own.
   const wanted = new Set([...input.tmpfs, ...input.shares].map(({ path }) => path));
   const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !wanted.has(destination));
-  const fixed = [...own, ...input.tmpfs.map(tmpfsOf), ...input.files.map(providedOf)];
+  const { files = [], devices = [] } = input.jail ?? {};
+  const fixed = [...own, ...input.tmpfs.map(tmpfsOf), ...input.files.map(providedOf), ...files.map(jailedOf)];
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
     ...input.shares.map((share) => ({
@@ -131,7 +148,8 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
         namespaces: namespacesOf(shared).map((type) => ({ type })),
         uidMappings: mapping,
         gidMappings: mapping,
-        resources: input.resources,
+        resources: { ...input.resources, devices: [...(input.resources.devices ?? []), ...rulesOf(devices)] },
+        ...(devices.length === 0 ? {} : { devices: devicesOf(devices) }),
         seccomp: defaultSeccomp(input.options?.capabilities ?? defaultCapabilities),
         maskedPaths: [...maskedPaths],
         readonlyPaths: [...readonlyPaths],

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { parseMemoryStat, unreclaimableBytes } from "./memory-limit.ts";
 import { resourceChange } from "./resize.ts";
 import { blockWeightOf, ociResources, quotaOf, sharesOf, weightOf } from "./resources.ts";
-import { signalName, signalNumber } from "./signals.ts";
+import { signalName, signalNumber } from "@bulkhead/node";
 
 const disk = { major: 254, minor: 0 };
 const enforcement = { disk, ioWeight: true, swap: true };

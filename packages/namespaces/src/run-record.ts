@@ -6,7 +6,7 @@ import type { HostPaths, UidRange } from "@bulkhead/host";
 import { removeTree } from "@bulkhead/native-namespaces";
 import type { RunKey } from "@bulkhead/node";
 import { Compile } from "typebox/compile";
-import type { ProcessPlan } from "./image-process.ts";
+import type { ProcessPlan } from "@bulkhead/node";
 import { instancePaths, parseRunName, runPaths, type RunPaths } from "./instance-paths.ts";
 
 /** What an agent that starts later must know of a run that it did not start. */

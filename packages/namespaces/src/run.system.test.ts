@@ -158,7 +158,7 @@ describe("the end of a run", () => {
   });
 
   test("an instance that loses its lease ends itself", async () => {
-    const page = openLeasePage(rig.paths.leasePages.container);
+    const page = openLeasePage(rig.paths.leasePage);
     try {
       page.write({ renewedAtNs: systemClock().boottimeNs(), term: 1n });
       const run = await rig.start(shell("exec sleep 1000", { onLoss: "replace", leaseMs: 1_000 }));

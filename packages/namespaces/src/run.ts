@@ -32,7 +32,7 @@ import { resizeInPlace, type ResizeInput } from "./resize.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
 import { stopMarker, type Living, type RunState } from "./run-state.ts";
 import { askToEnd } from "./stop-signal.ts";
-import { settlesWithin } from "./settles-within.ts";
+import { settlesWithin } from "@bulkhead/node";
 import { reshare } from "./shares/reshare.ts";
 import type { ShareStore } from "./shares/share-store.ts";
 import { viewOfRun } from "./view/run-view.ts";

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
-  diskOf,
   hasPacketRules,
   HostNetworks,
   openCgroupParents,
@@ -19,9 +18,20 @@ import {
   type MountAllowList,
 } from "@bulkhead/host";
 import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
-import { StartFailure, type LogLine, type LogRequest, type Run, type Runtime, type StartRequest } from "@bulkhead/node";
+import {
+  imageFailure,
+  StartFailure,
+  type LogLine,
+  type JailRequest,
+  type LogRequest,
+  type Run,
+  type StartRequest,
+  type Runtime,
+  type Jail,
+} from "@bulkhead/node";
 import { adopt } from "./adoption.ts";
 import { CpuSharing, cpuUserOf } from "./cpu-sharing.ts";
+import { enforcementOf } from "./enforcement.ts";
 import { hostFacts } from "./facts.ts";
 import { imagesInUse } from "./images-in-use.ts";
 import { instancePaths, runName, type RunPaths } from "./instance-paths.ts";
@@ -34,7 +44,6 @@ import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./trash.ts";
-import { imageFailure } from "./start-failure.ts";
 import type { StepListener } from "./start-steps.ts";
 import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
@@ -56,20 +65,6 @@ const readOpenFilesMax = (): number => {
   return hard === undefined || hard === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(hard);
 };
 
-const hasIoWeight = (parents: CgroupParents): boolean =>
-  parents.mode === "v2"
-    ? ["io.bfq.weight", "io.weight"].some((file) => existsSync(join(parents.paths["unified"] ?? "", file)))
-    : ["blkio.bfq.weight", "blkio.weight"].some((file) => existsSync(join(parents.paths["blkio"] ?? "", file)));
-
-const enforcementOf = async (paths: HostPaths, parents: CgroupParents): Promise<Enforcement> => ({
-  disk: parents.controllers.has("io") ? await diskOf(paths.state) : null,
-  ioWeight: hasIoWeight(parents),
-  swap:
-    parents.mode === "v2"
-      ? existsSync(join(parents.paths["unified"] ?? "", "memory.swap.max"))
-      : existsSync(join(parents.paths["memory"] ?? "", "memory.memsw.limit_in_bytes")),
-});
-
 interface Parts {
   readonly layout: CgroupLayout;
   readonly parents: CgroupParents;
@@ -81,7 +76,7 @@ interface Parts {
 }
 
 /** Containers on this host's kernel. Closing it leaves every instance running. */
-export class ContainerRuntime implements Runtime, RunHost {
+export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly isolation = "container";
   readonly openFilesMax = readOpenFilesMax();
   readonly #options: ContainerRuntimeOptions;
@@ -120,12 +115,12 @@ export class ContainerRuntime implements Runtime, RunHost {
     await openRunDirectory(paths);
     await openMountPoints(paths.mountPoints);
     const layout = readCgroups();
-    const parents = await openCgroupParents(paths.hash, layout);
+    const parents = await openCgroupParents(paths.cgroups, layout);
     const runtime = new ContainerRuntime(options, {
       layout,
       parents,
       features: probe(),
-      networks: new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: "container" }),
+      networks: new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: paths.isolation }),
       packetRules: await hasPacketRules(),
       uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
       enforcement: await enforcementOf(paths, parents),
@@ -186,7 +181,7 @@ export class ContainerRuntime implements Runtime, RunHost {
     }
   }
 
-  async start(request: StartRequest, signal: AbortSignal): Promise<Run> {
+  async start(request: StartRequest & Partial<JailRequest>, signal: AbortSignal): Promise<Run> {
     const { instanceId } = request.key;
     const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
     if (held !== undefined || this.#starting.has(instanceId)) {
@@ -200,6 +195,10 @@ export class ContainerRuntime implements Runtime, RunHost {
     } finally {
       this.#starting.delete(instanceId);
     }
+  }
+
+  confine(request: JailRequest, signal: AbortSignal): Promise<Run> {
+    return this.start(request, signal);
   }
 
   async list(): Promise<Run[]> {
@@ -235,7 +234,10 @@ export class ContainerRuntime implements Runtime, RunHost {
   /** A range whose instance has no directory was being freed when an agent died. */
   async #freeAbandonedRanges(instances: readonly InstanceId[]): Promise<void> {
     const known = new Set(instances);
-    const abandoned = this.#parts.uidRanges.holders().filter((instanceId) => !known.has(instanceId));
+    const { instancesOf } = this.#options.paths;
+    const abandoned = this.#parts.uidRanges
+      .holders()
+      .filter((id) => !known.has(id) && !Object.values(instancesOf).some((path) => existsSync(join(path, id))));
     if (abandoned.length === 0) return;
     await this.#trash.settled();
     for (const instanceId of abandoned) this.#parts.uidRanges.free(instanceId);

@@ -2,8 +2,8 @@ import { fleetError } from "@bulkhead/contracts";
 import { NativeError } from "@bulkhead/native-namespaces";
 import { expect, test } from "vitest";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
-import type { ProcessPlan } from "./image-process.ts";
-import { imageFailure, startFailure } from "./start-failure.ts";
+import { imageFailure, type ProcessPlan } from "@bulkhead/node";
+import { startFailure } from "./start-failure.ts";
 
 const process = (args: string[]): ProcessPlan => ({
   args,

@@ -10,7 +10,6 @@ import {
   type MountAllowList,
   type UidRanges,
 } from "@bulkhead/host";
-import type { EnsuredImage } from "@bulkhead/images";
 import {
   compilePlan,
   killAll,
@@ -20,11 +19,20 @@ import {
   watchExit,
   type Plan,
 } from "@bulkhead/native-namespaces";
-import { StartFailure, type RunKey, type StartRequest } from "@bulkhead/node";
+import {
+  imageFailure,
+  processOf,
+  StartFailure,
+  type JailedProgram,
+  type JailRequest,
+  type ProcessPlan,
+  type RunKey,
+  type StartRequest,
+} from "@bulkhead/node";
 import { admitMounts, admitNetwork, admitTmpfs } from "./admission.ts";
 import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
-import { processOf, type ProcessPlan } from "./image-process.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
+import { giveFiles, processOfProgram } from "./jailed-program.ts";
 import { instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { endLeftover } from "./leftover.ts";
@@ -35,12 +43,12 @@ import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import { refuseSamePlaces } from "./places.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
-import { admitShare, idMapped, isExecutable, type SharedMount } from "./shares/admit-share.ts";
+import { openShares } from "./shares/open-shares.ts";
 import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./trash.ts";
 import { StartSteps, type StepListener } from "./start-steps.ts";
-import { settlesWithin } from "./settles-within.ts";
-import { imageFailure, networkFailure, startFailure } from "./start-failure.ts";
+import { settlesWithin } from "@bulkhead/node";
+import { networkFailure, startFailure } from "./start-failure.ts";
 
 export interface StarterOptions {
   readonly paths: HostPaths;
@@ -89,15 +97,22 @@ export class Starter {
   }
 
   /** Resolves when the entrypoint runs. Rejects StartFailure with everything undone that this start had begun. */
-  async start({ key, assignment }: StartRequest, signal: AbortSignal): Promise<ContainerRun> {
+  async start(
+    { key, assignment, program }: StartRequest & Partial<JailRequest>,
+    signal: AbortSignal,
+  ): Promise<ContainerRun> {
     let process: ProcessPlan | null = null;
     try {
       signal.throwIfAborted();
-      const image = await this.#options.images.ensure(assignment, signal).catch((cause: unknown) => {
+      if (program !== undefined) {
+        process = processOfProgram(program);
+        return await this.#startPrepared({ key, assignment, layers: program.root, process, program, signal });
+      }
+      const { config, layers } = await this.#options.images.ensure(assignment, signal).catch((cause: unknown) => {
         throw imageFailure(cause);
       });
-      process = processOf(assignment.spec, image.config, assignment.name);
-      return await this.#startPrepared({ key, assignment, image, process, signal });
+      process = processOf(assignment.spec, config, assignment.name);
+      return await this.#startPrepared({ key, assignment, layers, process, signal });
     } catch (cause) {
       throw startFailure(cause, process);
     }
@@ -106,11 +121,12 @@ export class Starter {
   async #startPrepared(wanted: {
     key: RunKey;
     assignment: Assignment;
-    image: EnsuredImage;
+    layers: readonly string[];
     process: ProcessPlan;
+    program?: JailedProgram;
     signal: AbortSignal;
   }): Promise<ContainerRun> {
-    const { key, assignment, image, process, signal } = wanted;
+    const { key, assignment, layers, process, program, signal } = wanted;
     const { paths: host, host: runHost } = this.#options;
     admitNetwork(assignment, this.#options.hostNetwork ?? false);
     const mounts = admitMounts(assignment.spec, this.#options.mountAllowList);
@@ -132,6 +148,7 @@ export class Starter {
     steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
     const uidRange = this.#options.uidRanges.allocate(key.instanceId);
+    giveFiles(program?.files ?? [], uidRange);
     steps.begin("record");
     const record: RunRecord = {
       bootId: readBootId(),
@@ -146,7 +163,7 @@ export class Starter {
     writeLiveRecord(paths, record);
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
-    const shares = await this.#openShares(assignment);
+    const shares = await openShares(this.#options, assignment);
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
     steps.begin("specification");
     const built = buildSpec({
@@ -158,6 +175,7 @@ export class Starter {
       tmpfs,
       shares,
       files,
+      jail: program,
       options: assignment.spec.container,
       hostNetwork,
       openFilesMax: runHost.openFilesMax,
@@ -168,14 +186,14 @@ export class Starter {
       spec: built.spec,
       rootfs: {
         kind: "overlay",
-        layers: withMountPoints(image.layers, host.mountPoints),
+        layers: withMountPoints(layers, host.mountPoints),
         upper: join(scratch, "upper"),
         work: join(scratch, "work"),
       },
       cgroup: { paths: record.cgroup },
       runDir: paths.runDir,
       log: { path: paths.log, maxBytes: logMaxBytes, maxFiles: logMaxFiles },
-      lease: leaseMs === null ? null : { page: host.leasePages.container, leaseMs },
+      lease: leaseMs === null ? null : { page: host.leasePage, leaseMs },
       imageUser: process.user,
       ...confinementOf(assignment.spec.container),
       binds: built.binds,
@@ -184,21 +202,6 @@ export class Starter {
     });
     steps.begin("hand over and wait");
     return await this.#launch({ plan, prepared, record, paths, signal, undo, steps });
-  }
-
-  /** They stay the instance's when its start fails: it will be tried again, or removed and leave them. */
-  async #openShares({ instanceId, shares }: Assignment): Promise<SharedMount[]> {
-    const mounts: SharedMount[] = [];
-    for (const share of shares ?? []) {
-      const path = admitShare(share);
-      const source = await this.#options.shares.use(share, instanceId).catch((cause: unknown) => {
-        throw new StartFailure("MountFailed", `share ${share.name}: ${(cause as Error).message}`, cause);
-      });
-      const { readOnly } = share;
-      const ids = idMapped(share, this.#options.kernel);
-      mounts.push({ source, path, readOnly, executable: isExecutable(share), idMapped: ids });
-    }
-    return mounts;
   }
 
   async #launch(options: {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { settlesWithin } from "./settles-within.ts";
+import { settlesWithin } from "@bulkhead/node";
 
 /** How often a first process without a handler is asked whether it has one now, in milliseconds. */
 const hearingPollMs = 20;

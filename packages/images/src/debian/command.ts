@@ -8,9 +8,12 @@ const execute = promisify(execFile);
 const providers: Readonly<Record<string, string>> = {
   "apt-cache": "apt",
   "apt-get": "apt",
+  depmod: "kmod",
   "dpkg-deb": "dpkg",
   ldconfig: "libc-bin",
+  mke2fs: "e2fsprogs",
   tar: "tar",
+  unshare: "util-linux",
 };
 
 /** Runs a tool in the C locale and answers what it printed; rejects SETUP_FAILED with the end of what it said. */

@@ -122,11 +122,15 @@ describe("the sweep", () => {
 
   test("or the one who touches a blob wins, never both", async () => {
     await rig.pull(registry.add(image));
+    const old = new Date(Date.now() - 86_400_000);
+    await utimes(join(rig.directory, "blobs/sha256", hexOf(layer)), old, old);
     const [touched, deleted] = await Promise.all([
       rig.blobs.touch(layer),
       rig.blobs.deleteUnused(layer, Date.now() - 3_600_000),
     ]);
-    expect([touched, deleted, await rig.blobs.has(layer)]).toEqual([true, false, true]);
+    // Either may be the first; who is not told that it is there goes and fetches it.
+    expect([deleted, await rig.blobs.has(layer)]).toEqual([!touched, touched]);
+    await rig.pull(registry.add(image));
     expect(await rig.blobs.deleteUnused(layer, Date.now() + 1)).toBe(true);
     expect([await rig.blobs.touch(layer), await rig.blobs.has(layer)]).toEqual([false, false]);
   });

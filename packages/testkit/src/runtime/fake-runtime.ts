@@ -37,8 +37,8 @@ const line = (run: FakeRun, stream: "stdout" | "stderr", text: string): LogLine 
 });
 
 /**
- * A runtime without a kernel. Programs are named by the first word of the command: `sleep`, `stubborn` (ends only by
- * SIGKILL), `cat` (ends with 0), `exit7` (writes a line to each stream, ends with 7), `oom`, `spin`, `missing`.
+ * A runtime without a kernel. Programs are named by the first word of the command: `sleep`, `stubborn` (says so, ends only
+ * by SIGKILL), `cat` (ends with 0), `exit7` (writes a line to each stream, ends with 7), `oom`, `spin`, `missing`.
  */
 export class FakeRuntime implements Runtime {
   readonly isolation = "container";
@@ -145,6 +145,7 @@ export class FakeRuntime implements Runtime {
     await setImmediate();
     if (run.program === "cat") run.end({ exitCode: 0 });
     if (run.program === "oom") run.end({ signal: 9, oomKilled: true });
+    if (run.program === "stubborn") run.lines.push(line(run, "stdout", "deaf"));
     if (run.program === "exit7") {
       run.lines.push(line(run, "stdout", "to stdout"), line(run, "stderr", "to stderr"));
       run.end({ exitCode: 7 });

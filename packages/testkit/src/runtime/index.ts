@@ -8,5 +8,6 @@ export { FakeRuntime } from "./fake-runtime.ts";
 export type { FakeScript } from "./fake-runtime.ts";
 export { MemoryLeasePage, MemoryStorage } from "./memory-storage.ts";
 export { Mortal } from "./mortal.ts";
+export { busyboxCommands, busyboxPrograms } from "./busybox-programs.ts";
 export { runtimeSuite } from "./runtime-suite.ts";
 export type { ProgramKind, RuntimeFixture, SuiteOptions } from "./runtime-suite.ts";

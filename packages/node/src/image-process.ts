@@ -1,5 +1,5 @@
 import type { ImageConfig, WorkloadSpec } from "@bulkhead/contracts";
-import { StartFailure } from "@bulkhead/node";
+import { StartFailure } from "./runtime.ts";
 import { signalNumber } from "./signals.ts";
 
 /** What to run, after the spec's own words have replaced the image's. */

@@ -1,0 +1,44 @@
+import type { Digest } from "@bulkhead/contracts";
+import type { Run, Runtime, StartRequest } from "./runtime.ts";
+
+/** A host file or directory that a jailed program sees. What it may write is made its own. */
+export interface JailedFile {
+  readonly hostPath: string;
+  readonly path: string;
+  readonly writable: boolean;
+}
+
+/** A character device that a jailed program may open, for reading and writing. */
+export interface JailedDevice {
+  readonly path: string;
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** A program of ours that stands between an instance and the host: the monitor of a virtual machine. */
+export interface JailedProgram {
+  /** read-only directories that make its root, TOPMOST FIRST */
+  readonly root: readonly string[];
+  readonly args: readonly string[];
+  readonly files: readonly JailedFile[];
+  readonly devices: readonly JailedDevice[];
+}
+
+/** `assignment` names the program's own limits, network and CPUs; its image and command are not looked at. */
+export interface JailRequest extends StartRequest {
+  readonly program: JailedProgram;
+}
+
+/**
+ * Runs a program in place of an instance's own: namespaces, a cgroup, an unprivileged range of ids, no capability, a root
+ * of only its files, and a guardian that keeps its log, its lease and its end. What it runs is a `Run` like any other.
+ */
+export interface Jail extends Pick<
+  Runtime,
+  "facts" | "list" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose
+> {
+  /** Images of all instances of this host. */
+  imagesInUse(): Promise<ReadonlySet<Digest>>;
+  /** Resolves when the program runs; rejects StartFailure with everything undone. */
+  confine(request: JailRequest, signal: AbortSignal): Promise<Run>;
+}
