@@ -14,16 +14,20 @@ const layers: Readonly<Record<string, number>> = {
   host: 3,
   images: 3,
   namespaces: 4,
+  kvm: 4,
   bus: 5,
   inventory: 5,
   client: 5,
   telemetry: 6,
   service: 6,
+  agent: 7,
 };
 
 /** A native addon belongs to one package. */
 const nativeOwner: Readonly<Record<string, readonly string[]>> = {
   "native-namespaces": ["namespaces", "host", "images"],
+  "native-kvm": ["kvm"],
+  "native-guest": ["kvm"],
 };
 
 interface Edge {

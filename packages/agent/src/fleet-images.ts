@@ -1,11 +1,10 @@
 import { isFleetError, type Assignment, type Digest } from "@bulkhead/contracts";
 import { HttpBlobFetcher, type EnsuredImage, type LayerStore } from "@bulkhead/images";
-import type { ImageSource } from "@bulkhead/namespaces";
 import type { Log } from "@bulkhead/node";
 import type { Membership } from "./membership.ts";
 
 /** Images of the fleet: fetched by digest from the scheduler, verified and unpacked once on this host. */
-export class FleetImages implements ImageSource {
+export class FleetImages {
   readonly #layers: LayerStore;
   readonly #apiUrl: string;
   readonly #membership: Promise<Pick<Membership, "credential" | "renew">>;

@@ -3,8 +3,8 @@ import { Labels } from "@bulkhead/contracts";
 import { setting } from "@bulkhead/service";
 import { Type, type Static } from "typebox";
 
-/** Everything the agent reads from its environment. */
-export const ContainerNodeConfig = Type.Object({
+/** Everything an agent reads from its environment. */
+export const AgentConfig = Type.Object({
   stateDir: setting("BULKHEAD_STATE_DIR", Type.String({ default: "/var/lib/bulkhead", pattern: "^/" })),
   /** per boot; a tmpfs where the machine has one */
   runDir: setting("BULKHEAD_RUN_DIR", Type.String({ default: "/run/bulkhead", pattern: "^/" })),
@@ -19,6 +19,8 @@ export const ContainerNodeConfig = Type.Object({
   hostNetwork: setting("BULKHEAD_HOST_NETWORK", Type.Boolean({ default: false })),
   /** names outside an instance's network are asked of the host's own resolvers */
   dnsForward: setting("BULKHEAD_DNS_FORWARD", Type.Boolean({ default: true })),
+  /** where kernels of virtual machines lie; default: below the state directory */
+  kernelDir: setting("BULKHEAD_KERNEL_DIR", Type.Optional(Type.String({ pattern: "^/" }))),
   hostName: setting("BULKHEAD_HOST_NAME", Type.String({ default: hostname(), minLength: 1, maxLength: 255 })),
   hostLabels: setting("BULKHEAD_HOST_LABELS", Type.Optional(Labels)),
   /** an image that no instance has used for this long is removed */
@@ -27,4 +29,4 @@ export const ContainerNodeConfig = Type.Object({
   contractMs: setting("BULKHEAD_CONTRACT_MS", Type.Integer({ default: 30_000, minimum: 500, maximum: 3_600_000 })),
   otlpEndpoint: setting("OTEL_EXPORTER_OTLP_ENDPOINT", Type.Optional(Type.String({ minLength: 1 }))),
 });
-export type ContainerNodeConfig = Static<typeof ContainerNodeConfig>;
+export type AgentConfig = Static<typeof AgentConfig>;
