@@ -1,0 +1,128 @@
+#define _GNU_SOURCE
+#include "network.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "report.h"
+
+// One request of rtnetlink(7), with room for the attributes that are used here.
+struct request {
+  struct nlmsghdr header;
+  union {
+    struct ifinfomsg link;
+    struct ifaddrmsg address;
+    struct rtmsg route;
+  } body;
+  char attributes[128];
+};
+
+static void append(struct request* request, unsigned short type, const void* value, size_t size) {
+  struct rtattr* attribute = (struct rtattr*)((char*)request + NLMSG_ALIGN(request->header.nlmsg_len));
+  attribute->rta_type = type;
+  attribute->rta_len = (unsigned short)RTA_LENGTH(size);
+  memcpy(RTA_DATA(attribute), value, size);
+  request->header.nlmsg_len = NLMSG_ALIGN(request->header.nlmsg_len) + RTA_LENGTH(size);
+}
+
+// Sends it and waits for the kernel's answer.
+static void ask(int socket, struct request* request, const char* step, const char* what) {
+  request->header.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+  struct {
+    struct nlmsghdr header;
+    struct nlmsgerr error;
+    char rest[512];
+  } answer;
+  if (send(socket, request, request->header.nlmsg_len, 0) < 0 || recv(socket, &answer, sizeof answer, 0) < 0) {
+    fail(step, what, errno);
+  }
+  if (answer.header.nlmsg_type == NLMSG_ERROR && answer.error.error != 0) fail(step, what, -answer.error.error);
+}
+
+static void raiseLink(int socket, unsigned index, const char* name) {
+  struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+                            .body.link = {.ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP}};
+  ask(socket, &request, "link", name);
+}
+
+static int parseAddress(const char* text, unsigned char bytes[16]) {
+  if (inet_pton(AF_INET, text, bytes) == 1) return AF_INET;
+  if (inet_pton(AF_INET6, text, bytes) == 1) return AF_INET6;
+  fail("address", text, EINVAL);
+}
+
+static size_t sizeOf(int family) {
+  return family == AF_INET ? 4 : 16;
+}
+
+static void addAddress(int socket, unsigned index, const char* text) {
+  char address[64];
+  unsigned prefix;
+  unsigned char bytes[16];
+  if (sscanf(text, "%63[^/]/%u", address, &prefix) != 2) fail("address", text, EINVAL);
+  const int family = parseAddress(address, bytes);
+  struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
+                                       .nlmsg_type = RTM_NEWADDR,
+                                       .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE},
+                            // The host gives each address once, so it is not asked for on the wire.
+                            .body.address = {.ifa_family = (unsigned char)family,
+                                             .ifa_prefixlen = (unsigned char)prefix,
+                                             .ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0,
+                                             .ifa_index = index}};
+  append(&request, IFA_LOCAL, bytes, sizeOf(family));
+  append(&request, IFA_ADDRESS, bytes, sizeOf(family));
+  ask(socket, &request, "address", text);
+}
+
+static void addGateway(int socket, unsigned index, const char* text) {
+  unsigned char bytes[16];
+  const int family = parseAddress(text, bytes);
+  struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+                                       .nlmsg_type = RTM_NEWROUTE,
+                                       .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE},
+                            .body.route = {.rtm_family = (unsigned char)family,
+                                           .rtm_table = RT_TABLE_MAIN,
+                                           .rtm_protocol = RTPROT_BOOT,
+                                           .rtm_type = RTN_UNICAST}};
+  append(&request, RTA_GATEWAY, bytes, sizeOf(family));
+  append(&request, RTA_OIF, &index, sizeof index);
+  ask(socket, &request, "route", text);
+}
+
+// The device with this hardware address; ends the machine when there is none.
+static unsigned findCard(const char* mac, char name[IF_NAMESIZE]) {
+  for (unsigned index = 1; index < 16; index++) {
+    char path[64];
+    char text[32] = "";
+    if (if_indextoname(index, name) == NULL) continue;
+    snprintf(path, sizeof path, "/sys/class/net/%s/address", name);
+    FILE* file = fopen(path, "re");
+    const int found = file != NULL && fscanf(file, "%31s", text) == 1 && strcmp(text, mac) == 0;
+    if (file != NULL) fclose(file);
+    if (found) return index;
+  }
+  fail("network card", mac, ENODEV);
+}
+
+void openNetwork(const struct network* network) {
+  const int channel = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (channel < 0) fail("netlink", "", errno);
+  raiseLink(channel, if_nametoindex("lo"), "lo");
+  if (network->mac != NULL) {
+    char name[IF_NAMESIZE];
+    const unsigned index = findCard(network->mac, name);
+    raiseLink(channel, index, name);
+    for (size_t each = 0; each < network->addressCount; each++) addAddress(channel, index, network->addresses[each]);
+    for (size_t each = 0; each < network->gatewayCount; each++) addGateway(channel, index, network->gateways[each]);
+  }
+  close(channel);
+}
