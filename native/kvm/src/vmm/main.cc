@@ -10,6 +10,7 @@
 #include "jail/allow_list.h"
 #include "jail/jail.h"
 #include "machine/self_test.h"
+#include "machine/tsc.h"
 #include "vmm/devices.h"
 #include "vmm/named_file.h"
 #include "vmm/options.h"
@@ -46,9 +47,10 @@ int answerSelfTest(const VmmOptions& options) {
     test.reason = KvmReason::unusable;
     test.error = asked.error();
   }
-  printf("{\"level\":\"%s\",\"reason\":\"%s\",\"virtualization\":%s,\"picosecondsPerInstruction\":%lu}\n",
-         nameOf(test.level), nameOf(test.reason), test.virtualization ? "true" : "false",
-         static_cast<unsigned long>(test.picosecondsPerInstruction));
+  printf(
+      "{\"level\":\"%s\",\"reason\":\"%s\",\"virtualization\":%s,\"picosecondsPerInstruction\":%lu,\"tscKhz\":%lu}\n",
+      nameOf(test.level), nameOf(test.reason), test.virtualization ? "true" : "false",
+      static_cast<unsigned long>(test.picosecondsPerInstruction), static_cast<unsigned long>(measureTscKhz()));
   if (test.reason == KvmReason::unusable) printError(stderr, test.error);
   return test.level == KvmLevel::none ? kCannotStart : 0;
 }
