@@ -209,7 +209,10 @@ describe("limits that cannot work are refused with the nearest that can", () => 
 });
 
 test("what exists for containers only is refused for a VM", async () => {
-  expect(refusal(await send({ body: withSpec({ isolation: "vm", container: { readOnlyRoot: true } }) }))).toEqual(
+  const resources = { cpuMillis: 100, memoryBytes: 128 * 2 ** 20 };
+  expect(
+    refusal(await send({ body: withSpec({ isolation: "vm", resources, container: { readOnlyRoot: true } }) })),
+  ).toEqual(
     nothingDone({
       status: 422,
       code: "FIELD_NOT_APPLICABLE",

@@ -142,6 +142,7 @@ export {
   defaultRestartPolicy,
   IoLimits,
   minimumCpuMillis,
+  minimumMachineBytes,
   minimumMemoryBytes,
   PatchWorkload,
   Resources,

@@ -7,6 +7,8 @@ const closed = { additionalProperties: false } as const;
 
 /** Smallest memory an instance can start in, in bytes; below it even a static program's set-up is killed. */
 export const minimumMemoryBytes = 4 * 1024 * 1024;
+/** Smallest memory of a VM, in bytes: Debian's kernel with its initramfs, and a small program. */
+export const minimumMachineBytes = 96 * 1024 * 1024;
 /** Smallest CPU limit the kernel's CFS quota can express at its 100 ms period (1 ms), in thousandths of a CPU. */
 export const minimumCpuMillis = 10;
 

@@ -1,4 +1,4 @@
-import type { Capacity, CreateWorkload, WorkloadSpec } from "@bulkhead/contracts";
+import { minimumMachineBytes, type Capacity, type CreateWorkload, type WorkloadSpec } from "@bulkhead/contracts";
 import { instanceName, isUuid } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import type { Fault } from "./fault.ts";
@@ -57,16 +57,24 @@ const isolationFaults = (spec: WorkloadSpec): Fault[] => {
     ...(spec.container === undefined
       ? []
       : [fault("container", "exists for containers only; remove it or use isolation container")]),
-    ...(["tmpfs", "shares"] as const)
+    ...(["mounts", "shares"] as const)
       .filter((field) => (spec[field] ?? []).length > 0)
       .map((field) => fault(field, "exists for containers only, so far")),
   ];
 };
 
-/** Limits that contradict each other. */
-export const limitFaults = ({ resources }: Pick<WorkloadSpec, "resources">): Fault[] => {
+/** Limits that contradict each other, or that nothing starts in. */
+export const limitFaults = ({ isolation, resources }: Pick<WorkloadSpec, "isolation" | "resources">): Fault[] => {
   const { cpuMillis, cpuLimitMillis, memoryBytes, memoryReservationBytes } = resources;
   const faults: Fault[] = [];
+  if (isolation === "vm" && memoryBytes < minimumMachineBytes) {
+    faults.push({
+      code: "LIMIT_INFEASIBLE",
+      pointer: "/spec/resources/memoryBytes",
+      message: "is too small for a VM, which holds a kernel of its own",
+      nearest: { memoryBytes: minimumMachineBytes },
+    });
+  }
   if (cpuLimitMillis !== undefined && cpuLimitMillis < cpuMillis) {
     faults.push({
       code: "LIMIT_INFEASIBLE",

@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import type { AgentKind, RuntimeParts } from "@bulkhead/agent";
+import { MountAllowList } from "@bulkhead/host";
+import { GuestKernels, MachineRuntime, qemuEngine } from "@bulkhead/kvm";
+import { ContainerRuntime } from "@bulkhead/namespaces";
+
+/** Opens the machine runtime of this host: its monitors run in jails of the container runtime. */
+const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Promise<MachineRuntime> => {
+  const { log } = scope;
+  const jail = await ContainerRuntime.open({
+    paths,
+    images: { ensure: () => Promise.reject(new Error("a jail runs no image")) },
+    mountAllowList: new MountAllowList([]),
+    log,
+  });
+  return new MachineRuntime({
+    paths,
+    jail,
+    engine: qemuEngine(join(paths.state, "engines")),
+    kernels: new GuestKernels(config.kernelDir ?? join(config.stateDir, "kernels")),
+    images,
+    diskRoot: join(paths.state, "disks"),
+    log,
+  });
+};
+
+/** The agent that runs virtual machines. */
+export const vmNode: AgentKind = {
+  name: "vm-node",
+  isolation: "vm",
+  powers: "makes jails for the monitors of its machines",
+  openRuntime,
+};

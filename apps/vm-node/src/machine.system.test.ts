@@ -1,0 +1,34 @@
+import { rm } from "node:fs/promises";
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { afterAll, expect, test } from "vitest";
+import { MachineRig, sharedParts, testKernels } from "./testing/machine-rig.ts";
+
+const shared = await sharedParts(await busyboxImage());
+afterAll(() => rm(shared.directory, { recursive: true, force: true }));
+
+test("a machine runs the image's program on a kernel of its own, and its end is the instance's", async () => {
+  await using rig = await MachineRig.open(shared);
+  const script = "uname -r; cat /etc/hostname; id -u; grep -c ^processor /proc/cpuinfo; echo to stderr >&2; exit 7";
+  const run = await rig.start(rig.assignment({ command: ["sh", "-c", script] }));
+  expect(await run.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 7, signal: null } });
+  const { release } = await testKernels.current();
+  const lines = (await rig.output(run)).trim().split("\n");
+  expect(lines.toSorted()).toEqual([release, "test-0", "0", "1", "to stderr"].toSorted());
+});
+
+test("its agent greets at every connection, however fast one follows the other", async () => {
+  await using rig = await MachineRig.open(shared);
+  const run = await rig.start(rig.assignment({ command: ["sleep", "1000"] }));
+  const slow: number[] = [];
+  for (let round = 0; round < 100; ++round) {
+    const begun = performance.now();
+    const session = await run.exec({ command: ["true"], tty: false });
+    expect(await session.ended).toMatchObject({ exitCode: 0 });
+    // Each command's end closes the connection, so each needs a greeting of its own.
+    const ms = performance.now() - begun;
+    if (ms > 900) slow.push(ms);
+  }
+  // A greeting that is lost costs a second: the wait before the host connects again.
+  expect(slow).toEqual([]);
+  await run.stop(0);
+});

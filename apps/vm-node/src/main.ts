@@ -1,0 +1,4 @@
+import { runAgent } from "@bulkhead/agent";
+import { vmNode } from "./app.ts";
+
+await runAgent(vmNode);

@@ -1,0 +1,55 @@
+import { connectPort } from "../guest/connection.ts";
+import { agentPort, commandLine, machineFiles, type Engine, type MachinePlan } from "./engine.ts";
+import { qemuRoot } from "./qemu-root.ts";
+
+/** Translated code that QEMU keeps, in MiB; without a number it takes up to 1024. */
+const translatedMib = 64;
+
+/** The machine's console and programs write to the log; a port whose other end is the shim's pipe. */
+const chardevs = [
+  ["-chardev", "file,id=console,path=/dev/stderr"],
+  ["-chardev", "file,id=stdout,path=/dev/stdout"],
+  ["-chardev", "file,id=stderr,path=/dev/stderr"],
+  ["-chardev", "socket,id=agent,path=/machine/ports/agent,server=on,wait=off"],
+];
+
+const ports = ["stdout", "stderr", "agent"].map((name) => ["-device", `virtserialport,chardev=${name},name=${name}`]);
+
+const disk = (name: string, options: string) => [
+  ["-drive", `if=none,id=${name},file=/machine/${name},format=raw,${options}`],
+  ["-device", `virtio-blk-device,drive=${name},serial=${name}`],
+];
+
+/** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
+const argumentsOf = (plan: MachinePlan): string[] =>
+  [
+    ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ["-L", "/usr/share/qemu"],
+    ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ["-machine", "microvm,acpi=on,rtc=on", "-accel", `tcg,thread=multi,tb-size=${translatedMib}`, "-cpu", "max,-la57"],
+    ["-smp", String(plan.cpus), "-m", String(plan.memoryMib)],
+    ["-kernel", "/machine/kernel", "-initrd", "/machine/initramfs", "-append", commandLine(plan)],
+    ...chardevs,
+    ["-serial", "chardev:console"],
+    ...disk("image", "readonly=on"),
+    ...disk("scratch", "discard=unmap"),
+    ...disk("settings", "readonly=on"),
+    ...disk("report", "cache=writethrough"),
+    ["-device", "virtio-serial-device"],
+    ...ports,
+  ].flat();
+
+/** QEMU, which emulates what the host's KVM cannot run; `directory` is for its root. */
+export const qemuEngine = (directory: string): Engine => ({
+  name: "qemu",
+  overheadBytes: 256 * 2 ** 20,
+  emulatorMillis: 250,
+  prepare: async (signal) => [await qemuRoot(directory, signal)],
+  program: (root, plan) => ({
+    root,
+    args: ["/usr/bin/qemu-system-x86_64", ...argumentsOf(plan)],
+    files: machineFiles(plan),
+    devices: [],
+  }),
+  connect: (ports) => connectPort(agentPort(ports)),
+});

@@ -1,0 +1,133 @@
+import type { Socket } from "node:net";
+import { fleetError } from "@bulkhead/contracts";
+import { settlesWithin } from "@bulkhead/node";
+import { encodeFrame, FrameReader, frameTypes, payloadMax, protocolVersion, type Frame } from "./frames.ts";
+
+/**
+ * How long a guest may take to greet, in milliseconds, at each connection: its one thread may be carrying output on a busy
+ * host. A host that was cut off in the middle of a frame and is back before the guest noticed is heard only at its next
+ * connection, which the guest cannot overlook.
+ */
+const greetingsMs = [1_000, 2_000, 4_000, 8_000, 15_000];
+
+/** What hears the frames of one stream. */
+export interface StreamListener {
+  frame(frame: Frame): void;
+  /** The guest is gone, or was cut off for what it sent. */
+  lost(): void;
+}
+
+/** A connection to the agent inside a machine; several commands share it. It ends with its last user. */
+export class GuestChannel {
+  readonly #socket: Socket;
+  readonly #reader = new FrameReader();
+  readonly #streams = new Map<number, StreamListener>();
+  readonly #greeted = Promise.withResolvers<void>();
+  #next = 1;
+  #closed = false;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("data", (bytes) => this.#take(bytes));
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#lose());
+  }
+
+  /** Rejects RUNTIME_FAILED when the guest does not answer. */
+  static async open(connect: () => Promise<Socket>, waitsMs: readonly number[] = greetingsMs): Promise<GuestChannel> {
+    for (const waitMs of waitsMs) {
+      const socket = await connect().catch((cause: unknown) => {
+        throw fleetError("RUNTIME_FAILED", `the machine takes no connection: ${(cause as Error).message}`, { cause });
+      });
+      const channel = new GuestChannel(socket);
+      if (await channel.#greet(waitMs)) return channel;
+      socket.destroy();
+    }
+    const totalMs = waitsMs.reduce((sum, waitMs) => sum + waitMs, 0);
+    throw fleetError("RUNTIME_FAILED", `the guest did not greet within ${totalMs} ms`);
+  }
+
+  #greet(waitMs: number): Promise<boolean> {
+    const version = Buffer.alloc(4);
+    version.writeUInt32LE(protocolVersion);
+    this.send(frameTypes.hello, 0, version);
+    return settlesWithin(this.#greeted.promise, waitMs);
+  }
+
+  /** true once it cannot be used any more */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  #fail(why: string): void {
+    this.#greeted.reject(fleetError("RUNTIME_FAILED", why));
+    this.#socket.destroy();
+  }
+
+  #lose(): void {
+    this.#closed = true;
+    this.#greeted.reject(fleetError("RUNTIME_FAILED", "the machine closed the connection"));
+    const listeners = [...this.#streams.values()];
+    this.#streams.clear();
+    for (const listener of listeners) listener.lost();
+  }
+
+  #take(bytes: Buffer): void {
+    try {
+      for (const frame of this.#reader.take(bytes)) this.#hear(frame);
+    } catch (error) {
+      this.#fail((error as Error).message);
+    }
+  }
+
+  #hear(frame: Frame): void {
+    if (frame.type !== frameTypes.hello) {
+      this.#streams.get(frame.stream)?.frame(frame);
+      return;
+    }
+    const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;
+    if (version === protocolVersion) this.#greeted.resolve();
+    else this.#fail(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
+  }
+
+  send(type: number, stream: number, payload?: Uint8Array): void {
+    if (payload !== undefined && payload.byteLength > payloadMax) {
+      throw fleetError(
+        "REQUEST_INVALID",
+        `command and environment together are too large (${payload.byteLength} bytes)`,
+      );
+    }
+    this.#socket.write(encodeFrame(type, stream, payload));
+  }
+
+  sendNumber(type: number, stream: number, number: number): void {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32LE(number);
+    this.send(type, stream, payload);
+  }
+
+  /** A stream's number; numbers go round, and those in use are passed over. */
+  listen(listener: StreamListener): number {
+    while (this.#streams.has(this.#next) || this.#next === 0) this.#next = (this.#next + 1) & 0xffff;
+    const stream = this.#next;
+    this.#next = (this.#next + 1) & 0xffff;
+    this.#streams.set(stream, listener);
+    return stream;
+  }
+
+  leave(stream: number): void {
+    this.#streams.delete(stream);
+    this.closeWhenIdle();
+  }
+
+  /** Ends the connection when no command uses it. */
+  closeWhenIdle(): void {
+    if (this.#streams.size === 0) this.close();
+  }
+
+  /** Lets what was sent go out, and ends. */
+  close(): void {
+    this.#closed = true;
+    this.#socket.end();
+  }
+}

@@ -1,0 +1,6 @@
+export { qemuEngine } from "./engine/qemu.ts";
+export type { Engine } from "./engine/engine.ts";
+export { GuestKernels, type GuestKernel } from "./kernel/guest-kernel.ts";
+export { cpioArchive, cpioDirectory, cpioFile, type CpioEntry } from "./kernel/cpio.ts";
+export { modulePaths } from "./kernel/modules.ts";
+export { MachineRuntime, type MachineRuntimeOptions } from "./machine-runtime.ts";

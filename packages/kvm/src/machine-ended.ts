@@ -1,0 +1,56 @@
+import { reasonOf } from "@bulkhead/lifecycle";
+import { signalName, type Ended } from "@bulkhead/node";
+import type { GuestReport } from "./guest/report.ts";
+
+export interface MachineEnd {
+  /** how the monitor ended, from its guardian */
+  readonly monitor: Ended;
+  /** what the guest said last */
+  readonly report: GuestReport | null;
+  readonly stopWanted: boolean;
+  readonly memoryBytes: number;
+}
+
+const sigkill = 9;
+
+/** The program's own end, as the guest told it before it switched the machine off. */
+const toldBy = (report: Extract<GuestReport, { state: "ended" }>, end: MachineEnd): Ended => {
+  const { exitCode, signal } = report;
+  // The guest's kernel kills by SIGKILL, and only what it counted as such.
+  const oomKilled = report.oomKills > 0 && signal === sigkill;
+  const { startedAt, finishedAt } = end.monitor.exit;
+  const reason = reasonOf({ exitCode, signal, oomKilled, stopWanted: end.stopWanted, leaseExpired: false });
+  const detail = oomKilled
+    ? `killed by its own kernel: the machine's ${Math.round(end.memoryBytes / 2 ** 20)} MiB were not enough`
+    : signal === null
+      ? `exited with code ${exitCode ?? 0}`
+      : `ended by ${signalName(signal)}`;
+  return { exit: { exitCode, signal, oomKilled, startedAt, finishedAt }, reason, detail };
+};
+
+/** The machine went down under its program: nothing is known of the program but that. */
+const cutOff = ({ monitor, stopWanted, report }: MachineEnd): Ended => {
+  const { startedAt, finishedAt } = monitor.exit;
+  const exit = { exitCode: null, signal: null, oomKilled: false, startedAt, finishedAt };
+  if (stopWanted) {
+    return {
+      exit: { ...exit, signal: sigkill },
+      reason: "StoppedByUser",
+      detail: "switched off: it did not end by itself",
+    };
+  }
+  if (monitor.reason !== "Exited") {
+    const kept = monitor.reason === "Signaled" || monitor.reason === "OomKilled" ? "RuntimeFailed" : monitor.reason;
+    return { exit, reason: kept, detail: `its monitor ended: ${monitor.detail ?? monitor.reason}` };
+  }
+  const when = report === null ? "before its program ran" : "under its program";
+  return {
+    exit,
+    reason: "RuntimeFailed",
+    detail: `the guest's kernel went down ${when} (a panic or a reset); its last words are in the log`,
+  };
+};
+
+/** How a machine's run ended: by its program's end when the guest could tell of it, else by what became of the machine. */
+export const machineEnded = (end: MachineEnd): Ended =>
+  end.report?.state === "ended" ? toldBy(end.report, end) : cutOff(end);

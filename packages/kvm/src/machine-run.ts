@@ -1,0 +1,181 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  fleetError,
+  type AssignedShare,
+  type Assignment,
+  type InstanceView,
+  type Resources,
+  type ShareOutcome,
+  type ViewInstance,
+} from "@bulkhead/contracts";
+import {
+  settlesWithin,
+  type ContractCheck,
+  type Ended,
+  type ExecRequest,
+  type ExecSession,
+  type ResizeOutcome,
+  type Run,
+  type RunKey,
+  type Usage,
+} from "@bulkhead/node";
+import type { Engine } from "./engine/engine.ts";
+import { GuestChannel } from "./guest/channel.ts";
+import { GuestExec } from "./guest/exec.ts";
+import { frameTypes } from "./guest/frames.ts";
+import { machineEnded } from "./machine-ended.ts";
+import type { MachinePaths } from "./machine-paths.ts";
+import type { MachineRecord } from "./machine-record.ts";
+import { readReport } from "./report-watch.ts";
+
+/** File that says that a stop was asked for, so that the next agent calls it one. */
+const stopMarker = "stop-wanted";
+
+export interface MachineRunParts {
+  /** the monitor */
+  readonly jailed: Run;
+  readonly paths: MachinePaths;
+  readonly record: MachineRecord;
+  readonly engine: Engine;
+  released(run: MachineRun): void;
+}
+
+/** One run of one machine: its monitor is a jailed run, and its program is reached through the guest's agent. */
+export class MachineRun implements Run {
+  readonly key: RunKey;
+  readonly startedAt: string;
+  readonly ended: Promise<Ended>;
+  readonly #parts: MachineRunParts;
+  #channel: Promise<GuestChannel> | null = null;
+  #stopWanted: boolean;
+  #over = false;
+
+  constructor(parts: MachineRunParts) {
+    const { jailed, paths } = parts;
+    this.key = jailed.key;
+    this.startedAt = jailed.startedAt;
+    this.#parts = parts;
+    this.#stopWanted = existsSync(join(paths.run, stopMarker));
+    this.ended = jailed.ended.then((monitor) => this.#endedBy(monitor));
+  }
+
+  get assignment(): Assignment {
+    return this.#parts.record.assignment;
+  }
+
+  get engine(): Engine {
+    return this.#parts.engine;
+  }
+
+  get paused(): boolean {
+    return this.#parts.jailed.paused;
+  }
+
+  #endedBy(monitor: Ended): Ended {
+    this.#over = true;
+    return machineEnded({
+      monitor,
+      report: readReport(this.#parts.paths.report),
+      stopWanted: this.#stopWanted,
+      memoryBytes: this.assignment.spec.resources.memoryBytes,
+    });
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    if (this.#over) return;
+    this.#stopWanted = true;
+    writeFileSync(join(this.#parts.paths.run, stopMarker), "");
+    if (this.paused) await this.#parts.jailed.resume();
+    if (graceMs > 0) {
+      this.signal(this.#parts.record.process.stopSignal);
+      await settlesWithin(this.ended, graceMs);
+    }
+    if (!this.#over) await this.#parts.jailed.stop(0);
+    await this.ended;
+  }
+
+  signal(signal: number): boolean {
+    if (this.#over) return false;
+    this.#talk((channel) => channel.sendNumber(frameTypes.signal, 0, signal)).catch(() => undefined);
+    return true;
+  }
+
+  /** The open channel, or a new one; commands that run at the same time share it. */
+  #connect(): Promise<GuestChannel> {
+    const { engine, paths } = this.#parts;
+    const open = async (known: GuestChannel | undefined): Promise<GuestChannel> =>
+      known === undefined || known.closed ? GuestChannel.open(() => engine.connect(paths.ports)) : known;
+    const known = this.#channel?.catch(() => undefined) ?? Promise.resolve(undefined);
+    this.#channel = known.then(open);
+    return this.#channel;
+  }
+
+  async #talk<T>(say: (channel: GuestChannel) => T): Promise<T> {
+    const channel = await this.#connect();
+    const said = say(channel);
+    channel.closeWhenIdle();
+    return said;
+  }
+
+  pause(): Promise<void> {
+    this.#refuseWhenOver();
+    return this.#parts.jailed.pause();
+  }
+
+  resume(): Promise<void> {
+    return this.#parts.jailed.resume();
+  }
+
+  resize(_resources: Resources): Promise<ResizeOutcome> {
+    this.#refuseWhenOver();
+    const detail = "a VM has the processors and memory it started with; replace the workload to change them";
+    return Promise.resolve({ outcome: "infeasible", detail });
+  }
+
+  /** As the host sees it: the monitor's, and of memory the guest's own limit. */
+  usage(): Usage {
+    return { ...this.#parts.jailed.usage(), memoryLimitBytes: this.assignment.spec.resources.memoryBytes };
+  }
+
+  checkContract(): ContractCheck {
+    return this.#parts.jailed.checkContract();
+  }
+
+  reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
+    const outcomeOf = ({ shareId }: AssignedShare): ShareOutcome => ({
+      shareId,
+      state: "failed",
+      busy: false,
+      detail: "a VM cannot have shares yet",
+    });
+    return Promise.resolve(wanted.map(outcomeOf));
+  }
+
+  /** What its monitor can see: whatever the guest reaches of the host, it reaches through that. */
+  view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
+    return this.#parts.jailed.view(from);
+  }
+
+  async exec(request: ExecRequest): Promise<ExecSession> {
+    this.#refuseWhenOver();
+    if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
+    const channel = await this.#connect();
+    return GuestExec.open(channel, request, this.#parts.record.process);
+  }
+
+  async release(): Promise<void> {
+    if (!this.#over) throw fleetError("STATE_CONFLICT", "only an ended run can be released");
+    await this.#parts.jailed.release();
+    this.#parts.released(this);
+  }
+
+  /** Lets go of the guest, which runs on. */
+  async leave(): Promise<void> {
+    (await this.#channel?.catch(() => undefined))?.close();
+  }
+
+  #refuseWhenOver(): void {
+    if (this.#over) throw fleetError("STATE_CONFLICT", "the instance has ended");
+  }
+}

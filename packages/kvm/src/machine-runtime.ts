@@ -1,0 +1,244 @@
+import { existsSync, rmSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import {
+  minimumMachineBytes,
+  type Assignment,
+  type Digest,
+  type HostFacts,
+  type InstanceId,
+} from "@bulkhead/contracts";
+import type { HostPaths } from "@bulkhead/host";
+import type { EnsuredImage } from "@bulkhead/images";
+import {
+  imageFailure,
+  processFailure,
+  processOf,
+  StartFailure,
+  type Jail,
+  type LogLine,
+  type LogRequest,
+  type ProcessPlan,
+  type Run,
+  type Runtime,
+  type StartRequest,
+} from "@bulkhead/node";
+import { ImageDisks } from "./disk/image-disk.ts";
+import { ensureScratchDisk, makeSmallDisk } from "./disk/scratch-disk.ts";
+import type { Engine } from "./engine/engine.ts";
+import { errnoName } from "./guest/exec.ts";
+import { encodeSettings } from "./guest/settings.ts";
+import type { GuestKernels } from "./kernel/guest-kernel.ts";
+import { describeMachines, machineFacts } from "./machine-facts.ts";
+import { machinePaths, machinesOf, type MachinePaths } from "./machine-paths.ts";
+import { readMachineRecord, writeMachineRecord } from "./machine-record.ts";
+import { MachineRun } from "./machine-run.ts";
+import { cpusOf, memoryMibOf, monitorAssignment } from "./machine-size.ts";
+import { firstReport } from "./report-watch.ts";
+
+export interface MachineRuntimeOptions {
+  readonly paths: HostPaths;
+  readonly jail: Jail;
+  readonly engine: Engine;
+  readonly kernels: Pick<GuestKernels, "current">;
+  readonly images: { ensure(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> };
+  /** where the images' disks lie */
+  readonly diskRoot: string;
+  readonly log: { warn(fields: object, message: string): void };
+}
+
+/** Size of an instance's writable disk, in bytes; sparse. */
+const scratchBytes = 16 * 2 ** 30;
+/** How long a machine may take until its program runs, in milliseconds: emulation on a busy host is slow. */
+const bootMs = 180_000;
+const defaultPidsMax = 1024;
+
+const idOf = (run: Run): string => `${run.key.instanceId} ${run.key.epoch.era}.${run.key.epoch.n}.${run.key.attempt}`;
+
+/** Virtual machines on this host: each is a monitor in a jail and an image on disks. Closing it leaves them running. */
+export class MachineRuntime implements Runtime {
+  readonly isolation = "vm";
+  readonly #options: MachineRuntimeOptions;
+  readonly #disks: ImageDisks;
+  readonly #runs = new Map<string, MachineRun>();
+  #machines: ReturnType<typeof describeMachines> | null = null;
+
+  constructor(options: MachineRuntimeOptions) {
+    this.#options = options;
+    this.#disks = new ImageDisks(options.diskRoot);
+  }
+
+  async facts(): Promise<HostFacts> {
+    const { jail } = this.#options;
+    return machineFacts(await jail.facts(), await this.#describe());
+  }
+
+  /** Asked once: neither the host nor what is installed there changes while an agent runs. */
+  #describe(): ReturnType<typeof describeMachines> {
+    this.#machines ??= describeMachines(this.#options.engine);
+    return this.#machines;
+  }
+
+  async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
+    await this.#ready(assignment, signal);
+  }
+
+  /** Everything that a start needs of the host and that outlives it. */
+  async #ready(assignment: Assignment, signal: AbortSignal) {
+    const { engine, images, kernels } = this.#options;
+    try {
+      const image = await images.ensure(assignment, signal);
+      const [disk, root, guest] = await Promise.all([
+        this.#disks.ensure(image, signal),
+        engine.prepare(signal),
+        kernels.current(),
+      ]);
+      return { image, disk, root, guest };
+    } catch (cause) {
+      throw imageFailure(cause);
+    }
+  }
+
+  async start({ key, assignment }: StartRequest, signal: AbortSignal): Promise<Run> {
+    signal.throwIfAborted();
+    const { engine, jail, paths: host } = this.#options;
+    const { resources } = assignment.spec;
+    if (resources.memoryBytes < minimumMachineBytes) {
+      throw new StartFailure(
+        "ResourceExhausted",
+        `a VM holds a kernel of its own and needs ${minimumMachineBytes} bytes at least, not ${resources.memoryBytes}`,
+      );
+    }
+    const { image, disk, root, guest } = await this.#ready(assignment, signal);
+    const process = processOf(assignment.spec, image.config, assignment.name);
+    const paths = machinePaths(host, key, assignment.imageDigest);
+    await using undo = new AsyncDisposableStack();
+    const known = existsSync(machinesOf(host, key.instanceId));
+    undo.defer(() => (known ? rm(paths.run, { recursive: true, force: true }) : jail.remove(key.instanceId)));
+    await this.#makeFiles(paths, assignment, process);
+    await writeMachineRecord(paths.record, { assignment, process, engine: engine.name });
+    const program = engine.program(root, {
+      cpus: cpusOf(resources),
+      memoryMib: memoryMibOf(resources),
+      tscKhz: (await this.#describe()).tscKhz,
+      kernel: guest.image,
+      initramfs: guest.initramfs,
+      disks: { image: disk, scratch: paths.scratch, settings: paths.settings, report: paths.report },
+      ports: paths.ports,
+    });
+    const request = { key, assignment: monitorAssignment(assignment, engine), program };
+    const jailed = await jail.confine(request, signal);
+    undo.defer(async () => {
+      await jailed.stop(0);
+      await jailed.release();
+    });
+    await this.#awaitProgram(jailed, paths, process, signal);
+    undo.move();
+    return this.#keep(jailed, paths, { assignment, process, engine: engine.name });
+  }
+
+  async #makeFiles(paths: MachinePaths, assignment: Assignment, process: ProcessPlan): Promise<void> {
+    const { spec, name, network } = assignment;
+    await rm(paths.run, { recursive: true, force: true });
+    await mkdir(paths.ports, { recursive: true, mode: 0o700 });
+    // The monitor's user passes through to its files, which are opened by name in its own root only.
+    await ensureScratchDisk(paths.scratch, scratchBytes);
+    await makeSmallDisk(paths.report);
+    const settings = encodeSettings({
+      process,
+      hostname: name,
+      network,
+      pidsMax: spec.resources.pidsMax ?? defaultPidsMax,
+      tmpfs: spec.tmpfs ?? [],
+    });
+    await writeFile(paths.settings, settings, { mode: 0o644 });
+  }
+
+  /** Resolves when the guest says that its program runs, or that it ran; rejects StartFailure. */
+  async #awaitProgram(jailed: Run, paths: MachinePaths, process: ProcessPlan, signal: AbortSignal): Promise<void> {
+    const given = new AbortController();
+    const late = AbortSignal.timeout(bootMs);
+    const watching = firstReport(paths.report, AbortSignal.any([signal, given.signal, late]));
+    const gone = jailed.ended.then(() => null);
+    try {
+      const report = (await Promise.race([watching, gone])) ?? (await settled(watching));
+      if (report?.state === "running" || report?.state === "ended") return;
+      if (report === null) {
+        const { detail } = await jailed.ended;
+        const what = await this.#lastWords(jailed);
+        throw new StartFailure("RuntimeFailed", `the machine ended before its program ran (${detail ?? ""})${what}`);
+      }
+      const code = errnoName(report.errno);
+      const known = processFailure({ step: report.step, code }, process);
+      const detail = known?.detail ?? `the guest could not start it (${report.step} ${report.path}: ${code})`;
+      throw new StartFailure(known?.reason ?? "RuntimeFailed", detail);
+    } catch (cause) {
+      if (late.aborted) {
+        throw new StartFailure("RuntimeFailed", `the program did not run within ${bootMs / 1000} s of the boot`, cause);
+      }
+      throw cause instanceof StartFailure ? cause : new StartFailure("RuntimeFailed", "the start was abandoned", cause);
+    } finally {
+      given.abort();
+      watching.catch(() => undefined);
+    }
+  }
+
+  async #lastWords({ key }: Run): Promise<string> {
+    const request = { follow: false, tailLines: 5 };
+    const lines = await Array.fromAsync(this.logs(key.instanceId, request, AbortSignal.timeout(5_000))).catch(() => []);
+    return lines.length === 0 ? "" : `: ${lines.map(({ text }) => Buffer.from(text).toString()).join(" / ")}`;
+  }
+
+  #keep(jailed: Run, paths: MachinePaths, record: ConstructorParameters<typeof MachineRun>[0]["record"]): MachineRun {
+    const released = (run: MachineRun): void => {
+      this.#runs.delete(idOf(run));
+      // Its log stays with the jail, its writable disk with the instance.
+      rmSync(paths.run, { recursive: true, force: true });
+    };
+    const run = new MachineRun({ jailed, paths, record, engine: this.#options.engine, released });
+    this.#runs.set(idOf(run), run);
+    return run;
+  }
+
+  async list(): Promise<Run[]> {
+    for (const jailed of await this.#options.jail.list()) {
+      if (this.#runs.has(idOf(jailed))) continue;
+      const paths = machinePaths(this.#options.paths, jailed.key, jailed.assignment.imageDigest);
+      const record = readMachineRecord(paths.record);
+      if (record === null) {
+        this.#options.log.warn({ ...jailed.key }, "a machine without a record was ended");
+        await jailed.stop(0);
+        await jailed.release();
+        continue;
+      }
+      this.#keep(jailed, paths, record);
+    }
+    return [...this.#runs.values()];
+  }
+
+  logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine> {
+    return this.#options.jail.logs(instanceId, request, signal);
+  }
+
+  removeShare(shareId: string): Promise<void> {
+    return this.#options.jail.removeShare(shareId);
+  }
+
+  remove(instanceId: InstanceId): Promise<void> {
+    return this.#options.jail.remove(instanceId);
+  }
+
+  /** Images of all instances of this host; the disks of others go. */
+  async imagesInUse(): Promise<ReadonlySet<Digest>> {
+    const inUse = await this.#options.jail.imagesInUse();
+    await this.#disks.collect(inUse);
+    return inUse;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#runs.values()].map((run) => run.leave()));
+    await this.#options.jail[Symbol.asyncDispose]();
+  }
+}
+
+/** What a promise has come to by now, without waiting for it; null while it has not. */
+const settled = async <T>(promise: Promise<T>): Promise<T | null> => Promise.race([promise, Promise.resolve(null)]);
