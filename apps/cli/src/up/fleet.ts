@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createControlKeys, NatsServer, natsTrustConfig, type ControlKeys, type SystemUser } from "@bulkhead/bus";
 import { createClient, type Client } from "@bulkhead/client";
+import type { Isolation } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts/errors";
 import { PostgresServer } from "@bulkhead/service/postgres";
 import { writeFile } from "node:fs/promises";
@@ -24,7 +25,7 @@ export interface FleetParts {
 
 /** Variables of the user that concern services, beside those `up` sets itself. */
 const passedOn =
-  /^(OTEL_.*|BULKHEAD_LOG_LEVEL|BULKHEAD_REGISTRY_.*|BULKHEAD_IMAGE_.*|BULKHEAD_HOST_.*|NODE_EXTRA_CA_CERTS)$/;
+  /^(OTEL_.*|BULKHEAD_LOG_LEVEL|BULKHEAD_REGISTRY_.*|BULKHEAD_IMAGE_.*|BULKHEAD_HOST_.*|BULKHEAD_KERNEL_DIR|NODE_EXTRA_CA_CERTS)$/;
 
 const serviceEnvironment = (parts: FleetParts): Record<string, string> =>
   Object.fromEntries(
@@ -128,15 +129,19 @@ const startMetrics = async (parts: FleetParts, natsUrl: string): Promise<void> =
 /** Message that packages/service writes when everything of a service is open. */
 const startedMessage = "service started";
 
-const startAgent = async (parts: FleetParts, client: Client): Promise<void> => {
+/** The agents of a host, by what isolates their instances. */
+const agents = { container: "container-node", vm: "vm-node" } as const;
+
+const startAgent = async (parts: FleetParts, client: Client, isolation: Isolation): Promise<void> => {
+  const name = agents[isolation];
   const { config, layout, apiUrl } = parts.settings;
   const server = new NodeService({
-    name: "container-node",
-    main: "apps/container-node/src/main.ts",
+    name,
+    main: `apps/${name}/src/main.ts`,
     checkout: layout.checkout,
     environment: {
       ...serviceEnvironment(parts),
-      NODE_COMPILE_CACHE: join(layout.cache, "container-node"),
+      NODE_COMPILE_CACHE: join(layout.cache, name),
       BULKHEAD_STATE_DIR: layout.state,
       BULKHEAD_RUN_DIR: layout.run,
       BULKHEAD_API_URL: apiUrl,
@@ -144,14 +149,17 @@ const startAgent = async (parts: FleetParts, client: Client): Promise<void> => {
       BULKHEAD_CONTRACT_MS: String(config.contractMs),
       BULKHEAD_MOUNT_ALLOW: [layout.shared, ...config.mountAllow].join(":"),
     },
-    onLine: logOf(parts, "container-node"),
+    onLine: logOf(parts, name),
     check: async (said) => {
       if (!said.has(startedMessage)) throw new Error("the agent has not started");
       const hosts = await Array.fromAsync(client.hosts.list());
-      if (!hosts.some(({ state }) => state === "ready")) throw fleetError("HOST_UNREACHABLE", "no host is ready");
+      const ready = hosts.some((host) =>
+        host.agents.some((each) => each.isolation === isolation && each.state === "ready"),
+      );
+      if (!ready) throw fleetError("HOST_UNREACHABLE", "no host is ready");
     },
   });
-  await parts.steps.run("container-node", () => parts.supervisor.add({ name: "container-node", server }));
+  await parts.steps.run(name, () => parts.supervisor.add({ name, server }));
 };
 
 /** Credentials on the bus for every service of this fleet. */
@@ -171,6 +179,7 @@ export const startFleet = async (parts: FleetParts): Promise<Client> => {
   await startScheduler(parts, { database, nats });
   await startMetrics(parts, nats);
   const client = createClient({ url: parts.settings.apiUrl, token: parts.adminToken });
-  await startAgent(parts, client);
+  await startAgent(parts, client, "container");
+  await startAgent(parts, client, "vm");
   return client;
 };

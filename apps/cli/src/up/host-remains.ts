@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { HostId } from "@bulkhead/contracts";
+import { HostId, type Isolation } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts/errors";
 import {
   closeMountArea,
@@ -22,10 +22,13 @@ const pollMs = 20;
 const entries = async (directory: string): Promise<string[]> => readdir(directory).catch(() => []);
 
 /** Every host whose state lies here (tests run several on one machine, each with its own state). */
-const hostsOf = async (layout: Layout): Promise<HostPaths[]> =>
+const hostsOf = async (layout: Layout): Promise<Record<Isolation, HostPaths>[]> =>
   (await entries(join(layout.state, "hosts")))
     .filter((name): name is HostId => Value.Check(HostId, name))
-    .map((hostId) => hostPaths(layout.state, layout.run, hostId));
+    .map((hostId) => ({
+      container: hostPaths(layout.state, layout.run, hostId, "container"),
+      vm: hostPaths(layout.state, layout.run, hostId, "vm"),
+    }));
 
 /** Directories called `bulkhead-<hash>` in a hierarchy, wherever the agent's own cgroup was. */
 const cgroupsNamed = async (directory: string, name: string): Promise<string[]> => {
@@ -100,9 +103,10 @@ const removeTree = async (cgroup: string): Promise<void> => {
   });
 };
 
-const endHost = async (paths: HostPaths): Promise<number> => {
+/** Ends what one of the host's agents started. */
+const endRuns = async (paths: HostPaths): Promise<number> => {
   const mounts = [...new Set(readCgroups().hierarchies.map(({ mountPoint }) => mountPoint))];
-  const cgroups = (await Promise.all(mounts.map((mount) => cgroupsNamed(mount, `bulkhead-${paths.hash}`)))).flat();
+  const cgroups = (await Promise.all(mounts.map((mount) => cgroupsNamed(mount, paths.cgroups)))).flat();
   const shims = (await shimsOf(paths)).filter(identityLives);
   for (const cgroup of cgroups) await thaw(cgroup);
   for (const cgroup of cgroups) for (const pid of await processesBelow(cgroup)) kill(pid);
@@ -110,11 +114,16 @@ const endHost = async (paths: HostPaths): Promise<number> => {
   // A shim ends when its child has: it only writes the exit status.
   await until(async () => shims.filter(identityLives).map(({ pid }) => `shim ${pid}`));
   for (const cgroup of cgroups) await removeTree(cgroup);
-  await closeMountArea(paths.runShares);
-  await using networks = new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: "container" });
-  await networks.end();
-  await rm(paths.run, { recursive: true, force: true });
   return shims.length;
+};
+
+const endHost = async ({ container, vm }: Readonly<Record<Isolation, HostPaths>>): Promise<number> => {
+  const ended = (await endRuns(container)) + (await endRuns(vm));
+  await closeMountArea(container.runShares);
+  await using networks = new HostNetworks({ hash: container.hash, runDir: container.run, isolation: "container" });
+  await networks.end();
+  await rm(container.run, { recursive: true, force: true });
+  return ended;
 };
 
 /**

@@ -1,0 +1,67 @@
+import { join, resolve } from "node:path";
+import type { Instance } from "@bulkhead/contracts";
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startFleet, type Fleet } from "../fleet.ts";
+
+/** In the checkout, where git ignores it: a kernel is fetched once. */
+const kernels = join(resolve(import.meta.dirname, "../.."), "node_modules/.cache/bulkhead-guest-kernels");
+
+let fleet: Fleet;
+
+beforeAll(async () => {
+  fleet = await startFleet({ BULKHEAD_KERNEL_DIR: kernels });
+  await fleet.importImage("busybox", await busyboxImage());
+});
+afterAll(() => fleet[Symbol.asyncDispose]());
+
+const memoryBytes = 192 * 2 ** 20;
+const spec = (isolation: "container" | "vm") => ({
+  isolation,
+  image: "busybox",
+  command: ["sleep", "100000"],
+  resources: { cpuMillis: 500, memoryBytes },
+});
+const say = async (instance: string, script: string): Promise<string> =>
+  (await fleet.exec(instance, ["sh", "-c", script])).stdout.trim();
+const instanceOf = async (name: string): Promise<Instance> =>
+  (await fleet.http("GET", `/v1/instances/${name}`)).body as Instance;
+
+test("one image runs as a container on the host's kernel and as a machine on its own", async () => {
+  await fleet.run("box", spec("container"));
+  await fleet.run("machine", spec("vm"));
+  const [container, machine] = [await instanceOf("box-0"), await instanceOf("machine-0")];
+  expect(machine.imageDigest).toBe(container.imageDigest);
+  const hostKernel = await say("box-0", "uname -r");
+  const ownKernel = await say("machine-0", "uname -r");
+  expect(ownKernel).toMatch(/-cloud-amd64$/);
+  expect(ownKernel).not.toBe(hostKernel);
+  expect(await say("machine-0", "cat /etc/hostname; nproc")).toBe("machine-0\n1");
+  const memory = (text: string) => Number(/\d+/.exec(text)?.[0] ?? 0) * 1024;
+  expect(memory(await say("machine-0", "grep MemTotal /proc/meminfo"))).toBeLessThan(memoryBytes);
+  expect(memory(await say("box-0", "grep MemTotal /proc/meminfo"))).toBeGreaterThan(memoryBytes);
+});
+
+test("the host says what runs its machines", async () => {
+  const [host] = await fleet.hosts();
+  const machines = host?.agents.find(({ isolation }) => isolation === "vm")?.facts.machines;
+  expect(machines).toMatchObject({ engine: "qemu", kvm: expect.stringMatching(/^(kvm|kvm-emulated|none)$/) });
+});
+
+test("its machines outlive the agent, and the next one ends them as it should", async () => {
+  const before = await instanceOf("machine-0");
+  await fleet.kill("vm-node");
+  expect(await say("machine-0", "echo still here")).toBe("still here");
+  expect((await instanceOf("machine-0")).startedAt).toBe(before.startedAt);
+  await fleet.remove("machine");
+  await fleet.remove("box");
+});
+
+test("what a machine cannot have yet is refused when it is asked for", async () => {
+  const refused = async (changes: object) =>
+    (await fleet.http("POST", "/v1/workloads", { body: { name: "no", spec: { ...spec("vm"), ...changes } } })).body;
+  expect(await refused({ resources: { cpuMillis: 100, memoryBytes: 64 * 2 ** 20 } })).toMatchObject({
+    code: "LIMIT_INFEASIBLE",
+  });
+  expect(await refused({ container: { readOnlyRoot: true } })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
+});
