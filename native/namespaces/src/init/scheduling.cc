@@ -1,6 +1,5 @@
 #include "init/scheduling.h"
 
-#include <linux/ioprio.h>
 #include <linux/sched/types.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
@@ -9,11 +8,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "plan/io_priority.h"
+
 namespace bulkhead::init {
 
 Status applyPriorities(const plan::Scheduling& scheduling, pid_t pid) {
   if ((scheduling.flags & plan::kIoPriority) != 0 &&
-      syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, scheduling.ioPriority) < 0) {
+      syscall(SYS_ioprio_set, plan::kIoPriorityOfProcess, pid, scheduling.ioPriority) < 0) {
     return failure("ioprio_set", errno);
   }
   if ((scheduling.flags & plan::kScheduler) == 0) return Done{};

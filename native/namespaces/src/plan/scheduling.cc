@@ -1,6 +1,5 @@
 // How the kernel runs the process: scheduler, I/O priority, personality, memory
 // policy, clocks.
-#include <linux/ioprio.h>
 #include <linux/mempolicy.h>
 #include <linux/sched.h>
 #include <sys/personality.h>
@@ -9,6 +8,7 @@
 #include <iterator>
 
 #include "plan/compile.h"
+#include "plan/io_priority.h"
 #include "plan/names.h"
 
 namespace bulkhead::plan {
@@ -27,9 +27,8 @@ constexpr Named kPolicyFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", SCHED_FLAG_RESET_
                                   {"SCHED_FLAG_DL_OVERRUN", SCHED_FLAG_DL_OVERRUN},
                                   {"SCHED_FLAG_KEEP_POLICY", SCHED_FLAG_KEEP_POLICY},
                                   {"SCHED_FLAG_KEEP_PARAMS", SCHED_FLAG_KEEP_PARAMS}};
-constexpr Named kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
-                                {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
-                                {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
+constexpr Named kIoClasses[] = {
+    {"IOPRIO_CLASS_RT", kIoRealTime}, {"IOPRIO_CLASS_BE", kIoBestEffort}, {"IOPRIO_CLASS_IDLE", kIoIdle}};
 // include/uapi/linux/mempolicy.h; MPOL_PREFERRED_MANY is Linux 5.15,
 // MPOL_WEIGHTED_INTERLEAVE 6.9
 constexpr Named kMemoryModes[] = {{"MPOL_DEFAULT", MPOL_DEFAULT}, {"MPOL_PREFERRED", MPOL_PREFERRED},
@@ -102,7 +101,7 @@ bool compileIoPriority(Context* context, const View& priority, Scheduling* targe
   if (known == nullptr) return context->fail(type, "is no class of I/O priority");
   int64_t level = 0;
   if (!context->integer(levelView, 0, 7, &level)) return false;
-  target->ioPriority = IOPRIO_PRIO_VALUE(known->value, static_cast<uint32_t>(level));
+  target->ioPriority = ioPriority(known->value, static_cast<uint32_t>(level));
   target->flags |= kIoPriority;
   return true;
 }
