@@ -5,7 +5,7 @@
 
 #include "frame.h"
 
-// Begins to listen: at the virtio port `agent`, or at the vsock port where there is none.
+// Begins to listen: at the vsock port, or at the virtio port `agent` in a machine without vsock.
 void openChannel(void);
 
 // Sends a frame; it is lost when nobody listens.

@@ -86,9 +86,17 @@ static int isBusy(void) {
   return 0;
 }
 
+// What is on its way waits for the host, however long it takes.
+static int isWaiting(void) {
+  for (int index = 0; index < 2; index++) {
+    if (outputs[index].at < outputs[index].used) return 1;
+  }
+  return 0;
+}
+
 void drainOutputs(void) {
   // Every process is gone, so this ends as soon as the host has taken what they said.
-  for (int waited = 0; isBusy() && waited < kPatienceMs; waited += 10) turn(10);
+  for (int idle = 0; isBusy() && idle < kPatienceMs; idle += isWaiting() ? 0 : 10) turn(10);
   for (int index = 0; index < 2; index++) {
     if (outputs[index].to.file >= 0) tcdrain(outputs[index].to.file);
   }

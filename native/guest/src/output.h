@@ -7,5 +7,6 @@
 int openOutput(int which, const char* name, int console);
 // Closes this side's copies of the entrypoint's ends.
 void outputsGiven(void);
-// Carries until both are at their end or nothing has come for a moment: a process that was left behind may hold them.
+// Carries until both are at their end, or nothing more comes for a moment: a process that was left behind may hold
+// them.
 void drainOutputs(void);

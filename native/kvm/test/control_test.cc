@@ -4,8 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "boot/tiny_image.h"
@@ -13,6 +17,7 @@
 #include "runner.h"
 #include "sys/syscalls.h"
 #include "virtio/entropy.h"
+#include "vmm/named_file.h"
 
 extern "C" const char guestCounts[], guestCountsEnd[];
 
@@ -68,7 +73,7 @@ struct Scene {
   }
 };
 
-Result<std::unique_ptr<Scene>> makeScene() {
+Result<std::unique_ptr<Scene>> makeScene(Fd listener = Fd()) {
   auto scene = std::make_unique<Scene>();
   const std::string image = tinyImage({guestCounts, guestCountsEnd});
   const BytesSource source(image);
@@ -80,6 +85,10 @@ Result<std::unique_ptr<Scene>> makeScene() {
   files.serialOutput = TRY(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY));
   files.devices.push_back(std::make_unique<Entropy>());
   scene->machine = TRY(Machine::create(options, std::move(files)));
+  if (listener.valid()) {
+    scene->control = TRY(Control::attach(std::move(listener), scene->machine.get(), "null"));
+    return scene;
+  }
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
   scene->asker = std::move(pair.left);
   scene->control = TRY(Control::attach(std::move(pair.right), scene->machine.get(), "null"));
@@ -156,6 +165,48 @@ TEST(a_control_outlives_whatever_it_is_asked) {
   scene.machine->stop();
   scene.thread.join();
   EXPECT(scene.outcome == Outcome::stopped);
+}
+
+TEST(a_control_that_listens_answers_whoever_comes_and_comes_back) {
+  if (!haveKvm()) return;
+  char directory[] = "/tmp/kvm-control-XXXXXX";
+  EXPECT(mkdtemp(directory) != nullptr);
+  const std::string path = std::string(directory) + "/control";
+  auto listener = listenAt(path, SOCK_SEQPACKET);
+  // A second machine does not take the place of the first.
+  EXPECT(listener.ok() && listenAt(path, SOCK_SEQPACKET).error().err == EADDRINUSE);
+  auto made = makeScene(listener.take());
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Scene& scene = *made.value();
+  scene.run();
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  memcpy(address.sun_path, path.data(), path.size());
+  const auto come = [&] {
+    Fd asker(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    EXPECT(connect(asker.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    return asker;
+  };
+  for (uint64_t round = 0; round < 2 * Control::kAskers; ++round) {
+    scene.asker = come();
+    EXPECT_TEXT(scene.ask("state"), "{\"state\":\"running\"}");
+  }
+  scene.asker.reset();
+  std::vector<Fd> askers;
+  for (uint64_t count = 0; count < Control::kAskers; ++count) {
+    askers.push_back(come());
+    std::swap(scene.asker, askers.back());
+    EXPECT_TEXT(scene.ask("state"), "{\"state\":\"running\"}");
+    std::swap(scene.asker, askers.back());
+  }
+  // One too many is hung up on, and the others are still answered.
+  scene.asker = come();
+  EXPECT_TEXT(scene.hear(), "the end");
+  std::swap(scene.asker, askers.front());
+  EXPECT_TEXT(scene.ask("stop"), "{\"state\":\"stopped\"}");
+  unlink(path.c_str());
+  rmdir(directory);
 }
 
 TEST(a_control_is_a_socket_that_keeps_messages_apart) {

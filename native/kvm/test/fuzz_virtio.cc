@@ -13,6 +13,7 @@
 #include "virtio/console.h"
 #include "virtio/entropy.h"
 #include "virtio/net.h"
+#include "virtio/ports.h"
 #include "virtio/vsock.h"
 
 namespace bulkhead::vm {
@@ -56,7 +57,7 @@ Fd listenerWith(std::string_view greeting, Fd* program) {
 
 std::unique_ptr<Device> makeDevice(uint8_t kind, Fd* program) {
   Output nowhere(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY).take());
-  switch (kind % 7) {
+  switch (kind % 8) {
     case 0:
       return std::make_unique<Entropy>();
     case 1: {
@@ -77,11 +78,19 @@ std::unique_ptr<Device> makeDevice(uint8_t kind, Fd* program) {
     }
     case 4:
       return std::make_unique<Balloon>(100);
+    case 7: {
+      std::vector<NamedOutput> outputs;
+      outputs.push_back({"stdout", Output(std::move(nowhere))});
+      sys::Pair pipe = sys::pipePair().take();
+      *program = std::move(pipe.left);
+      outputs.push_back({"stderr", Output(std::move(pipe.right))});
+      return std::make_unique<Ports>(std::move(outputs));
+    }
     default: {
       BlockOptions options;
       options.file = sys::memoryFile("disk", 0).take();
       (void)!ftruncate(options.file.get(), 64 * 1024);
-      options.oneByOne = kind % 7 == 5;
+      options.oneByOne = kind % 8 == 5;
       return Block::create(std::move(options)).take();
     }
   }

@@ -24,26 +24,52 @@ Result<std::unique_ptr<Control>> Control::attach(Fd socket, Machine* machine, st
   socklen_t size = sizeof type;
   if (getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) return failure("control", errno);
   if (type != SOCK_SEQPACKET) return failure("control", EINVAL, "its socket keeps messages apart (SOCK_SEQPACKET)");
+  int listening = 0;
+  size = sizeof listening;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0) return failure("control", errno);
   TRY(sys::check("fcntl", [&] { return fcntl(socket.get(), F_SETFL, O_NONBLOCK); }));
-  const int fd = socket.get();
-  std::unique_ptr<Control> control(new Control(std::move(socket), machine, std::move(calls)));
-  const uint16_t admitted = machine->loop().admit(control.get());
-  TRY(machine->loop().watch(fd, EPOLLIN, admitted, 0));
+  std::unique_ptr<Control> control(new Control(machine, std::move(calls)));
+  control->admitted_ = machine->loop().admit(control.get());
+  if (listening == 0) {
+    TRY(control->take(std::move(socket)));
+  } else {
+    control->listener_ = std::move(socket);
+    TRY(machine->loop().watch(control->listener_.get(), EPOLLIN, control->admitted_, kListener));
+  }
   return control;
 }
 
-void Control::onReady(uint64_t, uint32_t) {
+Status Control::take(Fd asker) {
+  for (uint64_t place = 0; place < kAskers; ++place) {
+    if (askers_[place].valid()) continue;
+    TRY(machine_->loop().watch(asker.get(), EPOLLIN, admitted_, place));
+    askers_[place] = std::move(asker);
+    return Done{};
+  }
+  return failure("control", EUSERS);
+}
+
+void Control::onReady(uint64_t token, uint32_t) {
+  if (token == kListener) {
+    Fd asker(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    // One too many is hung up on.
+    if (asker.valid()) (void)take(std::move(asker)).ok();
+    return;
+  }
+  Fd& asker = askers_[token];
+  if (!asker.valid()) return;
   char request[kRequestBytes + 1];
-  const long size = sys::retry([&] { return read(socket_.get(), request, sizeof request); });
+  const long size = sys::retry([&] { return read(asker.get(), request, sizeof request); });
   if (size < 0 && errno == EAGAIN) return;
   if (size <= 0) {
-    machine_->loop().forget(socket_.get());
+    machine_->loop().forget(asker.get());
+    asker.reset();
     return;
   }
   const std::string said = size > static_cast<long>(kRequestBytes) ? refusal("a request of more than 32 bytes")
                                                                    : answer({request, static_cast<size_t>(size)});
   // Who does not read its answers loses them; nobody here waits for that.
-  (void)!sys::retry([&] { return write(socket_.get(), said.data(), said.size()); });
+  (void)!sys::retry([&] { return write(asker.get(), said.data(), said.size()); });
 }
 
 std::string Control::answer(std::string_view request) {

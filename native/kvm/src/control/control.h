@@ -16,9 +16,12 @@ class Control : public Readiness {
  public:
   /** Longest request; there is none that needs more. */
   static constexpr size_t kRequestBytes = 32;
+  /** At a time. */
+  static constexpr uint64_t kAskers = 8;
 
   /**
-   * Before the machine runs. `calls`: what its threads may do, as JSON, for `view`. `machine` outlives it.
+   * Before the machine runs. `socket`: one that is connected, or one that listens. `calls`: what its threads may do, as
+   * JSON, for `view`. `machine` outlives it.
    * @returns EINVAL when the socket does not keep messages apart (SOCK_SEQPACKET)
    */
   static Result<std::unique_ptr<Control>> attach(Fd socket, Machine* machine, std::string calls);
@@ -26,13 +29,18 @@ class Control : public Readiness {
   void onReady(uint64_t token, uint32_t events) override;
 
  private:
-  Control(Fd socket, Machine* machine, std::string calls)
-      : socket_(std::move(socket)), machine_(machine), calls_(std::move(calls)) {}
+  static constexpr uint64_t kListener = kAskers;
+
+  Control(Machine* machine, std::string calls) : machine_(machine), calls_(std::move(calls)) {}
+  /** @returns EUSERS when there are as many as there may be */
+  Status take(Fd asker);
   std::string answer(std::string_view request);
   std::string state() const;
   std::string pause(bool paused);
 
-  Fd socket_;
+  Fd listener_;
+  Fd askers_[kAskers];
+  uint16_t admitted_ = 0;
   Machine* machine_;
   std::string calls_;
   bool paused_ = false;

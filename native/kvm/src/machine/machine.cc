@@ -108,6 +108,7 @@ Result<Outcome> Machine::run() {
   if (confine_) TRY(confine_(ThreadKind::loop));
   cpus_->open();
   TRY(loop_.run(ending_.fd()));
+  for (const auto& transport : transports_) transport->conclude();
   return ending_.outcome();
 }
 

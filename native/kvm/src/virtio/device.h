@@ -80,6 +80,8 @@ class Device {
   virtual void reset() {}
   virtual Status onDoorbell(uint32_t queue) = 0;
   virtual Status onHost(uint64_t, uint32_t) { return Done{}; }
+  /** The machine is over: what its guest asked for before is still done, as long as the host takes it. */
+  virtual void conclude() {}
 
  protected:
   Carrier& carrier() const { return *carrier_; }

@@ -92,6 +92,11 @@ void Transport::onReady(uint64_t token, uint32_t events) {
   raiseForQueues();
 }
 
+void Transport::conclude() {
+  const std::lock_guard guard(lock_);
+  if (active()) device_->conclude();
+}
+
 TransportCounts Transport::counts() {
   const std::lock_guard guard(lock_);
   return counts_;

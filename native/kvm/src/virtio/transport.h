@@ -40,6 +40,8 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void read(uint64_t offset, uint8_t* data, uint32_t size) override;
   void write(uint64_t offset, const uint8_t* data, uint32_t size) override;
   void onReady(uint64_t token, uint32_t events) override;
+  /** See Device. */
+  void conclude();
 
   DeviceKind kind() const { return device_->kind(); }
   uint32_t doorbellCount() const { return static_cast<uint32_t>(doorbells_.size()); }

@@ -1,6 +1,7 @@
 #include "vmm/devices.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -10,8 +11,10 @@
 #include "virtio/console.h"
 #include "virtio/entropy.h"
 #include "virtio/net.h"
+#include "virtio/ports.h"
 #include "virtio/vsock.h"
 #include "vmm/device_words.h"
+#include "vmm/named_file.h"
 #include "vmm/tap.h"
 
 namespace bulkhead::vm {
@@ -40,6 +43,15 @@ Opened openBlock(DeviceWords* words) {
   return Opened(TRY(Block::create(std::move(options))));
 }
 
+Opened openPorts(DeviceWords* words) {
+  std::vector<NamedOutput> outputs;
+  for (const char* name : {"stdout", "stderr"}) {
+    if (words->has(name)) outputs.push_back({name, Output(TRY(words->file(name, O_WRONLY)))});
+  }
+  if (outputs.empty()) return failure("word of a device missing", EINVAL, "stdout");
+  return Opened(std::make_unique<Ports>(std::move(outputs)));
+}
+
 /** Six bytes as `02:00:00:00:00:01`. */
 Result<MacAddress> parseAddress(const std::string& text) {
   MacAddress address;
@@ -66,6 +78,7 @@ Opened openVsock(DeviceWords* words) {
   options.cid = TRY(words->number("cid", kMaxCid, 0));
   options.path = words->text("path");
   if (words->has("listener")) options.listener = TRY(words->file("listener", O_RDWR));
+  if (words->has("listen")) options.listener = TRY(listenAt(words->text("listen"), SOCK_STREAM));
   return Opened(TRY(Vsock::create(std::move(options))));
 }
 
@@ -82,7 +95,8 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {{"balloon", openBalloon}, {"block", openBlock}, {"console", openConsole},
-                           {"entropy", openEntropy}, {"net", openNet},     {"vsock", openVsock}};
+                           {"entropy", openEntropy}, {"net", openNet},     {"ports", openPorts},
+                           {"vsock", openVsock}};
 
 }  // namespace
 
@@ -101,7 +115,8 @@ const char* deviceUsage() {
   return "  balloon[,mib=N]   block,file=FILE[,readonly][,id=TEXT][,one-by-one][,LIMITS]   console,out=FILE[,in=FILE]  "
          " entropy\n"
          "  net,mac=ADDRESS,frames=fd:N|tap=NAME[,mtu=N][,LIMITS]\n"
-         "  vsock,cid=N[,listener=fd:N][,path=PREFIX]\n"
+         "  ports,stdout=FILE[,stderr=FILE]\n"
+         "  vsock,cid=N[,listener=fd:N|listen=PATH][,path=PREFIX]\n"
          "  LIMITS: bytes-per-second=N, operations-per-second=N, burst-bytes=N, burst-operations=N\n";
 }
 

@@ -1,5 +1,6 @@
 // bulkhead-vmm: one virtual machine, or one question about this host's KVM.
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -55,9 +56,11 @@ int answerSelfTest(const VmmOptions& options) {
   return test.level == KvmLevel::none ? kCannotStart : 0;
 }
 
+constexpr std::string_view kDescriptor = "fd:";
+
 bool usesSockets(const VmmOptions& options) {
-  return std::any_of(options.devices.begin(), options.devices.end(),
-                     [](const std::string& device) { return device.starts_with("vsock"); });
+  return !options.control.empty() || std::any_of(options.devices.begin(), options.devices.end(),
+                                                 [](const std::string& device) { return device.starts_with("vsock"); });
 }
 
 /** What each kind of thread may do; null without a jail. */
@@ -91,10 +94,13 @@ Result<Outcome> runMachine(const VmmOptions& options) {
   const auto machine = TRY(createMachine(options));
   std::unique_ptr<Control> control;
   if (!options.control.empty()) {
-    control = TRY(Control::attach(TRY(openNamed(options.control, O_RDWR)), machine.get(), callsOf(options)));
+    Fd socket = options.control.starts_with(kDescriptor) ? TRY(openNamed(options.control, O_RDWR))
+                                                         : TRY(listenAt(options.control, SOCK_SEQPACKET));
+    control = TRY(Control::attach(std::move(socket), machine.get(), callsOf(options)));
   }
   if (options.jail) TRY(confineProcess());
   const Outcome outcome = TRY(machine->run());
+  if (options.quiet) return outcome;
   const ExitCounts exits = machine->exits();
   fprintf(stderr,
           "{\"outcome\":\"%s\",\"detail\":%lu,\"portReads\":%lu,\"portWrites\":%lu,\"memoryReads\":%lu,"

@@ -11,4 +11,8 @@ namespace bulkhead::vm {
 /** Opens a path, or copies the descriptor that `fd:N` names: there is nothing else in a jail. */
 Result<Fd> openNamed(const std::string& name, int flags);
 
+/** A Unix socket of this type that is bound at `path` and takes connections. @returns EADDRINUSE when there is
+ * something */
+Result<Fd> listenAt(const std::string& path, int type);
+
 }  // namespace bulkhead::vm

@@ -14,6 +14,8 @@ struct VmmOptions {
   std::string pin;
   std::string loopCpus;
   bool selfTest = false;
+  /** How the machine ended is said by the exit code alone. */
+  bool quiet = false;
   /** Everything is given up that a machine that runs does not need. */
   bool jail = true;
   // As openNamed wants them.
@@ -21,7 +23,7 @@ struct VmmOptions {
   std::string kernel;
   std::string initramfs;
   std::string serial = "fd:1";
-  /** A socket, as Control wants it; empty: nobody asks. */
+  /** A socket as Control wants it, `fd:N`, or the path at which it is bound; empty: nobody asks. */
   std::string control;
   /** As openDevice wants them. */
   std::vector<std::string> devices;
