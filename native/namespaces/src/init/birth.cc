@@ -139,7 +139,7 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   child_ = cloned.pid;
   watched_->process = std::move(cloned.pidfd);
   socket_ = std::move(pair.left);
-  return returnToOwnTime(joined);
+  return returnHome(joined);
 }
 
 }  // namespace bulkhead::init

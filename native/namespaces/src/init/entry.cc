@@ -44,10 +44,30 @@ Fd receivePlan(int socket) {
   return Fd(received.ok() && received.value().fdCount == 1 ? file : -1);
 }
 
+namespace {
+
+/**
+ * The first process of namespaces that containers share. It keeps them while members come and go, takes in the orphans
+ * of a pid namespace, and does nothing else: the members may see it, so there is nothing in it to be had.
+ */
+[[noreturn]] void hold() {
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  close_range(0, ~0u, 0);
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  // Ignored, so that the kernel reaps (sigaction(2), POSIX.1-2001).
+  signal(SIGCHLD, SIG_IGN);
+  for (;;) pause();
+}
+
+}  // namespace
+
 int runInit(int argc, char** argv) {
   const bool exec = argc >= 2 && strcmp(argv[1], "exec") == 0;
   const bool container = argc >= 2 && strcmp(argv[1], "container") == 0;
   const bool server = argc == 2 && strcmp(argv[1], "serve") == 0;
+  if (argc == 2 && strcmp(argv[1], "hold") == 0) hold();
   if (!exec && !container && !server) {
     constexpr std::string_view kText = "bulkhead-init is started by the Bulkhead agent, not by hand\n";
     (void)write(STDERR_FILENO, kText.data(), kText.size());

@@ -28,8 +28,10 @@ class MappedPlan {
 /** The file of the plan that the next message brings; invalid at end of file. */
 Fd receivePlan(int socket);
 
-/** `argv`: "serve" (server.h), or "container" or "exec" for one of them at once, then "exact" when the caller left no
- * other descriptor open. The exit status. */
+/**
+ * `argv`: "serve" (server.h), "hold" (inside a container, for namespaces that others share), or "container" or "exec"
+ * for one of them at once, then "exact" when the caller left no other descriptor open. The exit status.
+ */
 int runInit(int argc, char** argv);
 
 }  // namespace bulkhead::init

@@ -98,8 +98,11 @@ Status joinNamespaces(const plan::Container& container, Joined* joined) {
       joined->user = std::move(space);
       continue;
     }
-    if (join.type == CLONE_NEWTIME) joined->ownTime = TRY(sys::openAt(AT_FDCWD, "/proc/self/ns/time", O_RDONLY));
+    // A plan names each kind once (plan/namespaces.cc), and of a hostile one only the first are looked at.
+    if (joined->ownCount == joined->own.size()) return failure("setns", EINVAL, join.path.view());
+    joined->own[joined->ownCount] = {join.type, TRY(sys::openAt(AT_FDCWD, ownPath(join.type), O_RDONLY))};
     TRY(sys::enterNamespace(space.get(), static_cast<int>(join.type)));
+    ++joined->ownCount;
   }
   return Done{};
 }
@@ -116,9 +119,12 @@ Status offsetClocks(const plan::Container& container) {
   return Done{};
 }
 
-Status returnToOwnTime(const Joined& joined) {
-  if (!joined.ownTime.valid()) return Done{};
-  return sys::enterNamespace(joined.ownTime.get(), CLONE_NEWTIME);
+Status returnHome(const Joined& joined) {
+  for (size_t index = 0; index < joined.ownCount; ++index) {
+    const Joined::Own& own = joined.own[index];
+    TRY(sys::enterNamespace(own.space.get(), static_cast<int>(own.type)));
+  }
+  return Done{};
 }
 
 Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup) {

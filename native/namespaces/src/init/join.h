@@ -1,6 +1,8 @@
 // Namespaces that exist already, and clocks that begin elsewhere: what happens before the child is cloned.
 #pragma once
 
+#include <array>
+
 #include "plan/plan.h"
 #include "sys/fd.h"
 #include "sys/result.h"
@@ -11,8 +13,13 @@ namespace bulkhead::init {
 struct Joined {
   /** The user namespace to be entered by the child only: who enters it loses the host's privileges. */
   Fd user;
-  /** Our own time namespace, to come back to: leases count in it. */
-  Fd ownTime;
+  struct Own {
+    uint32_t type = 0;
+    Fd space;
+  };
+  /** Our own of each kind that we entered, to come back to: a shim is no member of what it only leads others into. */
+  std::array<Own, 6> own;
+  size_t ownCount = 0;
 };
 
 /** Enters (or notes) every namespace but a mount namespace that the plan names by path; each must be of its type. */
@@ -27,7 +34,8 @@ Result<Fd> openMounts(const plan::Container& container);
 Status enterMounts(int mounts, int root);
 /** The next child will be in a new time namespace with the plan's offsets; nothing without any. */
 Status offsetClocks(const plan::Container& container);
-Status returnToOwnTime(const Joined& joined);
+/** Undoes what joinNamespaces did to the caller; children born meanwhile stay where they are. */
+Status returnHome(const Joined& joined);
 
 /**
  * clone3 by way of a process that enters `user` first, so that what the child makes belongs to it; the child is the
