@@ -11,7 +11,7 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as delay } from "node:timers/promises";
-import { uuidV7, withShareDefaults, type AssignedShare, type ShareKind } from "@bulkhead/contracts";
+import { uuidV7, withShareDefaults, type AssignedShare, type MountedShareKind } from "@bulkhead/contracts";
 import { usableCpus } from "@bulkhead/host";
 import { Rig } from "@bulkhead/namespaces/testing";
 import { busyboxImage } from "@bulkhead/testkit/images";
@@ -79,7 +79,7 @@ class World {
   }
 }
 
-const shareOf = (kind: ShareKind, path: string): AssignedShare => ({
+const shareOf = (kind: MountedShareKind, path: string): AssignedShare => ({
   shareId: uuidV7(Date.now(), randomBytes(10)),
   name: kind,
   ...withShareDefaults({ kind }),

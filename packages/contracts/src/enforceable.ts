@@ -16,7 +16,10 @@ export const enforceableFields = [
   "network",
   "bandwidth",
   "container.writable",
+  "shares.namespace",
 ] as const;
+/** What a workload needs whose shares have one of kind namespace; which kind they are its spec does not say. */
+export const namespaceShareField = "shares.namespace";
 export type EnforceableField = (typeof enforceableFields)[number];
 
 const isSet = (spec: WorkloadSpec, field: EnforceableField): boolean => {

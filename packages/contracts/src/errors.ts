@@ -74,6 +74,12 @@ export const errors = {
     title: "The share is in use",
     remedy: "Detach it from the instances that `detail` names, or delete their workloads.",
   },
+  NAMESPACE_FIXED: {
+    status: 409,
+    retry: false,
+    title: "Namespaces are entered at the start and left at the end",
+    remedy: "Name the share in the specification of a new workload; to take it away, delete the workload.",
+  },
   SHARE_ELSEWHERE: {
     status: 409,
     retry: false,

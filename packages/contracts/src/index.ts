@@ -24,7 +24,7 @@ export {
   UsageSample,
 } from "./agent.ts";
 export { documentDigest } from "./digest.ts";
-export { enforceableFields, usedFields, type EnforceableField } from "./enforceable.ts";
+export { enforceableFields, namespaceShareField, usedFields, type EnforceableField } from "./enforceable.ts";
 export { errors, FleetError, fleetError, isFleetError, toProblem, type ErrorCode, type ErrorFields } from "./errors.ts";
 export { Event, eventTypes, InstanceReport, ReportAck, ReportBatch, type EventType } from "./event.ts";
 export { Capacity, Host, HostCredential, HostFacts, HostState, hostStates, JoinHost } from "./host.ts";
@@ -74,11 +74,13 @@ export { LayerProgress, layerStates, Operation, operationKinds, type OperationKi
 export { Problem } from "./problem.ts";
 export {
   ApplyShares,
+  AssignedNamespaces,
   AssignedShare,
   AttachShare,
   CreateShare,
   defaultSharedMemoryBytes,
   minimumShareBytes,
+  mountedShareKinds,
   RemoveShare,
   Share,
   ShareChange,
@@ -90,9 +92,12 @@ export {
   SharesApplied,
   ShareSpec,
   ShareUse,
+  sharedNamespaceTypes,
   shareUseStates,
   withShareDefaults,
   type FullShareSpec,
+  type MountedShareKind,
+  type SharedNamespaceType,
   type ShareKind,
 } from "./share.ts";
 export {

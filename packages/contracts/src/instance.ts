@@ -1,6 +1,6 @@
 import { Type, type Static } from "typebox";
 import { Digest, Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
-import { AssignedShare } from "./share.ts";
+import { AssignedNamespaces, AssignedShare } from "./share.ts";
 import { AssignedNetwork } from "./network.ts";
 import { Resources, WorkloadSpec } from "./workload.ts";
 
@@ -145,6 +145,7 @@ export const Assignment = Type.Object(
     spec: WorkloadSpec,
     cpuIds: Type.Array(Type.Integer({ minimum: 0 })),
     shares: Type.Optional(Type.Array(AssignedShare)),
+    namespaces: Type.Optional(AssignedNamespaces),
     network: Type.Optional(AssignedNetwork),
     traceparent: Type.Optional(Type.String()),
   },

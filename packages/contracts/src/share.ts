@@ -3,8 +3,22 @@ import { HostId, InstanceId, Name, Timestamp } from "./ids.ts";
 
 const closed = { additionalProperties: false } as const;
 
-export const shareKinds = ["directory", "shared-memory", "socket-directory"] as const;
+/** Kinds that are seen at a path, and that a running instance can be given and lose. */
+export const mountedShareKinds = ["directory", "shared-memory", "socket-directory"] as const;
+export type MountedShareKind = (typeof mountedShareKinds)[number];
+export const shareKinds = [...mountedShareKinds, "namespace"] as const;
 export type ShareKind = (typeof shareKinds)[number];
+
+/** Namespaces that instances can have in common; what else they see stays each one's own. */
+export const sharedNamespaceTypes = ["network", "ipc", "pid", "uts"] as const;
+export type SharedNamespaceType = (typeof sharedNamespaceTypes)[number];
+
+const SharedNamespaces = Type.Array(Type.Enum(sharedNamespaceTypes), {
+  minItems: 1,
+  uniqueItems: true,
+  description:
+    "what the users of a share of kind namespace have in common: network (loopback and ports), ipc (System V and POSIX, with one /dev/shm), pid (they see and signal each other's processes), uts (the host name, which is the share's)",
+});
 
 export const ShareId = Type.String({
   pattern: "^[0-9a-f]{8}-[0-9a-f]{4}-[1-9a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$",
@@ -21,8 +35,9 @@ const Identity = Type.Integer({ minimum: 0, maximum: 65_535 });
 const specFields = {
   kind: Type.Enum(shareKinds, {
     description:
-      "directory: on the host's disk; shared-memory: a tmpfs; socket-directory: a small tmpfs for Unix sockets, where no program can be run from",
+      "directory: on the host's disk; shared-memory: a tmpfs; socket-directory: a small tmpfs for Unix sockets, where no program can be run from; namespace: namespaces of the kernel that its users are in from their start to their end",
   }),
+  namespaces: Type.Optional(SharedNamespaces),
   sizeBytes: Type.Optional(
     Type.Integer({
       minimum: minimumShareBytes,
@@ -51,8 +66,10 @@ const specFields = {
 
 export const ShareSpec = Type.Object(specFields, closed);
 export type ShareSpec = Static<typeof ShareSpec>;
-/** A specification with every default filled in. */
-export type FullShareSpec = ShareSpec & Required<Pick<ShareSpec, "owner" | "mode" | "lifetime">>;
+/** A specification with every default filled in; namespaces have no owner and no mode. */
+export type FullShareSpec = ShareSpec & Required<Pick<ShareSpec, "lifetime">>;
+type MountedShareSpec = ShareSpec & { readonly kind: MountedShareKind };
+type FullMountedShareSpec = MountedShareSpec & Required<Pick<ShareSpec, "owner" | "mode" | "lifetime">>;
 
 export const CreateShare = Type.Object({ name: Name, spec: ShareSpec }, { ...closed, $id: "CreateShare" });
 export type CreateShare = Static<typeof CreateShare>;
@@ -62,8 +79,17 @@ const place = {
   readOnly: Type.Optional(Type.Boolean({ default: true })),
 };
 
-/** A share that an instance sees from its start. */
-export const ShareMount = Type.Object({ share: Name, ...place }, closed);
+/** A share that an instance has from its start. */
+export const ShareMount = Type.Object(
+  {
+    share: Name,
+    path: Type.Optional(
+      Type.String({ ...place.path, description: "where the instance sees it; not for a share of kind namespace" }),
+    ),
+    readOnly: place.readOnly,
+  },
+  closed,
+);
 export type ShareMount = Static<typeof ShareMount>;
 
 /** Body that attaches a share to a running instance. */
@@ -75,7 +101,7 @@ export const AssignedShare = Type.Object(
   {
     shareId: ShareId,
     name: Name,
-    kind: specFields.kind,
+    kind: Type.Enum(mountedShareKinds),
     sizeBytes: specFields.sizeBytes,
     owner: Type.Object({ uid: Identity, gid: Identity }, closed),
     mode: Type.String({ pattern: "^[01]?[0-7]{3}$" }),
@@ -87,6 +113,13 @@ export const AssignedShare = Type.Object(
 );
 export type AssignedShare = Static<typeof AssignedShare>;
 
+/** The share of kind namespace that an instance is in; one at most, for all its members have one range of ids. */
+export const AssignedNamespaces = Type.Object(
+  { shareId: ShareId, name: Name, namespaces: SharedNamespaces, sizeBytes: specFields.sizeBytes },
+  closed,
+);
+export type AssignedNamespaces = Static<typeof AssignedNamespaces>;
+
 /** `declared`: seen whenever it runs; `attaching` and `detaching`: ordered, and not yet confirmed by its host. */
 export const shareUseStates = ["declared", "attaching", "attached", "detaching"] as const;
 
@@ -96,7 +129,7 @@ export const ShareUse = Type.Object(
     share: Name,
     instanceId: InstanceId,
     instance: Name,
-    path: place.path,
+    path: Type.Union([Type.String(), Type.Null()], { description: "null: namespaces are at no path" }),
     readOnly: Type.Boolean(),
     state: Type.Enum(shareUseStates),
     detail: Type.Union([Type.String(), Type.Null()], { description: "why it is not confirmed yet" }),
@@ -124,7 +157,17 @@ export type Share = Static<typeof Share>;
 /** Who sees what. */
 export const ShareGraph = Type.Object(
   {
-    shares: Type.Array(Type.Object({ name: Name, kind: specFields.kind, hostName: Share.properties.hostName }, closed)),
+    shares: Type.Array(
+      Type.Object(
+        {
+          name: Name,
+          kind: specFields.kind,
+          namespaces: specFields.namespaces,
+          hostName: Share.properties.hostName,
+        },
+        closed,
+      ),
+    ),
     uses: Type.Array(ShareUse),
   },
   { ...closed, $id: "ShareGraph" },
@@ -167,21 +210,31 @@ export const ShareChange = Type.Object(
 );
 export type ShareChange = Static<typeof ShareChange>;
 
-const modes: Readonly<Record<ShareKind, string>> = {
+const modes: Readonly<Record<MountedShareKind, string>> = {
   directory: "0755",
   "shared-memory": "1777",
   "socket-directory": "1777",
 };
 
+/** Whether it holds memory: shared memory does, and an IPC namespace has its own /dev/shm. */
+const holdsMemory = ({ kind, namespaces = [] }: ShareSpec): boolean =>
+  kind === "shared-memory" || (kind === "namespace" && namespaces.includes("ipc"));
+
 /** The specification with every default filled in. */
-export const withShareDefaults = (spec: ShareSpec): FullShareSpec => ({
-  kind: spec.kind,
-  ...(spec.sizeBytes !== undefined
-    ? { sizeBytes: spec.sizeBytes }
-    : spec.kind === "shared-memory"
-      ? { sizeBytes: defaultSharedMemoryBytes }
-      : {}),
-  owner: spec.owner ?? { uid: 0, gid: 0 },
-  mode: (spec.mode ?? modes[spec.kind]).padStart(4, "0"),
-  lifetime: spec.lifetime ?? (spec.kind === "directory" ? "kept" : "transient"),
-});
+export function withShareDefaults(spec: MountedShareSpec): FullMountedShareSpec;
+export function withShareDefaults(spec: ShareSpec): FullShareSpec;
+export function withShareDefaults(spec: ShareSpec): FullShareSpec {
+  const sizeBytes = spec.sizeBytes ?? (holdsMemory(spec) ? defaultSharedMemoryBytes : undefined);
+  const size = sizeBytes === undefined ? {} : { sizeBytes };
+  if (spec.kind === "namespace") {
+    const namespaces = sharedNamespaceTypes.filter((type) => spec.namespaces?.includes(type));
+    return { kind: spec.kind, namespaces, ...size, lifetime: "transient" };
+  }
+  return {
+    kind: spec.kind,
+    ...size,
+    owner: spec.owner ?? { uid: 0, gid: 0 },
+    mode: (spec.mode ?? modes[spec.kind]).padStart(4, "0"),
+    lifetime: spec.lifetime ?? (spec.kind === "directory" ? "kept" : "transient"),
+  };
+}

@@ -40,6 +40,7 @@ export const ViewNamespace = Type.Object(
     instances: Type.Array(Type.Object({ instanceId: InstanceId, name: Type.String() }, closed), {
       description: "other instances in it",
     }),
+    share: Type.Optional(Type.String({ description: "name of the share that it is in common by" })),
     hostProcesses: Type.Object(
       {
         count: Type.Integer({ description: "processes in it that belong to no instance" }),

@@ -22,6 +22,7 @@ const notOfMachines = new Set([
   "network",
   "bandwidth",
   "container.writable",
+  "shares.namespace",
   "resources.memoryReservationBytes",
   "resources.io.weight",
 ]);

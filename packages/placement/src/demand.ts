@@ -1,4 +1,11 @@
-import { usedFields, type Isolation, type PublishedPort, type WorkloadSpec } from "@bulkhead/contracts";
+import {
+  namespaceShareField,
+  usedFields,
+  type Isolation,
+  type PublishedPort,
+  type ShareKind,
+  type WorkloadSpec,
+} from "@bulkhead/contracts";
 
 /** What an instance needs of a host, and nothing else of its spec. */
 export interface Demand {
@@ -25,6 +32,8 @@ export interface ShareDemand {
   readonly name: string;
   /** null: wherever its first user goes */
   readonly hostId: string | null;
+  /** a namespace is nothing that every host can share */
+  readonly kind: ShareKind;
 }
 
 export interface PlacementRequest {
@@ -45,9 +54,9 @@ export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []
     memoryBytes: resources.memoryBytes,
     dedicatedCpus,
     hostLabels: spec.constraints?.hostLabels ?? {},
-    fields: usedFields(spec),
+    fields: [...usedFields(spec), ...(shares.some(({ kind }) => kind === "namespace") ? [namespaceShareField] : [])],
     mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
-    shares: shares.map(({ shareId, name, hostId }) => ({ shareId, name, hostId })),
+    shares: shares.map(({ shareId, name, hostId, kind }) => ({ shareId, name, hostId, kind })),
     ...(spec.network === "host" ? { hostNetwork: true } : {}),
     ...(spec.ports === undefined || spec.ports.length === 0 ? {} : { ports: spec.ports }),
   };

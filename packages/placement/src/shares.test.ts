@@ -23,7 +23,7 @@ const host = (id: string, usedCpuMillis = 0): FleetHost => ({
   held: { cpuMillis: usedCpuMillis, memoryBytes: 0, instances: 0, cpuIds: [] },
 });
 const spec: WorkloadSpec = { image: "app", resources: { cpuMillis: 3000, memoryBytes: gib } };
-const share = (hostId: string | null): ShareDemand => ({ shareId: "s", name: "data", hostId });
+const share = (hostId: string | null): ShareDemand => ({ shareId: "s", name: "data", hostId, kind: "directory" });
 const place = (hosts: FleetHost[], ...shares: ShareDemand[][]) =>
   plan(
     { hosts },

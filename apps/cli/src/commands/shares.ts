@@ -1,23 +1,42 @@
-import type { Share, ShareChange, ShareGraph, ShareKind, ShareMount, ShareUse } from "@bulkhead/contracts";
+import type {
+  AttachShare,
+  Share,
+  ShareChange,
+  ShareGraph,
+  ShareKind,
+  ShareMount,
+  ShareUse,
+  SharedNamespaceType,
+} from "@bulkhead/contracts";
+import { sharedNamespaceTypes } from "@bulkhead/contracts";
 import { type Invocation, UsageError } from "../command.ts";
 import { formatTable, formatValue, printList, printObject } from "../output.ts";
 import { formatAge, formatBytes, parseBytes } from "../quantity.ts";
 import { findInstance } from "./instances.ts";
 
 /** `NAME:/PATH[:rw|ro]`; read-only unless `rw`. */
-export const parseShare = (text: string): ShareMount => {
+const parseMount = (text: string): AttachShare & { share: string } => {
   const [share = "", path = "", mode = "ro", extra] = text.split(":");
   if (share === "" || !path.startsWith("/") || (mode !== "ro" && mode !== "rw") || extra !== undefined) {
-    throw new UsageError(`--share ${text}: write SHARE:/PATH or SHARE:/PATH:rw.`);
+    throw new UsageError(`--share ${text}: write SHARE:/PATH or SHARE:/PATH:rw, or SHARE for namespaces.`);
   }
   return { share, path, readOnly: mode === "ro" };
 };
 
-const modeOf = ({ readOnly }: Pick<ShareUse, "readOnly">): string => (readOnly ? "ro" : "rw");
+/** `NAME` for namespaces, else as `parseMount`. */
+export const parseShare = (text: string): ShareMount =>
+  text === "" || text.includes(":") ? parseMount(text) : { share: text };
+
+const modeOf = ({ path, readOnly }: Pick<ShareUse, "path" | "readOnly">): string =>
+  path === null ? "member" : readOnly ? "ro" : "rw";
+
+/** What it is, and of namespaces which ones. */
+const kindOf = ({ kind, namespaces }: Pick<ShareGraph["shares"][number], "kind" | "namespaces">): string =>
+  namespaces === undefined ? kind : `${kind} (${namespaces.join(", ")})`;
 
 const columns = (now: number) => [
   { title: "SHARE", value: (row: Share) => row.name },
-  { title: "KIND", value: (row: Share) => row.spec.kind },
+  { title: "KIND", value: (row: Share) => kindOf(row.spec) },
   { title: "SIZE", value: (row: Share) => (row.spec.sizeBytes === undefined ? "-" : formatBytes(row.spec.sizeBytes)) },
   { title: "HOST", value: (row: Share) => row.hostName ?? "-" },
   { title: "LIFETIME", value: (row: Share) => (row.deleting ? "deleting" : (row.spec.lifetime ?? "")) },
@@ -41,14 +60,23 @@ const ownerOf = (text: string): { uid: number; gid: number } => {
   return { uid: Number(match[1]), gid: Number(match[2] ?? match[1]) };
 };
 
+const parseNamespace = (text: string): SharedNamespaceType => {
+  const found = sharedNamespaceTypes.find((type) => type === text);
+  if (found === undefined)
+    throw new UsageError(`--namespace ${text}: write one of ${sharedNamespaceTypes.join(", ")}.`);
+  return found;
+};
+
 /** `bulkhead shares create NAME` */
 export const create = async (invocation: Invocation): Promise<void> => {
   const { options } = invocation;
   const [size, owner, mode] = [options.text("size"), options.text("owner"), options.text("mode")];
+  const namespaces = options.list("namespace").map(parseNamespace);
   const share = await invocation.client().shares.create({
     name: invocation.positionals[0] ?? "",
     spec: {
-      kind: (options.text("kind") ?? "directory") as ShareKind,
+      kind: (options.text("kind") ?? (namespaces.length > 0 ? "namespace" : "directory")) as ShareKind,
+      ...(namespaces.length === 0 ? {} : { namespaces }),
       ...(size === undefined ? {} : { sizeBytes: parseBytes(size, "size") }),
       ...(owner === undefined ? {} : { owner: ownerOf(owner) }),
       ...(mode === undefined ? {} : { mode }),
@@ -87,7 +115,7 @@ export const graph = async (invocation: Invocation): Promise<void> => {
     formatTable(
       [
         { title: "SHARE", value: ({ share }) => share.name },
-        { title: "KIND", value: ({ share }) => share.kind },
+        { title: "KIND", value: ({ share }) => kindOf(share) },
         { title: "SEEN BY", value: ({ use }) => use?.instance ?? "nobody" },
         { title: "AT", value: ({ use }) => use?.path ?? "" },
         { title: "MODE", value: ({ use }) => (use === undefined ? "" : modeOf(use)) },
@@ -113,7 +141,7 @@ const tell = async (invocation: Invocation, change: ShareChange): Promise<number
 /** `bulkhead shares attach NAME SHARE:/PATH[:rw]`; ends with 6 when the host has not confirmed it. */
 export const attach = async (invocation: Invocation): Promise<number> => {
   const [named = "", text = ""] = invocation.positionals;
-  const { share, path, readOnly } = parseShare(text);
+  const { share, path, readOnly } = parseMount(text);
   const client = invocation.client();
   const { id } = await findInstance(client, named);
   return tell(invocation, await client.shares.attach(id, share, { path, readOnly: readOnly ?? true }));

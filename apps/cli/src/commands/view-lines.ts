@@ -7,10 +7,11 @@ export interface Fact {
   readonly value: string;
 }
 
-const company = ({ own, instances, hostProcesses }: InstanceView["namespaces"][number]): string => {
+const company = ({ own, instances, hostProcesses, share }: InstanceView["namespaces"][number]): string => {
   if (own) return "its own";
   const host = hostProcesses.count === 0 ? [] : [`${hostProcesses.count} host processes`];
-  return `shared with ${[...instances.map(({ name }) => name), ...host].join(", ")}`;
+  const by = share === undefined ? "" : ` by share ${share}`;
+  return `shared with ${[...instances.map(({ name }) => name), ...host].join(", ")}${by}`;
 };
 
 const mountFacts = ({ mounts }: InstanceView): Fact[] =>

@@ -14,19 +14,30 @@ export const shareCommands: readonly Command[] = [
   },
   {
     path: ["shares", "create"],
-    summary: "Make a directory, memory or a place for sockets that instances can share",
+    summary: "Make a directory, memory, a place for sockets or namespaces that instances can share",
     description:
-      "It is made on the host where its first user runs, and its other users run there too. A directory with a size is a volume: a file system of its own that ends there.",
+      "It is made on the host where its first user runs, and its other users run there too. A directory with a size is a volume: a file system of its own that ends there. Instances are in namespaces that they share from their start to their end: name the share when they are run.",
     positionals: [share],
     options: [
       {
         name: "kind",
         short: "k",
         value: "KIND",
-        description: "directory, shared-memory or socket-directory (default directory)",
-        complete: ["directory", "shared-memory", "socket-directory"],
+        description: "directory, shared-memory, socket-directory or namespace (default directory)",
+        complete: ["directory", "shared-memory", "socket-directory", "namespace"],
       },
-      { name: "size", value: "SIZE", description: "most it can hold (shared memory: default 64Mi)" },
+      {
+        name: "namespace",
+        value: "TYPE",
+        multiple: true,
+        description: "what users of a namespace share have in common: network, ipc, pid or uts (repeatable)",
+        complete: ["network", "ipc", "pid", "uts"],
+      },
+      {
+        name: "size",
+        value: "SIZE",
+        description: "most it can hold (shared memory, and /dev/shm of a shared ipc namespace: default 64Mi)",
+      },
       { name: "owner", value: "UID[:GID]", description: "owner as seen inside instances (default 0:0)" },
       { name: "mode", value: "MODE", description: "permissions (default 0755; shared memory and sockets 1777)" },
       { name: "transient", description: "remove it, data and all, when its last user is gone" },
@@ -35,6 +46,7 @@ export const shareCommands: readonly Command[] = [
       "bulkhead shares create data",
       "bulkhead shares create volume --size 10Gi --owner 999",
       "bulkhead shares create ring --kind shared-memory --size 256Mi",
+      "bulkhead shares create pod --namespace network --namespace ipc",
     ],
     load: async () => ({ run: (await import("../commands/shares.ts")).create }),
   },

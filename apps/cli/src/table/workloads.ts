@@ -65,9 +65,10 @@ export const workloadCommands: readonly Command[] = [
       },
       {
         name: "share",
-        value: "SHARE:PATH[:rw]",
+        value: "SHARE[:PATH[:rw]]",
         multiple: true,
-        description: "show a share, which other instances may see too; read-only without :rw",
+        description:
+          "show a share, which other instances may see too, read-only without :rw; or be in the namespaces of SHARE",
       },
       {
         name: "network",

@@ -59,10 +59,12 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
       mode: (mode ?? defaults.temporaryMode).padStart(4, "0"),
       executable: executable ?? defaults.executable,
     })),
+    // What is at no path is not read-only either.
     shares: (spec.shares ?? []).map(({ share, path, readOnly }) => ({
       share,
-      path,
-      readOnly: readOnly ?? defaults.mountReadOnly,
+      ...(path === undefined
+        ? { ...(readOnly === undefined ? {} : { readOnly }) }
+        : { path, readOnly: readOnly ?? defaults.mountReadOnly }),
     })),
     stopGraceMs: spec.stopGraceMs ?? defaults.stopGraceMs,
     onLoss: spec.onLoss ?? defaults.onLoss,

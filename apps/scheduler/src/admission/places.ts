@@ -32,6 +32,7 @@ export const seenFaults = (spec: WorkloadSpec): Fault[] => {
   const taken = new Map<string, string>();
   return (["mounts", "tmpfs", "shares"] as const).flatMap((field) =>
     (spec[field] ?? []).flatMap(({ path }, at) => {
+      if (path === undefined) return [];
       const own = `/spec/${field}/${at}`;
       const target = canonical(path);
       const earlier = taken.get(target);

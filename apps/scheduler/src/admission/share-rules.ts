@@ -1,10 +1,29 @@
-import type { CreateShare, ShareMount, WorkloadSpec } from "@bulkhead/contracts";
+import type { AttachShare, CreateShare, SharedNamespaceType, ShareKind, WorkloadSpec } from "@bulkhead/contracts";
 import { isUuid } from "@bulkhead/inventory";
 import type { Fault } from "./fault.ts";
 import { placeFaults } from "./places.ts";
 
 /** Paths with a meaning of their own below /v1/shares. */
 const reservedNames = ["graph"];
+
+const invalid = (pointer: string, message: string): Fault => ({ code: "REQUEST_INVALID", pointer, message });
+
+/** Fields that one kind has and others do not. */
+const namespaceFaults = ({ kind, namespaces, sizeBytes, owner, mode, lifetime }: CreateShare["spec"]): Fault[] => {
+  if (kind !== "namespace") {
+    return namespaces === undefined ? [] : [invalid("/spec/namespaces", "is for a share of kind namespace")];
+  }
+  const fixed = { owner, mode, ...(lifetime === "kept" ? { lifetime } : {}) };
+  return [
+    ...(namespaces === undefined ? [invalid("/spec/namespaces", "must say which namespaces")] : []),
+    ...(sizeBytes === undefined || namespaces?.includes("ipc") === true
+      ? []
+      : [invalid("/spec/sizeBytes", "is the size of /dev/shm, which comes with ipc")]),
+    ...Object.entries(fixed)
+      .filter(([, value]) => value !== undefined)
+      .map(([field]) => invalid(`/spec/${field}`, "is not for namespaces: they last as long as their users")),
+  ];
+};
 
 /** What is wrong with a new share that can be told without the fleet. */
 export const shareFaults = ({ name, spec }: CreateShare): Fault[] => {
@@ -23,11 +42,11 @@ export const shareFaults = ({ name, spec }: CreateShare): Fault[] => {
       message: "is for directories and shared memory; sockets take no room",
     });
   }
-  return faults;
+  return [...faults, ...namespaceFaults(spec)];
 };
 
 /** What is wrong with the place of a share that is attached; `/dev/shm` is checked against the kind later. */
-export const attachFaults = ({ path }: Pick<ShareMount, "path">): Fault[] =>
+export const attachFaults = ({ path }: Pick<AttachShare, "path">): Fault[] =>
   placeFaults("/path", path, { memory: true });
 
 /** A share that a workload names twice. */
@@ -40,5 +59,57 @@ export const shareMountFaults = ({ shares = [] }: WorkloadSpec): Fault[] => {
     return earlier === undefined
       ? []
       : [{ code: "REQUEST_INVALID", pointer: `${pointer}/share`, message: `is that of ${earlier} too` }];
+  });
+};
+
+/** What is known of a share that a workload names. */
+export interface KnownShare {
+  readonly kind: ShareKind;
+  readonly namespaces: readonly SharedNamespaceType[] | null;
+}
+
+const sharedMemoryPath = "/dev/shm";
+
+/** What of a workload does not fit a share of kind namespace that it names. */
+const memberFaults = (spec: WorkloadSpec, pointer: string, namespaces: readonly SharedNamespaceType[]): Fault[] => {
+  const faults: Fault[] = [];
+  if (spec.isolation === "vm") {
+    const message = "is namespaces of the host's kernel, which a VM does not run on";
+    faults.push({ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/share`, message });
+  }
+  if (namespaces.includes("network") && (spec.network ?? "none") !== "none") {
+    faults.push(invalid("/spec/network", "must be none: its network is the one it shares"));
+  }
+  if (namespaces.includes("ipc")) {
+    const taken = (["tmpfs", "shares"] as const).flatMap((field) =>
+      (spec[field] ?? []).flatMap(({ path }, at) => (path === sharedMemoryPath ? [`/spec/${field}/${at}/path`] : [])),
+    );
+    faults.push(...taken.map((at) => invalid(at, "is where the memory is that comes with the shared ipc namespace")));
+  }
+  return faults;
+};
+
+/** What is wrong with a workload's shares that only their kinds tell. */
+export const shareKindFaults = (spec: WorkloadSpec, known: ReadonlyMap<string, KnownShare>): Fault[] => {
+  let member: string | undefined;
+  return (spec.shares ?? []).flatMap(({ share, path, readOnly }, at): Fault[] => {
+    const found = known.get(share);
+    const pointer = `/spec/shares/${at}`;
+    if (found === undefined) return [];
+    if (found.kind !== "namespace") {
+      if (path === undefined) return [invalid(`${pointer}/path`, "must say where the instance sees it")];
+      if (path !== sharedMemoryPath || found.kind === "shared-memory") return [];
+      return [invalid(`${pointer}/path`, "is for a share of kind shared-memory only")];
+    }
+    const faults = memberFaults(spec, pointer, found.namespaces ?? []);
+    if (path !== undefined) faults.push(invalid(`${pointer}/path`, "is not for namespaces: they are at no path"));
+    else if (readOnly !== undefined) faults.push(invalid(`${pointer}/readOnly`, "is not for namespaces"));
+    if (member !== undefined) {
+      faults.push(
+        invalid(`${pointer}/share`, `is namespaces as that of ${member}, and an instance has one range of ids`),
+      );
+    }
+    member ??= pointer;
+    return faults;
   });
 };

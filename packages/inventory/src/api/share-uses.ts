@@ -1,7 +1,7 @@
-import { type AttachShare, type ShareMount, type SharesApplied, fleetError } from "@bulkhead/contracts";
+import { type AttachShare, type Share, type ShareMount, type SharesApplied, fleetError } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { changeDocuments } from "../document-changes.ts";
-import { type PinnedShare, assignedShare, sharesColumn } from "../share-columns.ts";
+import { type PinnedShare, mountedShares, sharesColumn } from "../share-columns.ts";
 import { type Change, appendEvents, audit } from "./change.ts";
 import { getShare } from "./shares.ts";
 import { type Reference, inProject, referenceValues } from "./workload-rows.ts";
@@ -26,7 +26,7 @@ export const declareShares = async (
     instanceIds,
     project,
     shares.map(({ share }) => share),
-    shares.map(({ path }) => path),
+    shares.map(({ path }) => path ?? null),
     shares.map(({ readOnly }) => readOnly ?? true),
   ]);
   if (noted === instanceIds.length * shares.length) return;
@@ -70,10 +70,17 @@ const locked = async (sql: Sql, wanted: Reference): Promise<LockedInstance> => {
   return instance;
 };
 
+/** Linux moves no process of somebody else's into a namespace or out of one, running or not its files are of its ids. */
+const refuseNamespaces = ({ name, spec }: Share, move: "enter" | "leave"): void => {
+  if (spec.kind !== "namespace") return;
+  const when = move === "enter" ? "enters them when it starts" : "is in them until it ends";
+  throw fleetError("NAMESPACE_FIXED", `Share ${name} is namespaces: an instance ${when}.`);
+};
+
 /** Tells the instance's agent what it is to see now. */
 const tell = async (sql: Sql, instanceId: string): Promise<void> => {
   const [row] = await sql.rows(selectShares, [instanceId]);
-  await changeDocuments(sql, [{ instanceId, patch: { shares: (row?.shares ?? []).map(assignedShare) } }]);
+  await changeDocuments(sql, [{ instanceId, patch: { shares: mountedShares(row?.shares ?? []) } }]);
 };
 
 const upsertUse = statement(
@@ -114,7 +121,7 @@ export interface UseReference {
 
 /**
  * Orders that an instance sees a share, from now on and after each restart; in another place or mode when it does
- * already. Rejects NOT_FOUND, SHARE_ELSEWHERE, STATE_CONFLICT while either is going, REQUEST_INVALID for a taken place.
+ * already. Rejects NOT_FOUND, NAMESPACE_FIXED, SHARE_ELSEWHERE, STATE_CONFLICT while either is going, REQUEST_INVALID for a taken place.
  */
 export const attachShare = async (
   sql: Sql,
@@ -125,6 +132,7 @@ export const attachShare = async (
   const instance = await locked(sql, wanted);
   const share = await getShare(sql, { project: instance.project, idOrName: name });
   if (share.deleting) throw fleetError("STATE_CONFLICT", `Share ${share.name} is being deleted.`);
+  refuseNamespaces(share, "enter");
   const taken = (await sql.rows(selectShares, [instance.id]))[0]?.shares.find(
     (each) => each.path === place.path && each.shareId !== share.id,
   );
@@ -161,7 +169,7 @@ const markDetaching = statement(
 );
 const deleteUse = statement("api_share_unuse", `DELETE FROM share_use WHERE instance_id = $1 AND share_id = $2`);
 
-/** Orders that an instance sees a share no longer. Rejects NOT_FOUND also when it does not see it. */
+/** Orders that an instance sees a share no longer. Rejects NAMESPACE_FIXED, NOT_FOUND also when it does not see it. */
 export const detachShare = async (
   sql: Sql,
   change: Change,
@@ -169,6 +177,7 @@ export const detachShare = async (
 ): Promise<OrderedUse> => {
   const instance = await locked(sql, wanted);
   const share = await getShare(sql, { project: instance.project, idOrName: name });
+  refuseNamespaces(share, "leave");
   const rows = await sql.count(instance.hostId === null ? deleteUse : markDetaching, [instance.id, share.id]);
   if (rows === 0) throw fleetError("NOT_FOUND", `Instance ${instance.name} does not see share ${share.name}.`);
   await tell(sql, instance.id);

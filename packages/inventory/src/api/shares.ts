@@ -2,6 +2,8 @@ import {
   type CreateShare,
   type Share,
   type ShareGraph,
+  type ShareKind,
+  type SharedNamespaceType,
   type ShareUse,
   fleetError,
   withShareDefaults,
@@ -50,9 +52,10 @@ export const listShares = async (sql: Sql, project: string | null, page: PageReq
   return pageOf(rows, page.limit, { item: toShare, key: (row) => row.id });
 };
 
-const selectNodes = statement<ShareGraph["shares"][number]>(
+type ShareNode = Omit<ShareGraph["shares"][number], "namespaces">;
+const selectNodes = statement<ShareNode & { readonly namespaces: SharedNamespaceType[] | null }>(
   "api_share_nodes",
-  `SELECT s.name, s.spec ->> 'kind' AS kind, h.name AS "hostName" FROM share s LEFT JOIN host h ON h.id = s.host_id
+  `SELECT s.name, s.spec ->> 'kind' AS kind, s.spec -> 'namespaces' AS namespaces, h.name AS "hostName" FROM share s LEFT JOIN host h ON h.id = s.host_id
    WHERE ($1::text IS NULL OR s.project = $1) ORDER BY s.name`,
 );
 const selectEdges = statement<ShareUse>(
@@ -64,7 +67,8 @@ const selectEdges = statement<ShareUse>(
 
 /** Every share of a project and who sees it. */
 export const shareGraph = async (sql: Sql, project: string | null): Promise<ShareGraph> => {
-  const [shares, uses] = await Promise.all([sql.rows(selectNodes, [project]), sql.rows(selectEdges, [project])]);
+  const [nodes, uses] = await Promise.all([sql.rows(selectNodes, [project]), sql.rows(selectEdges, [project])]);
+  const shares = nodes.map(({ namespaces, ...node }) => ({ ...node, ...(namespaces === null ? {} : { namespaces }) }));
   return { shares, uses };
 };
 
@@ -121,9 +125,16 @@ export const forgetShare = async (sql: Sql, share: Pick<Share, "id" | "name" | "
   ]);
 };
 
-const shareHosts = statement<{ name: string; hostId: string | null; deleting: boolean; id: string; kind: string }>(
+const shareHosts = statement<{
+  name: string;
+  hostId: string | null;
+  deleting: boolean;
+  id: string;
+  kind: ShareKind;
+  namespaces: SharedNamespaceType[] | null;
+}>(
   "api_share_hosts",
-  `SELECT id, name, host_id AS "hostId", deleting, spec ->> 'kind' AS kind FROM share
+  `SELECT id, name, host_id AS "hostId", deleting, spec ->> 'kind' AS kind, spec -> 'namespaces' AS namespaces FROM share
    WHERE project = $1 AND name = ANY($2::text[])`,
 );
 

@@ -1,7 +1,7 @@
 import type { AssignedNetwork, Assignment, DesiredState } from "@bulkhead/contracts";
 import type { Placement, Plan } from "@bulkhead/placement";
 import { statement, type Database } from "../database.ts";
-import { assignedShare } from "../share-columns.ts";
+import { mountedShares, sharedNamespaces } from "../share-columns.ts";
 import { fence, NotLeading } from "./leadership.ts";
 import type { PendingInstance } from "./pending.ts";
 
@@ -109,8 +109,10 @@ export const assignmentOf = (
   epoch: { readonly era: number; readonly n: number },
   cpuIds: readonly number[],
   network?: AssignedNetwork,
-): Assignment =>
-  ({
+): Assignment => {
+  const mounted = mountedShares(instance.shares);
+  const namespaces = sharedNamespaces(instance.shares);
+  return {
     instanceId: instance.id,
     workloadId: instance.workloadId,
     workload: instance.workload,
@@ -124,10 +126,12 @@ export const assignmentOf = (
     imageDigest: instance.imageDigest,
     spec: instance.spec,
     cpuIds: [...cpuIds],
-    ...(instance.shares.length === 0 ? {} : { shares: instance.shares.map(assignedShare) }),
+    ...(mounted.length === 0 ? {} : { shares: mounted }),
+    ...(namespaces === undefined ? {} : { namespaces }),
     ...(network === undefined ? {} : { network }),
     ...(instance.traceparent === null ? {} : { traceparent: instance.traceparent }),
-  }) as Assignment;
+  } as Assignment;
+};
 
 /** Inside its network an instance is known by its own name and by its workload's. */
 const networkOf = ({ name }: PendingInstance, { lodging, ports }: Placement): AssignedNetwork | undefined =>
