@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import type { InstanceView, Share, ShareGraph } from "@bulkhead/contracts";
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
 
-const spec = (shares: { share: string; path: string; readOnly?: boolean }[] = []) => ({
+const spec = (shares: { share: string; path?: string; readOnly?: boolean }[] = []) => ({
   image: "busybox",
   command: ["sleep", "1000"],
   resources: { cpuMillis: 50, memoryBytes: 32 * 2 ** 20 },
@@ -97,6 +97,100 @@ test("what was ordered while the agent was away is done when it is back", async 
   await fleet.until(async () => (await shareOf("late")).users.length === 0, "the detached share has no user");
   expect(readFileSync(`/proc/${pid}/mountinfo`, "utf8")).not.toContain(" /late ");
   expect(fleet.isAlive(pid)).toBe(true);
+});
+
+test("instances that share namespaces see each other's loopback, host name and processes; a third does not", async () => {
+  const made = await fleet.cli(
+    "shares",
+    "create",
+    "pod",
+    "--namespace",
+    "network",
+    "--namespace",
+    "pid",
+    "--namespace",
+    "uts",
+  );
+  expect(made).toMatchObject({ code: 0, stdout: "pod\n" });
+  expect(await shareOf("pod")).toMatchObject({
+    spec: { kind: "namespace", namespaces: ["network", "pid", "uts"], lifetime: "transient" },
+  });
+  const serve = "mkdir /www; echo of-the-pod > /www/index.html; exec httpd -f -p 127.0.0.1:80 -h /www";
+  await fleet.run("front", { ...spec([{ share: "pod" }]), command: ["sh", "-c", serve] });
+  const ran = await fleet.cli(
+    "run",
+    "busybox",
+    "--name",
+    "side",
+    "--share",
+    "pod",
+    "--memory",
+    "32Mi",
+    "--",
+    "sleep",
+    "1000",
+  );
+  expect(ran.code).toBe(0);
+  await fleet.run("stranger", spec());
+  const ask = ["wget", "-q", "-O", "-", "http://127.0.0.1/"];
+  await fleet.until(async () => (await fleet.exec("side-0", ask)).exitCode === 0, "the member's server answers");
+  expect(await fleet.exec("side-0", ask)).toMatchObject({ stdout: "of-the-pod\n" });
+  expect((await fleet.exec("stranger-0", ask)).exitCode).not.toBe(0);
+  expect((await fleet.exec("side-0", ["hostname"])).stdout).toBe("pod\n");
+  expect((await fleet.exec("side-0", ["ps", "-o", "args"])).stdout).toContain("httpd -f");
+  expect((await fleet.exec("stranger-0", ["ps", "-o", "args"])).stdout).not.toContain("httpd -f");
+  expect((await fleet.cli("shares", "graph")).stdout).toMatch(
+    /^pod +namespace \(network, pid, uts\) +front-0 +member +declared/m,
+  );
+  expect((await fleet.cli("view", "side-0")).stdout).toMatch(
+    /net +\d+ shared with front-0, \d host processes by share pod/,
+  );
+  const view = (await fleet.http("GET", "/v1/instances/front-0/view?seccompFrom=plan")).body as InstanceView;
+  expect(view.namespaces.filter(({ share }) => share === "pod").map(({ type }) => type)).toEqual([
+    "pid",
+    "net",
+    "uts",
+    "user",
+  ]);
+});
+
+test("namespaces stay with their members: no attaching, no detaching; a member comes back into them, also under a new agent", async () => {
+  for (const [method, body] of [
+    ["PUT", { path: "/x" }],
+    ["DELETE", undefined],
+  ] as const) {
+    expect(
+      await fleet.http(method, "/v1/instances/side-0/shares/pod", body === undefined ? {} : { body }),
+    ).toMatchObject({
+      status: 409,
+      body: { code: "NAMESPACE_FIXED" },
+    });
+  }
+  const namespacesOf = async (name: string) => readlinkSync(`/proc/${await fleet.pidOf(name)}/ns/net`);
+  const before = await namespacesOf("side-0");
+  await fleet.act("front-0", "restart", "running");
+  await fleet.kill("container-node");
+  await fleet.act("side-0", "restart", "running");
+  expect([await namespacesOf("front-0"), await namespacesOf("side-0")]).toEqual([before, before]);
+  expect(await fleet.http("DELETE", "/v1/shares/pod")).toMatchObject({ status: 409, body: { code: "SHARE_IN_USE" } });
+  for (const name of ["front", "side", "stranger"]) await fleet.remove(name);
+  expect((await fleet.http("DELETE", "/v1/shares/pod")).status).toBe(200);
+});
+
+test("what namespaces cannot be combined with is refused", async () => {
+  expect(await create("vague", "namespace")).toMatchObject({ body: { errors: [{ pointer: "/spec/namespaces" }] } });
+  expect(await create("owned", "namespace", { namespaces: ["uts"], mode: "0700" })).toMatchObject({ status: 400 });
+  expect(await create("misled", "directory", { namespaces: ["uts"] })).toMatchObject({ status: 400 });
+  for (const name of ["one", "two"]) await create(name, "namespace", { namespaces: ["network", "ipc"] });
+  const post = (shares: object[], more: object = {}) =>
+    fleet.http("POST", "/v1/workloads", { body: { name: "no", spec: { ...spec(), ...more, shares } } });
+  const refused = (pointer: string, code = "REQUEST_INVALID") => ({ body: { code, errors: [{ pointer }] } });
+  expect(await post([{ share: "one" }, { share: "two" }])).toMatchObject(refused("/spec/shares/1/share"));
+  expect(await post([{ share: "one", path: "/x" }])).toMatchObject(refused("/spec/shares/0/path"));
+  expect(await post([{ share: "one" }], { network: "host" })).toMatchObject(refused("/spec/network"));
+  const memory = [{ path: "/dev/shm", sizeBytes: 4096 }];
+  expect(await post([{ share: "one" }], { tmpfs: memory })).toMatchObject(refused("/spec/tmpfs/0/path"));
+  expect(await post([{ share: "one" }], { isolation: "vm" })).toMatchObject({ body: { code: "FIELD_NOT_APPLICABLE" } });
 });
 
 test("bad requests are refused with what is wrong, and nothing is written", async () => {

@@ -1,7 +1,6 @@
 import { rmSync, symlinkSync } from "node:fs";
 import { mkdir, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { InstanceId } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts";
 
 /** Ids in one range: a full 16-bit space, as distributions expect inside an instance. */
@@ -38,14 +37,14 @@ const readIfThere = async (path: string): Promise<string> =>
 const firstIdOf = (index: number): number => firstRangeId + index * idsPerRange;
 
 /**
- * Gives each instance its own range of host user and group ids. One symbolic link per taken range, named by its index
- * and pointing to the instance's id: it appears whole or not at all, so both of a host's agents may allocate at once.
+ * Gives each instance (or share of namespaces, for all its members) its own range of host user and group ids. One symbolic link per taken range, named by its index
+ * and pointing to the holder's id: it appears whole or not at all, so both of a host's agents may allocate at once.
  */
 export class UidRanges {
   readonly #directory: string;
   readonly #first: number;
   readonly #foreign: readonly ForeignRange[];
-  readonly #taken = new Map<InstanceId, number>();
+  readonly #taken = new Map<string, number>();
   readonly #indexes = new Set<number>();
   #next = 0;
 
@@ -70,7 +69,7 @@ export class UidRanges {
     for (const name of await readdir(directory)) {
       const index = Number(name);
       if (!Number.isInteger(index) || index < 0 || index >= rangeCount) continue;
-      ranges.#remember((await readlink(join(directory, name))) as InstanceId, index);
+      ranges.#remember(await readlink(join(directory, name)), index);
     }
     return ranges;
   }
@@ -80,8 +79,8 @@ export class UidRanges {
     return this.#taken.size;
   }
 
-  /** Instances that have a range. */
-  holders(): InstanceId[] {
+  /** Ids of whoever has a range. */
+  holders(): string[] {
     return [...this.#taken.keys()];
   }
 
@@ -90,48 +89,48 @@ export class UidRanges {
     return this.#foreign.some((range) => range.firstId < first + idsPerRange && first < range.firstId + range.ids);
   }
 
-  /** The instance's range, a new one when it has none. Throws NO_CAPACITY when all are taken. */
-  allocate(instanceId: InstanceId): UidRange {
-    const known = this.#taken.get(instanceId);
+  /** The holder's range, a new one when it has none. Throws NO_CAPACITY when all are taken. */
+  allocate(holder: string): UidRange {
+    const known = this.#taken.get(holder);
     if (known !== undefined) return { firstId: firstIdOf(known), ids: idsPerRange };
     for (let tried = 0; tried < rangeCount; tried += 1) {
       const index = (this.#first + this.#next) % rangeCount;
       this.#next = (this.#next + 1) % rangeCount;
       if (this.#clashes(index)) continue;
-      if (this.#claim(index, instanceId)) return { firstId: firstIdOf(index), ids: idsPerRange };
+      if (this.#claim(index, holder)) return { firstId: firstIdOf(index), ids: idsPerRange };
     }
     throw fleetError("NO_CAPACITY", `All ${rangeCount} id ranges of this host are taken or lie in /etc/subuid.`);
   }
 
   /** At once, as `free`: a link is some 20 µs in the page cache, and a turn through the thread pool costs several times that. */
-  #claim(index: number, instanceId: InstanceId): boolean {
+  #claim(index: number, holder: string): boolean {
     if (this.#indexes.has(index)) return false;
-    this.#remember(instanceId, index);
+    this.#remember(holder, index);
     try {
-      symlinkSync(instanceId, join(this.#directory, String(index)));
+      symlinkSync(holder, join(this.#directory, String(index)));
       return true;
     } catch (error) {
-      this.#forget(instanceId, index);
+      this.#forget(holder, index);
       if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
       throw error;
     }
   }
 
-  /** Frees the instance's range; only when no file on disk belongs to it any more. */
-  free(instanceId: InstanceId): void {
-    const index = this.#taken.get(instanceId);
+  /** Frees a holder's range; only when no file on disk belongs to it any more. */
+  free(holder: string): void {
+    const index = this.#taken.get(holder);
     if (index === undefined) return;
     rmSync(join(this.#directory, String(index)), { force: true });
-    this.#forget(instanceId, index);
+    this.#forget(holder, index);
   }
 
-  #remember(instanceId: InstanceId, index: number): void {
-    this.#taken.set(instanceId, index);
+  #remember(holder: string, index: number): void {
+    this.#taken.set(holder, index);
     this.#indexes.add(index);
   }
 
-  #forget(instanceId: InstanceId, index: number): void {
-    this.#taken.delete(instanceId);
+  #forget(holder: string, index: number): void {
+    this.#taken.delete(holder);
     this.#indexes.delete(index);
   }
 }

@@ -24,6 +24,8 @@ export interface Promised {
   readonly dedicated: boolean;
   readonly mode: CgroupMode;
   readonly enforcement: Enforcement;
+  /** namespaces in common with others; `links` is null when nothing holds them any more */
+  readonly shared: { readonly name: string; readonly links: ReadonlyMap<string, string> | null } | null;
 }
 
 type Expect = (name: string, actual: number | string | null, promised: number | string | null) => void;
@@ -117,10 +119,18 @@ const limitViolations = (cgroup: CgroupPlacement, promised: Promised): string[] 
   return [...violations, ...cpuViolations(cgroup, limits, promised)];
 };
 
-const namespaceViolations = (pid: number): string[] =>
-  ownNamespaces
-    .filter((type) => readlinkSync(`/proc/${pid}/ns/${type}`) === readlinkSync(`/proc/self/ns/${type}`))
+const namespaceViolations = (pid: number, shared: Promised["shared"]): string[] => {
+  const of = (who: number | "self", type: string): string => readlinkSync(`/proc/${who}/ns/${type}`);
+  const hosts = ownNamespaces
+    .filter((type) => of(pid, type) === of("self", type))
     .map((type) => `shares the host's ${type} namespace`);
+  if (shared === null) return hosts;
+  if (shared.links === null) return [...hosts, `nothing holds the namespaces of share ${shared.name} any more`];
+  const strayed = [...shared.links]
+    .filter(([type, link]) => of(pid, type) !== link)
+    .map(([type]) => `is not in the ${type} namespace of share ${shared.name}`);
+  return [...hosts, ...strayed];
+};
 
 /**
  * Reads back from the kernel what an instance was promised: limits from its cgroup, CPUs of every thread from the
@@ -128,7 +138,7 @@ const namespaceViolations = (pid: number): string[] =>
  */
 export const checkContract = (cgroup: CgroupPlacement, init: ProcessRef, promised: Promised): ContractCheck => {
   try {
-    const violations = [...limitViolations(cgroup, promised), ...namespaceViolations(init.pid)];
+    const violations = [...limitViolations(cgroup, promised), ...namespaceViolations(init.pid, promised.shared)];
     return { held: violations.length === 0, violations };
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { arch, hostname } from "node:os";
-import { enforceableFields, type EnforceableField, type HostFacts } from "@bulkhead/contracts";
+import { enforceableFields, namespaceShareField, type EnforceableField, type HostFacts } from "@bulkhead/contracts";
 import type { CgroupLayout, CgroupParents, MountAllowList } from "@bulkhead/host";
 import { readCapacity } from "@bulkhead/host";
 import type { HostFeatures } from "@bulkhead/native-namespaces";
@@ -36,6 +36,7 @@ const controllerOf: Readonly<Partial<Record<EnforceableField, string>>> = {
 const isEnforceable = (field: EnforceableField, input: FactsInput): boolean => {
   const { parents, enforcement, features, networks } = input;
   if (field === "container.writable") return features.writeConfinement;
+  if (field === namespaceShareField) return features.userNamespaces;
   // Networks need no controller, but nftables in the kernel.
   return (
     (controllerOf[field] === undefined ? networks : parents.controllers.has(controllerOf[field])) &&

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { WorkloadSpec } from "@bulkhead/contracts";
 import type { UidRange } from "@bulkhead/host";
-import type { OciMount, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
+import type { OciMount, OciNamespace, OciProcess, OciResources, OciSpec } from "@bulkhead/native-namespaces";
 import type { AdmittedMount, AdmittedTmpfs } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
 import { defaultMounts, hostNetworkMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
@@ -17,6 +17,8 @@ export interface ProvidedFile {
 
 export interface SpecInput {
   readonly hostname: string;
+  /** namespaces of others that it enters, its user namespace among them */
+  readonly joins?: readonly OciNamespace[];
   readonly process: ProcessPlan;
   readonly resources: OciResources;
   readonly uidRange: UidRange;
@@ -136,16 +138,17 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
     })),
   ];
   const mounts = [...fixed, ...confined.map(({ mount }) => mount)];
+  const joined = new Map((input.joins ?? []).map((join) => [join.type, join]));
   const mapping = [{ containerID: 0, hostID: input.uidRange.firstId, size: input.uidRange.ids }];
   return {
     spec: {
       ociVersion: "1.2.0",
       process: ociProcess(input.process, input),
       root: { path: "rootfs", readonly: input.options?.readOnlyRoot ?? false },
-      hostname: input.hostname,
+      ...(joined.has("uts") ? {} : { hostname: input.hostname }),
       mounts,
       linux: {
-        namespaces: namespacesOf(shared).map((type) => ({ type })),
+        namespaces: namespacesOf(shared).map((type) => joined.get(type) ?? { type }),
         uidMappings: mapping,
         gidMappings: mapping,
         resources: { ...input.resources, devices: [...(input.resources.devices ?? []), ...rulesOf(devices)] },
@@ -154,7 +157,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
         maskedPaths: [...maskedPaths],
         readonlyPaths: [...readonlyPaths],
         // A port below 1024 of the instance's own network is no privilege on the host.
-        ...(shared ? {} : { sysctl: { "net.ipv4.ip_unprivileged_port_start": "0" } }),
+        ...(shared || joined.has("network") ? {} : { sysctl: { "net.ipv4.ip_unprivileged_port_start": "0" } }),
       },
     },
     binds: Object.fromEntries(

@@ -226,12 +226,15 @@ export class ContainerRun implements Run {
 
   checkContract(): ContractCheck {
     if (this.#init === null || this.#over || !isAlive(this.#init)) return { held: true, violations: [] };
+    const { namespaces } = this.assignment;
+    const { shares } = this.#host;
     return checkContract(this.cgroup, this.#init, {
       resources: this.assignment.spec.resources,
       cpus: this.#host.cpusOf(this),
       dedicated: this.dedicated,
       mode: this.#host.mode,
       enforcement: this.#host.enforcement,
+      shared: namespaces === undefined ? null : { name: namespaces.name, links: shares.namespaces.linksOf(namespaces) },
     });
   }
 
@@ -276,6 +279,8 @@ export class ContainerRun implements Run {
     await this.#recorded;
     // Until the shim is gone it holds the writable layer's mount, which no other run may have beside it.
     if (this.#shim !== null) await watchExit(this.#shim).exited;
+    // In a pid namespace of others what it left runs on; where there is no cgroup2, its guardian cannot end that.
+    if (this.assignment.namespaces?.namespaces.includes("pid") === true) this.#kill();
     await this.#host.release(this);
   }
 

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
@@ -29,6 +28,7 @@ import {
   type Runtime,
   type Jail,
 } from "@bulkhead/node";
+import { giveBackAbandoned } from "./abandoned.ts";
 import { adopt } from "./adoption.ts";
 import { CpuSharing, cpuUserOf } from "./cpu-sharing.ts";
 import { enforcementOf } from "./enforcement.ts";
@@ -45,6 +45,7 @@ import { ContainerRun, type RunHost } from "./run.ts";
 import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { Trash } from "./trash.ts";
 import type { StepListener } from "./start-steps.ts";
+import { NamespaceHolders } from "./shares/namespace-holder.ts";
 import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
 
@@ -94,7 +95,13 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     this.#parts = parts;
     this.#cpus = new CpuSharing(parts.parents, usableCpus());
     this.#trash = new Trash(options.paths.trash, (path, err) => options.log.warn({ path, err }, "not removed"));
-    this.shares = new ShareStore(options.paths, this.#trash);
+    const holders = new NamespaceHolders({
+      paths: options.paths,
+      uidRanges: parts.uidRanges,
+      enforcement: () => parts.enforcement,
+      cgroupOf: (name) => cgroupOfRun(parts.parents, name, false),
+    });
+    this.shares = new ShareStore(options.paths, holders, this.#trash);
     this.#starter = new Starter({
       ...options,
       host: this,
@@ -227,20 +234,10 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
         .filter((run) => !run.over)
         .map(({ key, paths }) => ({ instanceId: key.instanceId, run: paths.name })),
     );
-    await this.#freeAbandonedRanges(instances);
+    const { paths } = this.#options;
+    const { uidRanges } = this.#parts;
+    await giveBackAbandoned({ paths, shares: this.shares, uidRanges, trash: this.#trash }, instances);
     return [...this.#runs.values()];
-  }
-
-  /** A range whose instance has no directory was being freed when an agent died. */
-  async #freeAbandonedRanges(instances: readonly InstanceId[]): Promise<void> {
-    const known = new Set(instances);
-    const { instancesOf } = this.#options.paths;
-    const abandoned = this.#parts.uidRanges
-      .holders()
-      .filter((id) => !known.has(id) && !Object.values(instancesOf).some((path) => existsSync(join(path, id))));
-    if (abandoned.length === 0) return;
-    await this.#trash.settled();
-    for (const instanceId of abandoned) this.#parts.uidRanges.free(instanceId);
   }
 
   async *logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncGenerator<LogLine> {

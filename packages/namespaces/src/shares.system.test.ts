@@ -8,7 +8,7 @@ import {
   withShareDefaults,
   type AssignedShare,
   type Digest,
-  type ShareKind,
+  type MountedShareKind,
   type ShareSpec,
 } from "@bulkhead/contracts";
 import type { Run } from "@bulkhead/node";
@@ -31,15 +31,15 @@ afterEach(async () => {
 afterAll(() => rig[Symbol.asyncDispose]());
 
 const newShare = (
-  kind: ShareKind,
+  kind: MountedShareKind,
   path: string,
   changes: Partial<AssignedShare> & Partial<ShareSpec> = {},
 ): AssignedShare => {
-  const { path: _, readOnly, shareId, name, ...spec } = { path, ...changes } as Partial<AssignedShare>;
+  const { path: _, readOnly, shareId, name, kind: __, ...spec } = { path, ...changes } as Partial<AssignedShare>;
   return {
     shareId: shareId ?? uuidV7(Date.now(), randomBytes(10)),
     name: name ?? "common",
-    ...withShareDefaults({ kind, ...(spec as Partial<ShareSpec>) }),
+    ...withShareDefaults({ ...(spec as Partial<ShareSpec>), kind }),
     path,
     readOnly: readOnly ?? false,
   };

@@ -43,6 +43,7 @@ import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import { refuseSamePlaces } from "./places.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
+import { hostnameOf, openNamespaces } from "./shares/open-namespaces.ts";
 import { openShares } from "./shares/open-shares.ts";
 import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./trash.ts";
@@ -111,7 +112,7 @@ export class Starter {
       const { config, layers } = await this.#options.images.ensure(assignment, signal).catch((cause: unknown) => {
         throw imageFailure(cause);
       });
-      process = processOf(assignment.spec, config, assignment.name);
+      process = processOf(assignment.spec, config, hostnameOf(assignment));
       return await this.#startPrepared({ key, assignment, layers, process, signal });
     } catch (cause) {
       throw startFailure(cause, process);
@@ -141,13 +142,18 @@ export class Starter {
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
     steps.begin("ask for the process");
+    const { namespaces } = assignment;
     // The first process is made while the rest is made here. It ends when this agent does before it has its plan.
-    await using prepared = new PreparedStart({
-      birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing },
-    });
+    await using prepared = new PreparedStart(
+      // Who enters namespaces of others is born in them.
+      namespaces !== undefined
+        ? {}
+        : { birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing } },
+    );
     steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
-    const uidRange = this.#options.uidRanges.allocate(key.instanceId);
+    using membership = await openNamespaces(this.#options, assignment);
+    const uidRange = membership?.uidRange ?? this.#options.uidRanges.allocate(key.instanceId);
     giveFiles(program?.files ?? [], uidRange);
     steps.begin("record");
     const record: RunRecord = {
@@ -162,12 +168,13 @@ export class Starter {
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
     steps.begin("files and shares");
-    const files = writeInstanceFiles(paths.runDir, assignment.name, assignment.network);
-    const shares = await openShares(this.#options, assignment);
+    const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
+    const shares = [...(await openShares(this.#options, assignment)), ...(membership?.mounts ?? [])];
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
     steps.begin("specification");
     const built = buildSpec({
       hostname: assignment.name,
+      joins: membership?.open.joins() ?? [],
       process,
       resources: ociResources(assignment.spec.resources, assignment.cpuIds, runHost.enforcement),
       uidRange,

@@ -1,10 +1,24 @@
 import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fleetError, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
+import { fleetError, type AssignedNamespaces, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
 import { openMountArea, type HostPaths } from "@bulkhead/host";
 import type { SourceDirectory } from "@bulkhead/native-namespaces";
 import type { Trash } from "../trash.ts";
 import { makeImage, mountImage, mountMemory, unmount } from "./file-systems.ts";
+import type { HeldNamespaces, NamespaceHolders } from "./namespace-holder.ts";
+
+/** Namespaces that an instance is about to enter. */
+export interface JoinedNamespaces extends HeldNamespaces {
+  /** what stands on /dev/shm; null without a shared IPC namespace, for then each has its own */
+  readonly memory: SourceDirectory | null;
+}
+
+const memoryOfNamespaces = {
+  kind: "shared-memory",
+  owner: { uid: 0, gid: 0 },
+  mode: "1777",
+  lifetime: "transient",
+} as const;
 
 type Made = Pick<AssignedShare, "shareId" | "kind" | "sizeBytes" | "owner" | "mode" | "lifetime">;
 
@@ -16,16 +30,19 @@ const backingOf = ({ kind, sizeBytes }: Pick<Made, "kind" | "sizeBytes">): "memo
 
 /**
  * The shares of one host. `$STATE/shares/ID` holds what a share is (`share.json`), who uses it (`users/INSTANCE`) and,
- * for directories, its data; memory and images are mounted at `$RUN/shares/ID/data`. All of it outlives the agent.
+ * for directories, its data; memory and images are mounted at `$RUN/shares/ID/data`. Namespaces are held by a process. All
+ * of it outlives the agent.
  */
 export class ShareStore {
   readonly #paths: Pick<HostPaths, "shares" | "runShares">;
   readonly #trash: Trash;
+  readonly namespaces: NamespaceHolders;
   /** one change of one share at a time */
   readonly #work = new Map<string, Promise<unknown>>();
 
-  constructor(paths: Pick<HostPaths, "shares" | "runShares">, trash: Trash) {
+  constructor(paths: Pick<HostPaths, "shares" | "runShares">, namespaces: NamespaceHolders, trash: Trash) {
     this.#paths = paths;
+    this.namespaces = namespaces;
     this.#trash = trash;
   }
 
@@ -60,18 +77,38 @@ export class ShareStore {
    */
   async use(share: Made, instanceId: InstanceId): Promise<SourceDirectory> {
     return this.#alone(share.shareId, async () => {
-      const root = this.#root(share.shareId);
-      await mkdir(join(root, "users"), { recursive: true, mode: 0o700 });
-      await writeFile(join(root, "users", instanceId), "");
       const { shareId, kind, sizeBytes, owner, mode, lifetime } = share;
       const description = { shareId, kind, ...(sizeBytes === undefined ? {} : { sizeBytes }), owner, mode, lifetime };
-      const known = await readFile(join(root, "share.json"), "utf8").catch(() => null);
+      await this.#note(shareId, instanceId);
+      const known = await readFile(join(this.#root(shareId), "share.json"), "utf8").catch(() => null);
       await this.#ready(share, known === null);
-      if (known === null) {
-        await writeFile(join(root, "share.json.new"), JSON.stringify(description), { mode: 0o600 });
-        await rename(join(root, "share.json.new"), join(root, "share.json"));
-      }
+      if (known === null) await this.#describe(shareId, description);
       return this.sourceOf(share);
+    });
+  }
+
+  async #note(shareId: string, instanceId: InstanceId): Promise<void> {
+    await mkdir(join(this.#root(shareId), "users"), { recursive: true, mode: 0o700 });
+    await writeFile(join(this.#root(shareId), "users", instanceId), "");
+  }
+
+  async #describe(shareId: string, description: object): Promise<void> {
+    const path = join(this.#root(shareId), "share.json");
+    await writeFile(`${path}.new`, JSON.stringify(description), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  }
+
+  /** Makes namespaces ready and notes who will be in them, and with IPC the memory that comes with it. */
+  async join(share: AssignedNamespaces, instanceId: InstanceId): Promise<JoinedNamespaces> {
+    return this.#alone(share.shareId, async () => {
+      const { shareId, namespaces, sizeBytes } = share;
+      await this.#note(shareId, instanceId);
+      await this.#describe(shareId, { shareId, kind: "namespace", namespaces, lifetime: "transient" });
+      const held = await this.namespaces.ensure(share);
+      if (!namespaces.includes("ipc")) return { ...held, memory: null };
+      const memory = { ...memoryOfNamespaces, shareId, ...(sizeBytes === undefined ? {} : { sizeBytes }) };
+      await this.#ready(memory, false);
+      return { ...held, memory: this.sourceOf(memory) };
     });
   }
 
@@ -126,10 +163,26 @@ export class ShareStore {
     });
   }
 
+  /** Users whose instance has no directory on this host: an agent was killed while it started or removed them. */
+  async forgetAbsent(isPresent: (instanceId: InstanceId) => boolean): Promise<void> {
+    for (const shareId of await this.#all()) {
+      for (const user of await this.#users(shareId)) if (!isPresent(user)) await this.leave(shareId, user);
+    }
+  }
+
+  /** Ids of the shares whose files are on this host's disk. */
+  async known(): Promise<Set<string>> {
+    return new Set(await this.#all());
+  }
+
   async #remove(shareId: string): Promise<void> {
     const mounted = join(this.#paths.runShares, shareId, "data");
+    await this.namespaces.end(shareId);
     await unmount(mounted);
-    this.#trash.put(this.#root(shareId));
+    // Members' files are put into the trash after this, so their ids are free when everything in it is gone.
+    this.#trash.put(this.#root(shareId), () => {
+      void this.#trash.settled().then(() => this.namespaces.free(shareId));
+    });
   }
 
   async #all(): Promise<string[]> {

@@ -6,6 +6,7 @@ import {
   type InstanceId,
   type InstanceView,
   type ViewDevice,
+  type ViewNamespace,
   type ViewSocket,
 } from "@bulkhead/contracts";
 import {
@@ -39,6 +40,8 @@ export interface ViewQuery {
   nameOf(instanceId: InstanceId): string | undefined;
   /** what it should see of shares, and where their data lies */
   readonly shares: readonly (SourceDirectory & { readonly name: string })[];
+  /** the share whose namespaces it should be in, with the kernel's links of those; null links: nothing holds them */
+  readonly namespaces: { readonly name: string; readonly links: ReadonlyMap<string, string> | null } | null;
 }
 
 /** Cuts lists that an instance could make as long as it likes, and tells which. */
@@ -81,6 +84,13 @@ const readOrigins = async (shares: ViewQuery["shares"]): Promise<Origin[]> => {
     return [{ name, device: holder.device, root: root === "" ? "/" : root }];
   });
 };
+
+/** The name of the share that a namespace is in common by. */
+const shareOf = (
+  { type, inode }: ViewNamespace,
+  shared: ViewQuery["namespaces"],
+): Partial<Pick<ViewNamespace, "share">> =>
+  shared !== null && shared.links?.get(type) === `${type}:[${inode}]` ? { share: shared.name } : {};
 
 const isOf = (mount: { device: string; root: string }, origin: Origin): boolean =>
   mount.device === origin.device &&
@@ -139,7 +149,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     mounts: bounds
       .take("mounts", parseMountInfo(mounts))
       .map((mount) => ({ ...mount, share: origins.find((origin) => isOf(mount, origin))?.name ?? null })),
-    namespaces,
+    namespaces: namespaces.map((each) => ({ ...each, ...shareOf(each, query.namespaces) })),
     unreadable,
     devices: {
       nodes: bounds.take("devices", inspection.devices).map((node) => deviceOf(node, uids, gids)),

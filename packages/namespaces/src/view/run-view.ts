@@ -15,7 +15,7 @@ export interface ViewedRun {
 /** What a run's first process sees. Rejects STATE_CONFLICT when it has ended. */
 export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Promise<InstanceView> => {
   const { assignment, init, cgroup, host } = run;
-  const { instanceId, name, spec, shares = [] } = assignment;
+  const { instanceId, name, spec, namespaces, shares = [] } = assignment;
   return instanceView({
     instanceId,
     name,
@@ -26,5 +26,7 @@ export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Pr
     stop: from === "kernel",
     nameOf: (id) => host.nameOf(id),
     shares: shares.map((share) => ({ ...share, ...host.shares.sourceOf(share) })),
+    namespaces:
+      namespaces === undefined ? null : { name: namespaces.name, links: host.shares.namespaces.linksOf(namespaces) },
   });
 };
