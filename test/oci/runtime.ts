@@ -56,7 +56,7 @@ export interface Finished {
   stderr: string;
 }
 
-/** Runs a program to its end; `input` becomes its standard input. Killed after 30 s. */
+/** Runs a program to its end; `input` becomes its standard input. Killed after two minutes. */
 export const execute = async (
   command: string,
   args: readonly string[],
@@ -64,7 +64,7 @@ export const execute = async (
 ): Promise<Finished> => {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
-    timeout: 30_000,
+    timeout: 120_000,
     killSignal: "SIGKILL",
     ...(options.env === undefined ? {} : { env: options.env }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -79,12 +79,12 @@ export const execute = async (
   return { status: status ?? -1, signal, stdout, stderr };
 };
 
-/** Waits until `condition` answers something; fails after 10 s. */
+/** Waits until `condition` answers something; fails after a minute. */
 export const eventually = async <T>(
   what: string,
   condition: () => T | undefined | Promise<T | undefined>,
 ): Promise<T> => {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const value = await condition();
     if (value !== undefined && value !== false) return value;

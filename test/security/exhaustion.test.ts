@@ -32,7 +32,7 @@ test("a fork bomb stays within pidsMax and dies at a stop", async () => {
   const run = await stage.rig.start(
     stage.shell("while :; do (while :; do sleep 1000 & done); done 2>/dev/null", limits(32, 40)),
   );
-  await expect.poll(() => run.usage().pids, { timeout: 20_000 }).toBeGreaterThan(20);
+  await expect.poll(() => run.usage().pids, { timeout: 30_000 }).toBeGreaterThan(20);
   for (let look = 0; look < 50; ++look) expect(run.usage().pids).toBeLessThanOrEqual(40);
   await run.stop(0);
   expect((await run.ended).reason).toBe("StoppedByUser");
@@ -50,7 +50,7 @@ test("an exec into a container that is full of processes is refused, and works a
   expect(refused.length).toBeGreaterThan(0);
   for (const one of refused) expect(one).toMatchObject({ reason: { code: "EXEC_FAILED" } });
   run.signal(10);
-  await expect.poll(() => stage.exec(run, ["echo", "again"]).catch(() => ""), { timeout: 20_000 }).toBe("again\n");
+  await expect.poll(() => stage.exec(run, ["echo", "again"]).catch(() => ""), { timeout: 30_000 }).toBe("again\n");
 });
 
 test("a memory bomb in anonymous memory, in /dev/shm and in /dev is ended by its own limit", async () => {

@@ -38,7 +38,7 @@ test("an instance's advertisement reaches no other, and one from the bridge teac
 
   const [, bridge = ""] = /master (\S+)/.exec(await host.sh("ip link")) ?? [];
   expect(await host.sh(advertise(bridge))).toBe("sent");
-  await expect.poll(() => host.inside(gullible, learned), { timeout: 5_000 }).toMatch(mark);
+  await expect.poll(() => host.inside(gullible, learned), { timeout: 30_000 }).toMatch(mark);
   expect(await host.inside(victim, learned)).not.toMatch(mark);
   expect(await host.inside(victim, "ip -6 route | grep default")).toMatch(/^default via fd00:27::1 /);
 });

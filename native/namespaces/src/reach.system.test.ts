@@ -172,7 +172,7 @@ test("a process that somebody else traces keeps its filters to itself, and that 
   const tracer = spawn("strace", ["-p", String(started.init.pid)], { stdio: "ignore" });
   try {
     await expect
-      .poll(() => readFileSync(`/proc/${started.init.pid}/status`, "utf8"), { timeout: 10_000 })
+      .poll(() => readFileSync(`/proc/${started.init.pid}/status`, "utf8"), { timeout: 30_000 })
       .toContain(`TracerPid:\t${tracer.pid}`);
     const { filters, filtersError } = await inspect(started.init, { stop: true });
     expect(filters).toEqual([]);

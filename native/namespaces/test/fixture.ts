@@ -212,9 +212,9 @@ function parentOf(pid: string): number {
   }
 }
 
-/** Waits until `condition` holds; fails after 10 s. */
+/** Waits until `condition` holds; fails after a minute. */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

@@ -57,7 +57,7 @@ test("instances outlive a killed agent; the next one adopts them as they are", a
   ]);
   const run = runs[0] as Run;
   const before = (await rig.output(run)).length;
-  await expect.poll(async () => (await rig.output(run)).length, { timeout: 5_000 }).toBeGreaterThan(before);
+  await expect.poll(async () => (await rig.output(run)).length, { timeout: 30_000 }).toBeGreaterThan(before);
   expect(run.checkContract()).toEqual({ held: true, violations: [] });
   expect(await run.resize({ cpuMillis: 200, memoryBytes: 32 * 2 ** 20 })).toEqual({ outcome: "applied" });
   const session = await run.exec({ command: ["echo", "inside"], tty: false });
@@ -72,7 +72,7 @@ test("what ended while no agent was there is known by its exit code and log", as
   await startedByAKilledAgent(assignments);
   const ended = (assignment: Assignment) =>
     expect
-      .poll(() => existsSync(join(rig.paths.runInstances, assignment.instanceId, "1.1.0", "exit")), { timeout: 5_000 })
+      .poll(() => existsSync(join(rig.paths.runInstances, assignment.instanceId, "1.1.0", "exit")), { timeout: 30_000 })
       .toBe(true);
   for (const assignment of assignments) await ended(assignment);
   const runs = await (await rig.reopen()).list();
@@ -102,11 +102,11 @@ test("a paused instance is adopted as paused, a resized one with its new limits"
 
 test("a stop that an agent began and did not finish is still the reason", async () => {
   const run = await rig.start(shell("trap 'sleep 0.2; exit 0' TERM; echo ready; while true; do sleep 0.02; done"));
-  await expect.poll(() => rig.output(run), { timeout: 5_000 }).toContain("ready");
+  await expect.poll(() => rig.output(run), { timeout: 30_000 }).toContain("ready");
   const stopping = run.stop(10_000);
   await expect
     .poll(() => existsSync(join(rig.paths.runInstances, run.key.instanceId, "1.1.0", "stop-wanted")), {
-      timeout: 5_000,
+      timeout: 30_000,
     })
     .toBe(true);
   const [adopted] = await (await rig.reopen()).list();
@@ -117,7 +117,7 @@ test("a stop that an agent began and did not finish is still the reason", async 
 test("after the machine restarted a run has ended with HostRebooted", async () => {
   const assignment = shell("exec sleep 1000");
   const run = await rig.start(assignment);
-  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
+  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 30_000 }).toBe(true);
   await run.stop(0);
   const record = JSON.parse(await readFile(recordOf(assignment), "utf8")) as object;
   await writeFile(recordOf(assignment), JSON.stringify({ ...record, bootId: "another" }));
@@ -133,7 +133,7 @@ test("a start that was cut off before the entrypoint ran is undone, whatever it 
   const directory = join(rig.paths.runInstances, assignment.instanceId, "1.1.0");
   await rm(join(directory, "status"));
   expect(await (await rig.reopen()).list()).toEqual([]);
-  await expect.poll(() => existsSync(`/proc/${init}`), { timeout: 5_000 }).toBe(false);
+  await expect.poll(() => existsSync(`/proc/${init}`), { timeout: 30_000 }).toBe(false);
   expect(existsSync(directory)).toBe(false);
   expect(existsSync(recordOf(assignment))).toBe(false);
   expect(rig.warnings.map(({ message }) => message)).toContain("an unfinished start was undone");
@@ -166,7 +166,7 @@ test("a process whose agent and shim were killed before it had a record is ended
 test("an agent that died before a run's record was on disk does not lose the run", async () => {
   const assignment = shell("exec sleep 1000");
   const run = await rig.start(assignment);
-  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
+  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 30_000 }).toBe(true);
   await rm(recordOf(assignment));
   expect((await (await rig.reopen()).list()).map(({ key }) => key)).toEqual([run.key]);
   expect(existsSync(recordOf(assignment))).toBe(true);

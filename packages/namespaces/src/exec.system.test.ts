@@ -90,10 +90,10 @@ test("a terminal has a size, follows its changes, and joins both outputs", async
   expect(session.stderr).toBeNull();
   let screen = "";
   session.stdout.on("data", (data: Buffer) => (screen += data.toString()));
-  await expect.poll(() => screen, { timeout: 5_000 }).toContain("terminal");
+  await expect.poll(() => screen, { timeout: 30_000 }).toContain("terminal");
   expect(screen).toBe("33 77\r\nxterm\r\nterminal\r\n");
   session.resize(40, 100);
-  await expect.poll(() => screen, { timeout: 5_000 }).toContain("40 100");
+  await expect.poll(() => screen, { timeout: 30_000 }).toContain("40 100");
   session.stdin.write("\u0003");
   expect(await session.ended).toMatchObject({ exitCode: null, signal: 2 });
   session.close();
@@ -110,7 +110,7 @@ test("a command whose user went away is ended", async () => {
   const session = await run.exec(shell("exec sleep 1000", { tty: true }));
   expect(run.usage().pids).toBe(2);
   session.close();
-  await expect.poll(() => run.usage().pids, { timeout: 5_000 }).toBe(1);
+  await expect.poll(() => run.usage().pids, { timeout: 30_000 }).toBe(1);
 });
 
 test("one that ignores the hang-up is killed", async () => {

@@ -72,7 +72,7 @@ test("a pipe in a shared directory joins host and container", async () => {
         stat(pipe)
           .then(() => true)
           .catch(() => false),
-      { timeout: 5_000 },
+      { timeout: 30_000 },
     )
     .toBe(true);
   await writeFile(pipe, "hello\n");

@@ -27,7 +27,7 @@ const shell = (script: string, changes: Parameters<Rig["assignment"]>[1] = {}) =
 
 /** Waits until the run has printed `text`. */
 const printed = (run: Parameters<Rig["output"]>[0], text: string) =>
-  expect.poll(() => rig.output(run), { timeout: 10_000, interval: 20 }).toContain(text);
+  expect.poll(() => rig.output(run), { timeout: 30_000, interval: 20 }).toContain(text);
 
 describe("limits", () => {
   test("are read back from the kernel as promised", async () => {
@@ -77,7 +77,7 @@ describe("limits", () => {
     const run = await rig.start(
       shell("while true; do :; done", { resources: { cpuMillis: 100, cpuLimitMillis: 100 } }),
     );
-    await expect.poll(() => run.usage().throttledPeriods, { timeout: 10_000 }).toBeGreaterThan(2);
+    await expect.poll(() => run.usage().throttledPeriods, { timeout: 30_000 }).toBeGreaterThan(2);
     expect(run.usage().throttledNs).toBeGreaterThan(0);
   });
 });
@@ -202,7 +202,7 @@ describe("pause", () => {
     expect(run.usage().cpuUsageNs).toBe(before);
     await run.resume();
     const lines = (await rig.output(run)).length;
-    await expect.poll(async () => (await rig.output(run)).length, { timeout: 5_000 }).toBeGreaterThan(lines);
+    await expect.poll(async () => (await rig.output(run)).length, { timeout: 30_000 }).toBeGreaterThan(lines);
     await run.pause();
     await run.stop(0);
     expect((await run.ended).reason).toBe("StoppedByUser");
@@ -245,7 +245,7 @@ describe("what stays of an instance", () => {
       await run.release();
     }
     const logs = () => readdirSync(join(rig.paths.instances, assignment.instanceId, "logs")).length;
-    await expect.poll(logs, { timeout: 5_000 }).toBeLessThanOrEqual(10);
+    await expect.poll(logs, { timeout: 30_000 }).toBeLessThanOrEqual(10);
     await rig.runtime.remove(assignment.instanceId);
   });
 });

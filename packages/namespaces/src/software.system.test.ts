@@ -26,7 +26,7 @@ test("a real server runs as its own user, answers, is resized while it works, an
   const image = await rig.image(await redisImage());
   const run = await rig.start(rig.assignment(image, { resources: { memoryBytes: 64 * 2 ** 20 } }));
   const redis = (...words: string[]) => answerOf(run, ["redis-cli", "-s", "/run/redis/redis.sock", ...words]);
-  await expect.poll(() => redis("ping"), { timeout: 15_000 }).toBe("PONG");
+  await expect.poll(() => redis("ping"), { timeout: 30_000 }).toBe("PONG");
   expect(await redis("set", "key", "value")).toBe("OK");
   expect(await run.resize({ cpuMillis: 300, cpuLimitMillis: 800, memoryBytes: 128 * 2 ** 20 })).toEqual({
     outcome: "applied",

@@ -49,12 +49,12 @@ test("it holds what its size says and no more, runs nothing, and whoever the pro
 test("nothing of it stays for the next run, and no other instance sees it", async () => {
   const tmpfs = [{ path: "/cache", sizeBytes: mib }];
   const first = await rig.start(shell("ls /cache; echo x > /cache/file; echo written; exec sleep 1000", tmpfs));
-  await expect.poll(() => rig.output(first), { timeout: 5_000 }).toBe("written\n");
+  await expect.poll(() => rig.output(first), { timeout: 30_000 }).toBe("written\n");
   expect((await rig.run(shell("ls /cache", tmpfs))).output).toBe("");
   await first.stop(0);
   await first.release();
   const again = await rig.start(first.assignment, 1);
-  await expect.poll(() => rig.output(again), { timeout: 5_000 }).toMatch(/^written\nwritten\n$|^written\n$/);
+  await expect.poll(() => rig.output(again), { timeout: 30_000 }).toMatch(/^written\nwritten\n$|^written\n$/);
 });
 
 test("what it holds counts to the instance's memory: more than that ends it", async () => {

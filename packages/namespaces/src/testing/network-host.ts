@@ -127,7 +127,7 @@ export class NetworkHost implements AsyncDisposable {
   /** What a shell script prints on this host, errors included; never rejects for its exit code. */
   async sh(script: string, path = this.#path): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
-    execFile("nsenter", [`--net=${path}`, "busybox", "sh", "-c", script], { timeout: 20_000 }, (_error, out, err) =>
+    execFile("nsenter", [`--net=${path}`, "busybox", "sh", "-c", script], { timeout: 60_000 }, (_error, out, err) =>
       resolve(`${out}${err}`.trim()),
     );
     return promise;
@@ -189,7 +189,7 @@ export class NetworkHost implements AsyncDisposable {
     const type = address.includes(":") ? "udp6" : "udp4";
     const program = `const s = require("node:dgram").createSocket("${type}"); s.on("message", (m) => { console.log(String(m)); s.close(); }); s.send("x", ${port}, "${address}"); setTimeout(() => process.exit(), 2000).unref();`;
     const { promise, resolve } = Promise.withResolvers<string>();
-    execFile("nsenter", [`--net=${this.#path}`, process.execPath, "-e", program], { timeout: 5_000 }, (_error, out) =>
+    execFile("nsenter", [`--net=${this.#path}`, process.execPath, "-e", program], { timeout: 30_000 }, (_error, out) =>
       resolve(out.trim()),
     );
     return promise;
