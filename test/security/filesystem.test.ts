@@ -5,8 +5,8 @@ import { busyboxImage, symlinkedDirectoryImage, type MountedDirectory } from "@b
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Canary, Stage, type Changes } from "./stage.ts";
 
-/** Starts against a racing volume: what fits a test run. */
-const racingStarts = 250;
+/** Starts against a racing volume: what fits a test run. BULKHEAD_RACING_STARTS for more. */
+const racingStarts = Number(process.env["BULKHEAD_RACING_STARTS"] ?? "250");
 /** Starts, and mounts in each, while somebody leads mounts over /proc, /sys and /dev: 4,000 races. */
 const detours = { starts: 250, mounts: 16 };
 
@@ -109,49 +109,53 @@ describe("CVE-2025-31133: masks", () => {
 });
 
 describe("CVE-2017-1002101, CVE-2021-30465, CVE-2024-45310, CVE-2018-15664, CVE-2024-0132: racing exchange", () => {
-  test(`a mount below a volume whose directories turn into links, ${racingStarts} times`, async () => {
-    const volume = join(stage.shared, "race");
-    mkdirSync(join(volume, "real/deep"), { recursive: true });
-    symlinkSync(canary.path, join(volume, "fake"));
-    writeFileSync(join(stage.shared, "payload"), "payload\n");
-    const racer = await stage.ready(
-      stage.assignment(["/attack/exchange", "/v/real", "/v/fake"], {
-        mounts: [{ hostPath: volume, path: "/v", readOnly: false }],
-      }),
-    );
-    const outcomes = { inside: 0, refused: 0 };
-    let next = 0;
-    const victim = async (): Promise<void> => {
-      while (next < racingStarts) {
-        const round = next++;
-        // A directory, a file, and places that must be made on the way.
-        const place = ["/v/real/deep", "/v/real/hosts", `/v/real/new${round % 7}/x`][round % 3] ?? "";
-        const source = round % 3 === 0 ? stage.shared : join(stage.shared, "payload");
-        const assignment = stage.shell("grep -c canary /proc/mounts /v/real/* 2>/dev/null | grep -v ':0'; echo ran", {
-          mounts: [
-            { hostPath: volume, path: "/v", readOnly: false },
-            { hostPath: source, path: place },
-          ],
-        });
-        const { output, reason } = await stage.rig.run(assignment).catch((error: { reason: string }) => ({
-          output: "",
-          reason: error.reason,
-        }));
-        if (output === "ran\n") outcomes.inside += 1;
-        else if (output === "" && reason === "MountFailed") outcomes.refused += 1;
-        else throw new Error(`round ${round}: ${reason}: ${output}`);
-      }
-    };
-    await Promise.all([victim(), victim()]);
-    expect(outcomes.inside + outcomes.refused).toBe(racingStarts);
-    // Both names were met, or there was no race.
-    expect(outcomes.inside).toBeGreaterThan(0);
-    expect(outcomes.refused).toBeGreaterThan(0);
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(canary.path);
-    await racer.stop(0);
-    canary.refuseChanges();
-    expect(readdirSync(canary.path).sort()).toEqual(["directory", "hostname", "hosts", "null", "ptmx"]);
-  }, 240_000);
+  test(
+    `a mount below a volume whose directories turn into links, ${racingStarts} times`,
+    async () => {
+      const volume = join(stage.shared, "race");
+      mkdirSync(join(volume, "real/deep"), { recursive: true });
+      symlinkSync(canary.path, join(volume, "fake"));
+      writeFileSync(join(stage.shared, "payload"), "payload\n");
+      const racer = await stage.ready(
+        stage.assignment(["/attack/exchange", "/v/real", "/v/fake"], {
+          mounts: [{ hostPath: volume, path: "/v", readOnly: false }],
+        }),
+      );
+      const outcomes = { inside: 0, refused: 0 };
+      let next = 0;
+      const victim = async (): Promise<void> => {
+        while (next < racingStarts) {
+          const round = next++;
+          // A directory, a file, and places that must be made on the way.
+          const place = ["/v/real/deep", "/v/real/hosts", `/v/real/new${round % 7}/x`][round % 3] ?? "";
+          const source = round % 3 === 0 ? stage.shared : join(stage.shared, "payload");
+          const assignment = stage.shell("grep -c canary /proc/mounts /v/real/* 2>/dev/null | grep -v ':0'; echo ran", {
+            mounts: [
+              { hostPath: volume, path: "/v", readOnly: false },
+              { hostPath: source, path: place },
+            ],
+          });
+          const { output, reason } = await stage.rig.run(assignment).catch((error: { reason: string }) => ({
+            output: "",
+            reason: error.reason,
+          }));
+          if (output === "ran\n") outcomes.inside += 1;
+          else if (output === "" && reason === "MountFailed") outcomes.refused += 1;
+          else throw new Error(`round ${round}: ${reason}: ${output}`);
+        }
+      };
+      await Promise.all([victim(), victim()]);
+      expect(outcomes.inside + outcomes.refused).toBe(racingStarts);
+      // Both names were met, or there was no race.
+      expect(outcomes.inside).toBeGreaterThan(0);
+      expect(outcomes.refused).toBeGreaterThan(0);
+      expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(canary.path);
+      await racer.stop(0);
+      canary.refuseChanges();
+      expect(readdirSync(canary.path).sort()).toEqual(["directory", "hostname", "hosts", "null", "ptmx"]);
+    },
+    Math.max(240_000, racingStarts * 1_000),
+  );
 
   test("a bind's source that turns into a link out of the allowed directory is never mounted", async () => {
     const volume = join(stage.shared, "source");

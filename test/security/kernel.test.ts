@@ -56,6 +56,15 @@ describe("CVE-2022-0185, CVE-2022-0492 and the calls around them", () => {
         .filter((row) => !row.endsWith(":/")),
     ).toEqual([]);
   });
+
+  test("nor through a hierarchy that it mounts for itself", async () => {
+    const script =
+      "mkdir /c; for k in cgroup2 'cgroup -o memory' 'cgroup -o pids' 'cgroup -o devices'; do mount -t $k c /c || continue; " +
+      "find /c -type f | while read f; do for v in 0 1 max 0::max '+memory'; do (echo $v > $f) && echo wrote $f; done; done; " +
+      "mkdir /c/x && echo made; umount /c; done; echo end";
+    const output = await stage.output(`(${script}) 2>/dev/null`, { container: { capabilities: ["CAP_SYS_ADMIN"] } });
+    expect(output).toBe("end\n");
+  });
 });
 
 describe("what containers of one host share", () => {

@@ -25,6 +25,17 @@ const compileAttacks = (directory: string): Record<string, { hostPath: string; m
     }),
   );
 
+/** An image with a shell and the attack programs, which stay in `directory` as well; from the cache when it is there. */
+export const attackImage = (directory: string): Promise<string> =>
+  busyboxImage({
+    files: {
+      ...compileAttacks(directory),
+      "/etc/passwd": { content: "root:x:0:0::/root:/bin/sh\napp:x:1234:1234::/:/bin/sh\n1000:x:0:0::/:/bin/sh\n" },
+      "/etc/group": { content: "root:x:0:\napp:x:1234:\n" },
+    },
+    name: "attacks:latest",
+  });
+
 /** Files of the host that must stay as they are, whatever a container does. */
 export class Canary implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "bulkhead-canary-"));
@@ -81,15 +92,7 @@ export class Stage implements AsyncDisposable {
     const directory = mkdtempSync(join(tmpdir(), "bulkhead-attacks-"));
     mkdirSync(join(directory, "shared"));
     const rig = await Rig.open({ allowed: join(directory, "shared") });
-    const archive = await busyboxImage({
-      files: {
-        ...compileAttacks(directory),
-        "/etc/passwd": { content: "root:x:0:0::/root:/bin/sh\napp:x:1234:1234::/:/bin/sh\n1000:x:0:0::/:/bin/sh\n" },
-        "/etc/group": { content: "root:x:0:\napp:x:1234:\n" },
-      },
-      name: "attacks:latest",
-    });
-    return new Stage(rig, await rig.image(archive), directory);
+    return new Stage(rig, await rig.image(await attackImage(directory)), directory);
   }
 
   assignment(command: readonly string[], changes: Changes = {}): Assignment {
@@ -108,7 +111,7 @@ export class Stage implements AsyncDisposable {
   /** Starts, and waits until the program says "ready". */
   async ready(assignment: Assignment): Promise<RunningInstance> {
     const run = await this.rig.start(assignment);
-    for await (const line of this.rig.runtime.logs(run.key.instanceId, { follow: true }, AbortSignal.timeout(20_000))) {
+    for await (const line of this.rig.runtime.logs(run.key.instanceId, { follow: true }, AbortSignal.timeout(60_000))) {
       if (Buffer.from(line.text).toString() === "ready") break;
     }
     return run;
