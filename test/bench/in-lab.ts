@@ -1,0 +1,19 @@
+import { resolve } from "node:path";
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { Lab } from "../lab/lab.ts";
+
+const longestMs = 3_600_000;
+
+/** Runs another benchmark inside a lab host, where only its ratio says something; what it prints is printed. */
+export const benchInLab = async (name: string, options: readonly string[]): Promise<void> => {
+  // The lab host cannot download; it finds the image in the cache.
+  await busyboxImage();
+  await using lab = await Lab.boot({ modprobe: [] });
+  const bench = resolve(import.meta.dirname, `${name}.bench.ts`);
+  const { code, stdout, stderr } = await lab.run([process.execPath, bench, ...options, ...process.argv.slice(2)], {
+    timeoutMs: longestMs,
+    onOutput: (text) => process.stderr.write(text),
+  });
+  if (code !== 0) throw new Error(`it ended with ${code}:\n${stderr}`);
+  process.stdout.write(stdout);
+};
