@@ -3,6 +3,9 @@ import { defineConfig } from "vitest/config";
 // What needs Postgres, NATS and disks, and nothing of the host: files of it may run side by side.
 const services = "{apps/{metrics,scheduler},packages/{bus,images,inventory,service}}/src/**/*.system.test.ts";
 
+// How much slower than the machine it is a part of the tests' host runs: a lab host is emulated.
+const slowness = Number(process.env["BULKHEAD_TEST_SLOWNESS"] ?? "1");
+
 // Four projects: `unit` needs nothing but Node; `services` and `system` need root, the first starts real servers, the
 // second changes this host's namespaces, cgroups and networks, one file at a time; `lab` boots hosts with cgroup v2,
 // another kernel and a KVM of their own in QEMU.
@@ -35,8 +38,8 @@ export default defineConfig({
             "test/**/*.test.ts",
           ],
           exclude: [services, "test/{architecture,bench,lab}/**", "**/node_modules/**"],
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          testTimeout: 60_000 * slowness,
+          hookTimeout: 120_000 * slowness,
           fileParallelism: false,
         },
       },

@@ -12,6 +12,8 @@ export interface LabMachine {
   readonly coresPerSocket: number;
   /** more than one costs the machine its hardware virtualization */
   readonly threadsPerCore: number;
+  /** processors run one after the other: what V8 compiles needs it where a lot of it runs */
+  readonly inTurns: boolean;
   readonly memoryMib: number;
   /** empty: one node that the firmware does not describe */
   readonly numa: readonly LabNumaNode[];
@@ -21,6 +23,7 @@ export const defaultMachine: LabMachine = {
   sockets: 1,
   coresPerSocket: 4,
   threadsPerCore: 1,
+  inTurns: false,
   memoryMib: 3072,
   numa: [],
 };
@@ -68,14 +71,15 @@ const numaArguments = (nodes: readonly LabNumaNode[]): string[] =>
 /** QEMU's arguments for a machine with nested hardware virtualization, in software. */
 export const qemuArguments = (machine: LabMachine, kernel: LabKernel, files: LabFiles): string[] => {
   const { sockets, coresPerSocket: cores, threadsPerCore: threads } = machine;
+  const inTurns = machine.inTurns || threads > 1;
   const memoryMib =
     machine.numa.length === 0 ? machine.memoryMib : machine.numa.reduce((sum, node) => sum + node.memoryMib, 0);
   const drive = `file=${files.disk},format=raw,if=none,id=disk,cache=unsafe`;
   return [
     ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
-    // With threads of a core, V8 dies of its own code now and then when they really run at once: it rewrites code while
-    // another processor translates it. One after the other they cannot, and such a machine is only looked at.
-    ["-machine", "q35", "-accel", `tcg,thread=${threads > 1 ? "single" : "multi"}`, "-cpu", cpuModel(threads)],
+    // V8 dies of its own code now and then when processors really run at once, and with threads of a core soon: it
+    // rewrites code while another processor translates it. One after the other they cannot.
+    ["-machine", "q35", "-accel", `tcg,thread=${inTurns ? "single" : "multi"}`, "-cpu", cpuModel(threads)],
     ["-smp", `${sockets * cores * threads},sockets=${sockets},cores=${cores},threads=${threads}`],
     ["-m", String(memoryMib), ...numaArguments(machine.numa)],
     ["-kernel", kernel.image, "-initrd", files.initramfs, "-append", kernelCommandLine.join(" ")],

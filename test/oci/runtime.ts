@@ -79,12 +79,12 @@ export const execute = async (
   return { status: status ?? -1, signal, stdout, stderr };
 };
 
-/** Waits until `condition` answers something; fails after a minute. */
+/** Waits until `condition` answers something; fails after 45 s. */
 export const eventually = async <T>(
   what: string,
   condition: () => T | undefined | Promise<T | undefined>,
 ): Promise<T> => {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 45_000;
   for (;;) {
     const value = await condition();
     if (value !== undefined && value !== false) return value;

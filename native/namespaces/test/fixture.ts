@@ -212,9 +212,9 @@ function parentOf(pid: string): number {
   }
 }
 
-/** Waits until `condition` holds; fails after a minute. */
+/** Waits until `condition` holds; fails after 45 s. */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 45_000;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

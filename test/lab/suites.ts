@@ -1,0 +1,148 @@
+/**
+ * What runs in a lab host, by file. A titles' list is the short form: what works another way on cgroup v2 (limits, resize,
+ * freezer, kill, memory events, devices), on an older kernel (layers, attaching), and the attacks that go through either.
+ * The long form runs every test of each file.
+ */
+export const suites: Readonly<Record<string, readonly string[]>> = {
+  "native/namespaces/src/cgroup.system.test.ts": [
+    "only the limits named change, and a refused change leaves every limit as it was",
+    "usage grows with what the container does",
+    "frozen stands still until thawed, by the unified tree or by the v1 freezer alone",
+    "removal takes nested cgroups with it, waits for the last process, and tolerates what is gone",
+    "removal of a cgroup that stays in use is EBUSY after its deadline",
+    "directories that are missing on the way are made inside a hierarchy, and only there",
+    "probe names what is mounted",
+  ],
+  "native/namespaces/src/container.system.test.ts": [
+    "an entrypoint runs as process 1 with every namespace of its own",
+    "ids inside are shifted outside, in both directions",
+    "limits are read back, usage is counted, changes apply live",
+    "death by memory limit is recorded as such",
+    "layers stack, and attaching them as older kernels need gives the same root",
+    "a fork server that was killed is replaced by the next start, and its containers live on",
+  ],
+  "native/namespaces/src/birth.system.test.ts": ["limits of the plan hold although the process was born without them"],
+  "native/namespaces/src/exec.system.test.ts": [
+    "it is in the container's namespaces and cgroups, with no more rights than asked for",
+    "a frozen container takes no new process, and its end takes the joined ones with it",
+  ],
+  "native/namespaces/src/failure.system.test.ts": [
+    "too little memory to set up is a failed start with a step, not a container that never ran",
+    "a leftover empty cgroup gives way, one with processes does not",
+  ],
+  "native/namespaces/src/features.system.test.ts": [],
+  "native/namespaces/src/mount-features.system.test.ts": [
+    "an id-mapped mount with maps of its own",
+    "cgroup v2: device rules are a program that the kernel asks",
+  ],
+  "native/namespaces/src/reach.system.test.ts": [
+    "a directory is attached to a running container, once, and detached again",
+    "a writable one takes files with the ids of the container",
+  ],
+  "packages/namespaces/src/container.system.test.ts": [
+    "stopping is the reason, even where it takes SIGKILL",
+    "memory beyond the limit ends the run, and is the reason",
+    "a paused run gets no CPU time, and goes on when resumed",
+    "a paused run can be stopped",
+    "the next agent finds living and ended runs as they are",
+    "attempts follow each other, and many instances start at once",
+  ],
+  "packages/namespaces/src/resize.system.test.ts": [
+    "limits grow and shrink while the process runs on, and the contract holds after each",
+    "page cache gives way to a smaller limit",
+    "memory in use is never taken by force: the resize is deferred, the limit as before, nobody killed",
+    "a limit changed behind our back is a broken contract",
+    "what holds 24 MiB and grows is not shrunk to 16",
+    "a new limit that was reached is one: beyond it the kernel kills again",
+    "who is paused stays so through a shrink",
+    "an agent that dies in the middle leaves nothing that the next does not take back",
+    "either everything applies or nothing: a limit the kernel refuses takes the others back",
+  ],
+  "packages/namespaces/src/cpus.system.test.ts": [
+    "a dedicated CPU is left by all others and given back at the end",
+    "a new agent keeps the partition of the instances it adopts",
+    "how the agent itself was started does not narrow what it starts",
+  ],
+  "packages/namespaces/src/run.system.test.ts": [
+    "are read back from the kernel as promised",
+    "the smallest memory the API takes is enough for a static program",
+    "processes are counted: a fork bomb stops at its limit and the host does not notice",
+    "a CPU limit throttles",
+    "a shim killed from outside does not leave its container behind",
+  ],
+  "packages/namespaces/src/adoption.system.test.ts": [
+    "a paused instance is adopted as paused, a resized one with its new limits",
+    "a process whose agent and shim were killed before it had a record is ended, and its cgroups go",
+  ],
+  "packages/namespaces/src/exec.system.test.ts": ["a command has its own three streams and exit code"],
+  "packages/namespaces/src/shares.system.test.ts": [
+    "two instances with ids of their own see one directory with sensible owners, and nobody else does",
+    "shares are attached to and detached from an instance that runs",
+  ],
+  "packages/namespaces/src/tmpfs.system.test.ts": [
+    "what it holds counts to the instance's memory: more than that ends it",
+  ],
+  "packages/namespaces/src/view.system.test.ts": [
+    "everything an instance has of its own is shown as the kernel has it",
+    "a paused instance is looked at without waiting for it",
+  ],
+  "packages/namespaces/src/network.system.test.ts": [
+    "a published port is reached from the host, from other networks and by the instance itself",
+  ],
+  "packages/namespaces/src/start.system.test.ts": [],
+  "packages/namespaces/src/mounts.system.test.ts": [],
+  "packages/namespaces/src/seccomp.system.test.ts": [],
+  "packages/namespaces/src/writable.system.test.ts": [],
+  "packages/host/src/cgroup-parents.system.test.ts": [
+    "parents are made below the own cgroup in every hierarchy, twice the same, and removed",
+    "parents with an instance below are not removed",
+  ],
+  "packages/host/src/leaks.system.test.ts": [],
+  "packages/host/src/network/networks.system.test.ts": [],
+  "test/oci/lifecycle.test.ts": [
+    "malformed bundles and options are refused with the place of the fault, and leave nothing",
+    "two containers never share a cgroup that one of them was given",
+    "an id that a killed runtime left is deleted by force",
+  ],
+  "test/oci/process.test.ts": [
+    "exec joins a cgroup below the container's, in one hierarchy or in all, and none above it",
+    "limits of a live container change one by one, and a wrong one changes nothing",
+    "events --stats tells what is used, by device and page size, and what was waited for",
+    "events tell of a kill for memory, and end with the container",
+    "kill --all reaches every process",
+  ],
+  "test/oci/features.test.ts": ["the document has the specification's form, and this runtime's answers"],
+  "test/oci/options.test.ts": ["device rules of a live container change, and a refused update leaves them"],
+  "test/oci/podman.test.ts": [
+    "a detached container: exec, logs, pause, update, stop, remove",
+    "limits are in force and can be changed while it runs",
+  ],
+  "test/oci/containerd.test.ts": ["a detached task: exec, pause, resume, metrics, kill, delete"],
+  "test/oci/buildah.test.ts": ["run works in a container that buildah made"],
+  "test/oci/hooks.test.ts": [],
+  "test/oci/bad-input.test.ts": [],
+  "test/oci/effects.test.ts": [],
+  "test/oci/writable.test.ts": [],
+  "test/oci/mount-namespace.test.ts": [],
+  "test/oci/net-devices.test.ts": [],
+  "test/oci/faults.test.ts": [],
+  "test/security/kernel.test.ts": [
+    "root with the default capabilities is given none of it, by no architecture's numbers",
+    "root with every capability gets what lies in its own namespaces, and nothing of the host's",
+    "release_agent cannot be set, neither through the mounted hierarchies nor through one of its own",
+    "a process cannot leave its cgroup or raise its limits",
+    "nor through a hierarchy that it mounts for itself",
+  ],
+  "test/security/exhaustion.test.ts": [
+    "a fork bomb stays within pidsMax and dies at a stop",
+    "an exec into a container that is full of processes is refused, and works again when there is room",
+    "a memory bomb in anonymous memory, in /dev/shm and in /dev is ended by its own limit",
+  ],
+  "test/security/joining.test.ts": [
+    "cannot be traced, read, written or robbed of descriptors by root of the container",
+  ],
+  "test/security/filesystem.test.ts": [],
+  "test/security/identity.test.ts": [],
+  "test/security/network.test.ts": [],
+  "test/security/faults.test.ts": [],
+};
