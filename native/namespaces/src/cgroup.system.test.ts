@@ -53,7 +53,6 @@ test("usage grows with what the container does", async () => {
     ["sh", "-c", "dd if=/dev/zero of=/dev/shm/kept bs=1M count=5 2>/dev/null; sleep 1000 & while :; do :; done"],
     (input) => {
       input.spec.linux!.resources = {
-        cpu: { quota: 10000, period: 100000 },
         memory: { limit: 64 << 20 },
         pids: { limit: 10 },
       };
@@ -63,7 +62,8 @@ test("usage grows with what the container does", async () => {
     () => readUsage(area.cgroup).pids === 2 && readUsage(area.cgroup).memoryBytes > 5 << 20,
     "two processes and 5 MiB",
   );
-  // A loop under a quota of a tenth is throttled as soon as it has had its 10 ms, however busy the machine is.
+  // A loop under the smallest quota is throttled as soon as it has had its millisecond, however busy the machine is.
+  applyResources(area.cgroup, { cpu: { quota: 1000, period: 100000 } });
   await eventually(() => readUsage(area.cgroup).throttledNs > 0, "throttled");
   const usage = readUsage(area.cgroup);
   expect(usage.cpuUsageNs).toBeGreaterThan(1e6);
