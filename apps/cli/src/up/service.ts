@@ -15,7 +15,7 @@ export interface NodeServiceOptions {
 }
 
 /** A cold start compiles everything on a busy machine; in milliseconds. */
-const startMs = 60_000;
+const startMs = 180_000;
 /** Above every service's own shutdown deadline (BULKHEAD_SHUTDOWN_MS, 10 s). */
 const stopMs = 15_000;
 
