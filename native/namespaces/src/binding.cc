@@ -126,7 +126,8 @@ Napi::Value receive(const Napi::CallbackInfo& info) {
     return failed(env, "report", received.error());
   }
   if (received.value().size == 0) return succeeded(env, env.Null());
-  if (received.value().size < init::kReportBytes) return failed(env, "report", "recvmsg", EBADMSG, "");
+  Status checked = init::checkReport(&report, received.value().size);
+  if (!checked.ok()) return failed(env, "report", checked.error());
   if (report.kind == init::ReportKind::failed) return failed(env, report.step, report.op, report.err, report.path);
   Napi::Object value = Napi::Object::New(env);
   const auto number = [&](double n) { return Napi::Number::New(env, n); };

@@ -3,12 +3,12 @@
 # test/corpus, where the input of every crash that was mended belongs too. New inputs stay in build/fuzz/found.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-seconds=${1:-20}
+seconds=${1:-10}
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++ > build/fuzz.log &&
-  cmake --build build/fuzz --target fuzz-plan fuzz-seccomp fuzz-unpack fuzz-net fuzz-systemd >> build/fuzz.log || { cat build/fuzz.log; exit 1; }
+  cmake --build build/fuzz --target fuzz-plan fuzz-seccomp fuzz-unpack fuzz-net fuzz-systemd fuzz-report fuzz-kernel-text >> build/fuzz.log || { cat build/fuzz.log; exit 1; }
 passed=0
 failed=0
-for target in plan seccomp unpack net systemd; do
+for target in plan seccomp unpack net systemd report kernel-text; do
   mkdir -p "build/fuzz/found/$target"
   if "build/fuzz/fuzz-$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
     -artifact_prefix="build/fuzz/$target-" "build/fuzz/found/$target" "test/corpus/$target"; then

@@ -11,6 +11,23 @@
 
 namespace bulkhead::sys {
 
+Result<uint64_t> parseStartTicks(const char* text) {
+  // The command (field 2) may hold spaces and brackets, so counting starts after its last bracket.
+  const char* cursor = strrchr(text, ')');
+  int field = 2;
+  while (cursor != nullptr && field < 22) {
+    cursor = strchr(cursor + 1, ' ');
+    ++field;
+  }
+  if (cursor == nullptr) return failure("parse", EPROTO);
+  const char* end = strchr(cursor + 1, ' ');
+  uint64_t ticks = 0;
+  if (end == nullptr || !parseUnsigned({cursor + 1, static_cast<size_t>(end - cursor - 1)}, UINT64_MAX, &ticks)) {
+    return failure("parse", EPROTO);
+  }
+  return ticks;
+}
+
 Result<uint64_t> startTicks(pid_t pid) {
   char path[32];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -21,20 +38,8 @@ Result<uint64_t> startTicks(pid_t pid) {
     if (error.err == ENOENT) error.err = ESRCH;
     return error;
   }
-  // The command (field 2) may hold spaces and brackets, so counting starts after its last bracket.
-  const char* cursor = strrchr(text, ')');
-  int field = 2;
-  while (cursor != nullptr && field < 22) {
-    cursor = strchr(cursor + 1, ' ');
-    ++field;
-  }
-  if (cursor == nullptr) return failure("parse", EPROTO, path);
-  const char* end = strchr(cursor + 1, ' ');
-  uint64_t ticks = 0;
-  if (end == nullptr || !parseUnsigned({cursor + 1, static_cast<size_t>(end - cursor - 1)}, UINT64_MAX, &ticks)) {
-    return failure("parse", EPROTO, path);
-  }
-  return ticks;
+  Result<uint64_t> ticks = parseStartTicks(text);
+  return ticks.ok() ? ticks : Result<uint64_t>(failure("parse", EPROTO, path));
 }
 
 Result<pid_t> numberOf(int pidfd) {

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 
+#include "cgroup/stat_text.h"
 #include "sys/file.h"
 
 namespace bulkhead::cgroup {
@@ -37,40 +37,6 @@ class Files {
  private:
   const std::string* directory_;
 };
-
-/** The number after `key` at the start of a line of "key value" lines. */
-uint64_t keyed(const std::string& text, std::string_view key) {
-  size_t at = 0;
-  while (at < text.size()) {
-    if (text.compare(at, key.size(), key) == 0 && text[at + key.size()] == ' ') {
-      return strtoull(text.c_str() + at + key.size() + 1, nullptr, 10);
-    }
-    const size_t newline = text.find('\n', at);
-    if (newline == std::string::npos) break;
-    at = newline + 1;
-  }
-  return 0;
-}
-
-/** The sum over all devices of a "M:m Operation value" file of v1's throttle policy. */
-uint64_t summed(const std::string& text, std::string_view operation) {
-  uint64_t total = 0;
-  const std::string wanted = " " + std::string(operation) + " ";
-  for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
-    total += strtoull(text.c_str() + at + wanted.size(), nullptr, 10);
-  }
-  return total;
-}
-
-/** The sum over all devices of a "key=value" word of v2's io.stat. */
-uint64_t summedWord(const std::string& text, std::string_view key) {
-  uint64_t total = 0;
-  const std::string wanted = " " + std::string(key) + "=";
-  for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
-    total += strtoull(text.c_str() + at + wanted.size(), nullptr, 10);
-  }
-  return total;
-}
 
 std::optional<uint64_t> limitOf(std::optional<uint64_t> value) {
   return value.has_value() && *value < kNoLimit ? value : std::nullopt;

@@ -37,6 +37,9 @@ struct Report {
 /** Bytes sent without timings; with them the whole struct is. */
 inline constexpr size_t kReportBytes = offsetof(Report, timings);
 
+/** What came as a report, `bytes` of it: its texts are ended, its counts are bounded. EBADMSG when it is none. */
+Status checkReport(Report* report, size_t bytes);
+
 Report failedReport(std::string_view step, const Error& error);
 /**
  * To whoever asked, with a descriptor if `fd` is one. Tried for a second while the kernel lacks memory: a caller that

@@ -62,6 +62,7 @@ Result<init::Report> Init::next(Fd* passed) {
   const sys::Received received = TRY(sys::receiveMessage(report_.get(), &report, sizeof report, &fd, 1));
   *passed = Fd(received.fdCount == 1 ? fd : -1);
   if (received.size < init::kReportBytes) return failure("recvmsg", ECONNRESET, "bulkhead-init");
+  TRY(init::checkReport(&report, received.size));
   return report;
 }
 

@@ -24,7 +24,7 @@ bool passGate(Session* session, Instance* instance) {
   if (!removed.ok()) return session->fail("cannot remove the gate", removed.error());
   init::Report report = {};
   Result<sys::Received> received = sys::receiveMessage(gate.value().get(), &report, sizeof report);
-  if (received.ok() && received.value().size >= init::kReportBytes) {
+  if (received.ok() && init::checkReport(&report, received.value().size).ok()) {
     session->programStatus = programStatus(report);
     return session->fail(describe(report));
   }

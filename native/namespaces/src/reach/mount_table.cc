@@ -41,6 +41,20 @@ void unescape(char* text) {
 
 }  // namespace
 
+Status parseMountLine(char* text, MountLine* line) {
+  char* rest = text;
+  const char* id = takeField(&rest);
+  const char* parent = id == nullptr ? nullptr : takeField(&rest);
+  char* device = parent == nullptr ? nullptr : takeField(&rest);
+  char* root = device == nullptr ? nullptr : takeField(&rest);
+  char* place = root == nullptr ? nullptr : takeField(&rest);
+  if (place == nullptr) return failure("getline", EPROTO, "mountinfo");
+  unescape(root);
+  unescape(place);
+  *line = {static_cast<unsigned>(strtoul(id, nullptr, 10)), device, root, place};
+  return Done{};
+}
+
 MountTable::~MountTable() {
   if (file_ != nullptr) fclose(file_);
   free(text_);
@@ -60,16 +74,7 @@ Result<bool> MountTable::next(MountLine* line) {
     if (errno != 0) return failure("getline", errno, "mountinfo");
     return false;
   }
-  char* rest = text_;
-  const char* id = takeField(&rest);
-  const char* parent = takeField(&rest);
-  char* device = takeField(&rest);
-  char* root = takeField(&rest);
-  char* place = takeField(&rest);
-  if (id == nullptr || parent == nullptr || place == nullptr) return failure("getline", EPROTO, "mountinfo");
-  unescape(root);
-  unescape(place);
-  *line = {static_cast<unsigned>(strtoul(id, nullptr, 10)), device, root, place};
+  TRY(parseMountLine(text_, line));
   return true;
 }
 

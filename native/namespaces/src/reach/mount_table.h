@@ -17,6 +17,9 @@ struct MountLine {
   const char* place;
 };
 
+/** Cuts a line of the table, which it changes; EPROTO when it is none. */
+Status parseMountLine(char* text, MountLine* line);
+
 class MountTable {
  public:
   MountTable() = default;
