@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "driver.h"
+#include "events/clock.h"
 #include "runner.h"
 
 namespace bulkhead::vm {
@@ -63,6 +64,21 @@ TEST(balloon_takes_only_the_guest_s_pages) {
   Guest guest;
   guest.send(kInflate, {1022, 1023, 1024});
   EXPECT(guest.driver.needsReset() && !guest.isEmpty(1022));
+}
+
+TEST(balloon_looks_at_no_more_pages_at_once_than_a_driver_sends) {
+  Guest guest;
+  // A request of the largest size that there is: 4 GiB of page numbers, from the same pages again and again.
+  std::vector<Buffer> buffers(255, Buffer{0, 4 * layout::kMiB});
+  guest.driver.begin();
+  guest.driver.setUpQueue(kInflate, 256);
+  guest.driver.finish();
+  for (uint32_t index = 0; index < Balloon::kPagesAtOnce; ++index) guest.driver.memory.write(index * 4, kFirstPage);
+  const uint64_t before = monotonicNs();
+  guest.driver.add(kInflate, buffers);
+  guest.driver.ring(kInflate);
+  EXPECT(guest.driver.usedCount(kInflate) == 1 && guest.isEmpty(kFirstPage));
+  EXPECT(monotonicNs() - before < 1'000'000'000);
 }
 
 TEST(balloon_takes_whole_pages_of_what_is_reported_free) {

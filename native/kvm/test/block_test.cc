@@ -2,6 +2,7 @@
 #include "virtio/block.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -29,7 +30,7 @@ struct Request {
 };
 
 struct Disk {
-  Fd file = sys::memoryFile("disk", 0).take();
+  Fd file = sys::memoryFile("disk", MFD_ALLOW_SEALING).take();
   std::unique_ptr<Driver> driver;
   bool oneByOne = false;
 
@@ -183,6 +184,27 @@ TEST(block_whose_file_shrank_fails_requests_and_nothing_else) {
     EXPECT(ftruncate(disk.file.get(), kDiskBytes) == 0);
     EXPECT(disk.ask({kIn}, {{kBytes, 512, true}}) == kOk);
   });
+}
+
+TEST(block_whose_backend_refuses_fails_requests_and_nothing_else) {
+  bothWays([](Disk& disk) {
+    // Whatever the reason: no space, a broken medium, or this seal, the system call fails in the same place.
+    EXPECT(fcntl(disk.file.get(), F_ADD_SEALS, F_SEAL_WRITE) == 0);
+    EXPECT(disk.ask({kOut}, {{kBytes, 512}}) == kFailed);
+    EXPECT(disk.askRange(kDiscard, 0, 8) == kFailed);
+    EXPECT(disk.ask({kIn}, {{kBytes, 512, true}}) == kOk);
+    EXPECT(disk.driver->usedCount(0) == 3 && disk.driver->status() == 0xf);
+  });
+}
+
+TEST(block_knows_no_other_requests_than_its_own) {
+  Disk disk(true);
+  for (uint32_t kind = 0; kind < 300; ++kind) {
+    const bool own =
+        kind == kIn || kind == kOut || kind == kFlush || kind == kGetId || kind == kDiscard || kind == kWriteZeroes;
+    // Among them SCSI commands, zones and lifetimes, with data of any size.
+    if (!own) EXPECT(disk.ask({kind}, {{kBytes, 4096}, {kBytes, 4096, true}}) == kUnsupported);
+  }
 }
 
 TEST(block_request_without_header_or_outcome_stops_the_device) {

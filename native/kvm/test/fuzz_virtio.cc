@@ -1,20 +1,12 @@
 // Any script of register accesses, rings and doorbells against each kind of device: bounds hold, the loop never waits,
-// and after a reset the device works.
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
+// and after a reset the device works. The first byte says which device, and whether another thread changes the rings of
+// its queues meanwhile.
 #include <cstdlib>
+#include <optional>
 
 #include "driver.h"
-#include "sys/syscalls.h"
-#include "virtio/balloon.h"
-#include "virtio/block.h"
-#include "virtio/console.h"
-#include "virtio/entropy.h"
-#include "virtio/net.h"
-#include "virtio/ports.h"
-#include "virtio/vsock.h"
+#include "each_device.h"
+#include "meddler.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -39,62 +31,8 @@ class Script {
   size_t size_;
 };
 
-/** A listening socket without a name in any directory, to which a program has connected that said this. */
-Fd listenerWith(std::string_view greeting, Fd* program) {
-  Fd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  struct sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  // Bound to nothing but a family, it gets a name of the kernel's.
-  socklen_t size = sizeof address.sun_family;
-  if (bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener.get(), 4) != 0) abort();
-  size = sizeof address;
-  getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
-  *program = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (connect(program->get(), reinterpret_cast<sockaddr*>(&address), size) != 0) abort();
-  (void)!write(program->get(), greeting.data(), greeting.size());
-  return listener;
-}
-
-std::unique_ptr<Device> makeDevice(uint8_t kind, Fd* program) {
-  Output nowhere(sys::openAt(AT_FDCWD, "/dev/null", O_WRONLY).take());
-  switch (kind % 8) {
-    case 0:
-      return std::make_unique<Entropy>();
-    case 1: {
-      sys::Pair pipe = sys::pipePair().take();
-      sys::writeAll(pipe.right.get(), "typed", 5).ok();
-      return std::make_unique<Console>(std::move(pipe.left), std::move(nowhere));
-    }
-    case 2: {
-      NetOptions options;
-      sys::Pair pair = sys::socketPair(SOCK_SEQPACKET).take();
-      const std::string frame(2000, 'f');
-      for (int count = 0; count < 3; ++count) send(pair.right.get(), frame.data(), frame.size() >> count, 0);
-      options.frames = std::move(pair.left);
-      return Net::create(std::move(options)).take();
-    }
-    case 3: {
-      return Vsock::create({.cid = 3, .listener = listenerWith("CONNECT 1024\nhello", program), .path = ""}).take();
-    }
-    case 4:
-      return std::make_unique<Balloon>(100);
-    case 7: {
-      std::vector<NamedOutput> outputs;
-      outputs.push_back({"stdout", Output(std::move(nowhere))});
-      sys::Pair pipe = sys::pipePair().take();
-      *program = std::move(pipe.left);
-      outputs.push_back({"stderr", Output(std::move(pipe.right))});
-      return std::make_unique<Ports>(std::move(outputs));
-    }
-    default: {
-      BlockOptions options;
-      options.file = sys::memoryFile("disk", 0).take();
-      (void)!ftruncate(options.file.get(), 64 * 1024);
-      options.oneByOne = kind % 8 == 5;
-      return Block::create(std::move(options)).take();
-    }
-  }
-}
+/** First bytes from here on race. */
+constexpr uint8_t kRaced = 128;
 
 /** Buffers near the ends of RAM, inside rings, and anywhere. */
 Buffer takeBuffer(Script* script) {
@@ -157,9 +95,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bulkhead::vm;
   Script script(data, size);
   bulkhead::Fd program;
-  Driver driver(makeDevice(script.take<uint8_t>(), &program));
+  const auto first = script.take<uint8_t>();
+  Driver driver(makeDevice(first % kRaced, &program));
   driver.start();
-  while (!script.empty()) step(&script, &driver);
+  {
+    std::optional<Meddler> meddler;
+    if (first >= kRaced) meddler.emplace(&driver, first % driver.transport->doorbellCount(), size);
+    while (!script.empty()) step(&script, &driver);
+  }
   driver.start();
   if (driver.status() != 0xf) abort();
   // Whatever is left to do ends.

@@ -7,7 +7,6 @@
 #include <linux/kvm.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,11 +20,11 @@
 #include <fstream>
 
 #include "boot/tiny_image.h"
+#include "monitor.h"
 #include "runner.h"
 #include "sys/syscalls.h"
 
 extern "C" const char guestCounts[], guestCountsEnd[];
-extern char** environ;
 
 namespace bulkhead::vm {
 namespace {
@@ -172,42 +171,14 @@ TEST(a_confined_process_has_no_capability_and_opens_no_file) {
 }
 
 TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
-  const auto kvm = sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR);
-  if (!kvm.ok()) return;
-  char self[512] = {};
-  if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return EXPECT(false);
-  const std::string monitor = std::string(self).substr(0, std::string_view(self).rfind('/')) + "/bulkhead-vmm";
-  const std::string image = tinyImage({guestCounts, guestCountsEnd});
-  auto kernel = sys::memoryFile("kernel", 0);
-  EXPECT(kernel.ok());
-  if (!kernel.ok()) return;
-  const int file = dup(kernel.value().get());
-  EXPECT(write(file, image.data(), image.size()) == static_cast<ssize_t>(image.size()));
-  auto pipe = sys::pipePair();
-  EXPECT(pipe.ok());
-  if (!pipe.ok()) return;
-  auto pair = sys::socketPair(SOCK_SEQPACKET);
-  EXPECT(pair.ok());
-  if (!pair.ok()) return;
-  const int control = dup(pair.value().right.get());
-  pair.value().right.reset();
-  const std::string controlName = "fd:" + std::to_string(control);
-  const int output = dup(pipe.value().right.get());
-  pipe.value().right.reset();
-  const std::string kernelName = "fd:" + std::to_string(file);
-  const std::string outputName = "fd:" + std::to_string(output);
-  const char* words[] = {monitor.c_str(), "--kernel",  kernelName.c_str(),  "--serial", outputName.c_str(),
-                         "--cpus",        "2",         "--memory-mib",      "2",        "--device",
-                         "entropy",       "--control", controlName.c_str(), nullptr};
-  pid_t pid = 0;
-  const int err = posix_spawn(&pid, monitor.c_str(), nullptr, nullptr, const_cast<char**>(words), environ);
-  close(output);
-  close(control);
-  close(file);
-  EXPECT(err == 0);
-  if (err != 0) return;
+  if (!haveKvm()) return;
+  auto started = Monitor::start(tinyImage({guestCounts, guestCountsEnd}),
+                                {"--cpus", "2", "--memory-mib", "2", "--device", "entropy"});
+  EXPECT(started.ok());
+  if (!started.ok()) return;
+  Monitor& monitor = started.value();
   // The guest has no way to say that it runs but its counter; its processors' threads are there before.
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  const std::string tasks = "/proc/" + std::to_string(monitor.pid()) + "/task";
   // The loop and two processors, and a worker of KVM's that counts as a thread of the process.
   constexpr size_t kThreads = 3;
   size_t confined = 0;
@@ -230,20 +201,13 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
     if (confined < kThreads || confined < all) poll(&nothing, 1, 5);
   }
   EXPECT(confined >= kThreads && confined == all);
-  const int asker = pair.value().left.get();
-  for (const char* request : {"pause", "resume", "view", "stop"}) {
-    EXPECT(send(asker, request, strlen(request), MSG_NOSIGNAL) > 0);
-    struct pollfd ready = {asker, POLLIN, 0};
-    char text[8192] = {};
-    EXPECT(poll(&ready, 1, 10'000) == 1 && recv(asker, text, sizeof text - 1, 0) > 0);
-    if (strcmp(request, "view") == 0) {
-      EXPECT(strstr(text, "\"calls\":{\"processor\":[\"ioctl\"") != nullptr && strstr(text, "openat") == nullptr);
-    }
-  }
-  int status = 0;
-  waitpid(pid, &status, 0);
+  EXPECT_TEXT(monitor.ask("pause"), "{\"state\":\"paused\"}");
+  EXPECT_TEXT(monitor.ask("resume"), "{\"state\":\"running\"}");
+  const std::string view = monitor.ask("view");
+  EXPECT(has(view, "\"calls\":{\"processor\":[\"ioctl\"") && !has(view, "openat"));
+  EXPECT_TEXT(monitor.ask("stop"), "{\"state\":\"stopped\"}");
   // As README.md and src/vmm/main.cc count outcomes: stopped.
-  EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 16);
+  EXPECT(monitor.end() == 16);
 }
 
 }  // namespace bulkhead::vm

@@ -1,4 +1,7 @@
 // virtio-vsock against guests and programs that break the rules, or wait for ever.
+#include <fcntl.h>
+#include <sys/resource.h>
+
 #include <cerrno>
 
 #include "vsock_bridge.h"
@@ -96,6 +99,94 @@ TEST(vsock_packets_that_lie_stop_the_device) {
   bridge.post(1, sizeof(VsockHeader));
   bridge.send(Operation::data, {1, 2});
   EXPECT(bridge.driver->needsReset());
+}
+
+TEST(vsock_packets_at_the_edges_of_ram_end_there) {
+  constexpr uint64_t kEnd = 4 * layout::kMiB;
+  VsockHeader header;
+  header.sourceCid = kCid;
+  header.destinationCid = kVsockHost;
+  header.operation = Operation::request;
+  header.destinationPort = 7;
+  // A header that ends with RAM, and one in two buffers of which the second does.
+  Bridge bridge;
+  bridge.post(2);
+  bridge.driver->memory.write(kEnd - sizeof header, header);
+  bridge.driver->add(kSend, {{kEnd - sizeof header, sizeof header}});
+  bridge.driver->ring(kSend);
+  EXPECT(bridge.isNext(Operation::reset));
+  bridge.driver->add(kSend, {{kEnd - sizeof header, 20}, {kEnd - sizeof header + 20, sizeof header - 20}});
+  bridge.driver->ring(kSend);
+  EXPECT(bridge.isNext(Operation::reset));
+  // One byte further, for header, data, and what is received.
+  for (const uint32_t queue : {kSend, kReceive}) {
+    Bridge broken;
+    broken.driver->add(queue, {{kEnd - sizeof header, sizeof header + 1, queue == kReceive}});
+    broken.driver->ring(queue);
+    broken.send(Operation::data, {1, 2});
+    EXPECT(broken.driver->needsReset());
+  }
+  Bridge broken;
+  broken.driver->memory.write(Driver::kData, header);
+  broken.driver->add(kSend, {{Driver::kData, sizeof header}, {kEnd - 8, 9}});
+  broken.driver->ring(kSend);
+  EXPECT(broken.driver->needsReset());
+}
+
+TEST(vsock_credit_that_lies_costs_its_own_stream_only) {
+  Bridge bridge;
+  bridge.post(8);
+  const Fd lied = bridge.open(2000);
+  const Fd honest = bridge.open(3000);
+  const std::string text(5000, 't');
+  VsockHeader update;
+  update.sourceCid = kCid;
+  update.destinationCid = kVsockHost;
+  update.sourcePort = 2000;
+  update.destinationPort = 5;
+  update.operation = Operation::creditUpdate;
+  for (const uint32_t buffer : {0u, 1u, 0x7fffffffu, 0x80000000u, ~0u}) {
+    for (const uint32_t forwarded : {0u, 1u, 4999u, 5001u, 0x80000000u, ~0u}) {
+      update.bufferBytes = buffer;
+      update.forwardedBytes = forwarded;
+      bridge.send(update);
+      (void)::send(lied.get(), text.data(), 100, MSG_DONTWAIT);
+      // However much it says it can hold, a packet is as large as the buffer that it gave.
+      for (Packet packet = bridge.next(); packet.header.destinationCid == kCid; packet = bridge.next()) {
+        EXPECT(packet.data.size() + sizeof(VsockHeader) <= 4096 && packet.data.size() <= buffer);
+        bridge.post(1);
+      }
+      EXPECT(!bridge.driver->needsReset());
+    }
+  }
+  EXPECT(::send(honest.get(), "still here", 10, 0) == 10);
+  std::string heard;
+  for (Packet packet = bridge.next(); packet.header.destinationCid == kCid; packet = bridge.next()) {
+    if (packet.header.destinationPort == 3000) heard += packet.data;
+    bridge.post(1);
+  }
+  EXPECT_TEXT(heard, "still here");
+}
+
+TEST(vsock_has_so_many_streams_and_no_more) {
+  // Two descriptors for each.
+  struct rlimit files = {};
+  EXPECT(getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  EXPECT(setrlimit(RLIMIT_NOFILE, &files) == 0);
+  Bridge bridge;
+  const Fd listener = listenAt(bridge.path + "_5");
+  EXPECT(fcntl(listener.get(), F_SETFL, O_NONBLOCK) == 0);
+  std::vector<Fd> programs;
+  for (uint32_t port = 0; port < Vsock::kMaxConnections + 50; ++port) {
+    bridge.post(1);
+    bridge.send(Operation::request, {port, 5});
+    Fd program(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const bool room = port < Vsock::kMaxConnections;
+    EXPECT(program.valid() == room && bridge.isNext(room ? Operation::response : Operation::reset));
+    programs.push_back(std::move(program));
+  }
+  EXPECT(bridge.vsock->connectionCount() == Vsock::kMaxConnections);
 }
 
 TEST(vsock_addresses_and_paths_that_cannot_be_are_refused) {

@@ -38,7 +38,8 @@ Status Balloon::onDoorbell(uint32_t index) {
 
 Status Balloon::inflate(const Chain& chain) const {
   uint32_t pages[kBatch];
-  const uint32_t count = chain.readableBytes() / uint32_t{sizeof *pages};
+  // A request can be of 4 GiB, over which nobody else would be served.
+  const uint32_t count = std::min(chain.readableBytes() / uint32_t{sizeof *pages}, kPagesAtOnce);
   for (uint32_t done = 0; done < count; done += kBatch) {
     const uint32_t here = std::min(count - done, kBatch);
     chain.read(done * uint32_t{sizeof *pages}, pages, here * uint32_t{sizeof *pages});

@@ -13,6 +13,8 @@ namespace bulkhead::vm {
 class Balloon : public Device {
  public:
   static constexpr uint64_t kPageBytes = 4096;
+  /** Of one request; more stay with the guest. Drivers send 256, or a page of numbers. */
+  static constexpr uint32_t kPagesAtOnce = 1024;
 
   explicit Balloon(uint32_t wishedPages) { config_.wishedPages = wishedPages; }
 
