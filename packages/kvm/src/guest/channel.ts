@@ -10,6 +10,9 @@ import { encodeFrame, FrameReader, frameTypes, payloadMax, protocolVersion, type
  */
 const greetingsMs = [1_000, 2_000, 4_000, 8_000, 15_000];
 
+/** What may wait for a guest to take it, in bytes: the windows of some sixty commands. One that takes nothing is cut off. */
+const waitingMax = 16 * 2 ** 20;
+
 /** What hears the frames of one stream. */
 export interface StreamListener {
   frame(frame: Frame): void;
@@ -59,7 +62,8 @@ export class GuestChannel {
     return this.#closed;
   }
 
-  #fail(why: string): void {
+  /** Ends the connection to a guest that does not keep to the protocol; the machine runs on. */
+  cutOff(why: string): void {
     this.#greeted.reject(fleetError("RUNTIME_FAILED", why));
     this.#socket.destroy();
   }
@@ -76,7 +80,7 @@ export class GuestChannel {
     try {
       for (const frame of this.#reader.take(bytes)) this.#hear(frame);
     } catch (error) {
-      this.#fail((error as Error).message);
+      this.cutOff((error as Error).message);
     }
   }
 
@@ -87,7 +91,7 @@ export class GuestChannel {
     }
     const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;
     if (version === protocolVersion) this.#greeted.resolve();
-    else this.#fail(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
+    else this.cutOff(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
   }
 
   send(type: number, stream: number, payload?: Uint8Array): void {
@@ -97,7 +101,8 @@ export class GuestChannel {
         `command and environment together are too large (${payload.byteLength} bytes)`,
       );
     }
-    this.#socket.write(encodeFrame(type, stream, payload));
+    if (this.#socket.writableLength > waitingMax) this.cutOff("the guest takes nothing");
+    else this.#socket.write(encodeFrame(type, stream, payload));
   }
 
   sendNumber(type: number, stream: number, number: number): void {

@@ -49,6 +49,8 @@ export class GuestExec implements ExecSession, StreamListener {
   readonly #end = Promise.withResolvers<{ exitCode: number | null; signal: number | null }>();
   /** bytes that the guest still takes */
   #window = windowBytes;
+  /** bytes of its output that nobody has read yet */
+  #unread = 0;
   #pending: Pending | null = null;
   #over = false;
 
@@ -124,9 +126,15 @@ export class GuestExec implements ExecSession, StreamListener {
     }
   }
 
-  /** The guest is told of room when the bytes are read, so what is held here is bounded by the window. */
+  /** The guest is told of room when the bytes are read; one that does not wait for it is cut off. */
   #carry(to: PassThrough, payload: Buffer): void {
+    this.#unread += payload.length;
+    if (this.#unread > windowBytes) {
+      this.#channel.cutOff("the guest sent more output than it may before it is read");
+      return;
+    }
     to.write(Buffer.from(payload), () => {
+      this.#unread -= payload.length;
       if (!this.#over) this.#channel.sendNumber(frameTypes.taken, this.#stream, payload.length);
     });
   }
