@@ -110,6 +110,7 @@ interface Addon {
   probe(): HostFeatures;
   removeTree(path: string): NativeResult<undefined>;
   removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;
+  spreadChildren(path: string): NativeResult<undefined>;
   ruleSocket(): NativeResult<number>;
   netRules(socket: number, json: string): Promise<NativeResult<undefined>>;
   netRoute(plans: { space: number; json: string }[][]): Promise<NativeResult<undefined>[]>;

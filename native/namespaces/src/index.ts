@@ -7,7 +7,7 @@ export { isAlive, sendSignal, startTicks, watchExit } from "./processes.ts";
 export { applyResources, freeze, killAll, readAffinity, readLimits, readUsage, removeCgroup, thaw } from "./cgroup.ts";
 export { initPath, probe } from "./host.ts";
 export { attach, detach, inspect } from "./reach.ts";
-export { removeTree, removeTrees } from "./tree.ts";
+export { removeTree, removeTrees, spreadChildren } from "./tree.ts";
 export {
   applyRoute,
   applyRoutes,

@@ -13,3 +13,8 @@ export const removeTrees = (paths: readonly string[]): Promise<(NativeError | nu
       resolve(outcomes.map((outcome) => (outcome.ok ? null : new NativeError(outcome)))),
     );
   });
+
+/** For a directory of many unrelated trees: the file system keeps them apart where it can. Throws NativeError. */
+export const spreadChildren = (path: string): void => {
+  unwrap(addon.spreadChildren(path));
+};

@@ -63,11 +63,18 @@ Napi::Value removeTree(const Napi::CallbackInfo& info) {
   return removed.ok() ? succeeded(info.Env(), info.Env().Undefined()) : failed(info.Env(), "remove", removed.error());
 }
 
+/** spreadChildren(path) */
+Napi::Value spreadChildren(const Napi::CallbackInfo& info) {
+  const Status told = sys::spreadChildren(info[0].As<Napi::String>().Utf8Value().c_str());
+  return told.ok() ? succeeded(info.Env(), info.Env().Undefined()) : failed(info.Env(), "directory", told.error());
+}
+
 }  // namespace
 
 void registerTrees(Napi::Env env, Napi::Object exports) {
   exports.Set("removeTrees", Napi::Function::New(env, removeTrees, "removeTrees"));
   exports.Set("removeTree", Napi::Function::New(env, removeTree, "removeTree"));
+  exports.Set("spreadChildren", Napi::Function::New(env, spreadChildren, "spreadChildren"));
 }
 
 }  // namespace bulkhead::binding

@@ -1,6 +1,10 @@
 // Removal of trees that a hostile program made.
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +12,7 @@
 #include <string>
 
 #include "runner.h"
+#include "sys/fd.h"
 #include "sys/tree.h"
 
 namespace bulkhead {
@@ -82,6 +87,24 @@ TEST(tree_removal_stops_when_cancelled) {
   EXPECT(!removed.ok() && removed.error().err == ECANCELED);
   EXPECT(exists(tree + "/file"));
   EXPECT(sys::removeTree(tree.c_str(), &kNever).ok());
+}
+
+TEST(tree_whose_children_are_kept_apart) {
+  const std::string place = temporary();
+  EXPECT(sys::spreadChildren(place.c_str()).ok());
+  EXPECT(sys::spreadChildren(place.c_str()).ok());
+  struct statfs status;
+  EXPECT(statfs(place.c_str(), &status) == 0);
+  int flags = 0;
+  const Fd directory(open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (status.f_type == EXT4_SUPER_MAGIC) {
+    EXPECT(ioctl(directory.get(), FS_IOC_GETFLAGS, &flags) == 0);
+    EXPECT((flags & FS_TOPDIR_FL) != 0);
+  }
+  // A file system that knows no such thing.
+  EXPECT(sys::spreadChildren("/proc/self").ok());
+  EXPECT(!sys::spreadChildren((place + "/none").c_str()).ok());
+  EXPECT(sys::removeTree(place.c_str(), &kNever).ok());
 }
 
 }  // namespace bulkhead

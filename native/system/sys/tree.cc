@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -88,6 +90,20 @@ Status removeTree(const char* path, const std::atomic<bool>* cancelled) {
   if (removed.error().err != EISDIR) return removed;
   Removal removal(cancelled);
   return removal.directory(AT_FDCWD, path, 0);
+}
+
+Status spreadChildren(const char* path) {
+  const Fd directory = TRY(openAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  int flags = 0;
+  if (ioctl(directory.get(), FS_IOC_GETFLAGS, &flags) < 0) {
+    return errno == ENOTTY || errno == EOPNOTSUPP ? Status(Done{}) : failure("ioctl FS_IOC_GETFLAGS", errno, path);
+  }
+  if ((flags & FS_TOPDIR_FL) != 0) return Done{};
+  flags |= FS_TOPDIR_FL;
+  if (ioctl(directory.get(), FS_IOC_SETFLAGS, &flags) < 0) {
+    return errno == ENOTTY || errno == EOPNOTSUPP ? Status(Done{}) : failure("ioctl FS_IOC_SETFLAGS", errno, path);
+  }
+  return Done{};
 }
 
 }  // namespace bulkhead::sys

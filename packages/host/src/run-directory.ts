@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { spreadChildren } from "@bulkhead/native-namespaces";
 import { readBootId } from "./boot.ts";
 import type { HostPaths } from "./paths.ts";
 
@@ -25,4 +26,5 @@ export const openStateDirectory = async (paths: HostPaths): Promise<void> => {
   for (const directory of [paths.state, paths.images, paths.instances, paths.shares, paths.uidRanges, paths.trash]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
+  spreadChildren(paths.instances);
 };
