@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { listTables, NativeError } from "@bulkhead/native-namespaces";
 import { readCgroups } from "./cgroups.ts";
 import { startTicksOf, stateOf } from "./process.ts";
+import { isUnheldRange } from "./uid-ranges.ts";
 
 /** What could be left behind on a host, each thing as one line that names it. */
 export interface HostSnapshot {
@@ -84,7 +85,7 @@ const namespaceTypes = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "ti
 /** Takes a snapshot; reads the kernel's own lists only, so it sees what no record mentions. */
 export const snapshotHost = async (scope: SnapshotScope): Promise<HostSnapshot> => {
   const files = new Set<string>();
-  for (const directory of scope.directories) await walk(directory, files, () => true);
+  for (const directory of scope.directories) await walk(directory, files, (path) => !isUnheldRange(path));
   const cgroups = await cgroupsOf(scope.cgroupPrefixes);
   const inCgroups = new Set<string>();
   for (const path of cgroups) {

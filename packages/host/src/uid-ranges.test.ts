@@ -1,4 +1,4 @@
-import { mkdtempDisposable, writeFile } from "node:fs/promises";
+import { mkdtempDisposable, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { InstanceId } from "@bulkhead/contracts";
 import { expect, test } from "vitest";
@@ -34,6 +34,27 @@ test("two allocators on one directory never give the same range", async () => {
   ]);
   const given = Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? left : right).allocate(id(`i${n}`)));
   expect(new Set(given.map(({ firstId }) => firstId)).size).toBe(40);
+});
+
+test("a freed range is given again without a new file, and to one of two allocators only", async () => {
+  await using directory = await temporary();
+  const left = await UidRanges.open(directory.path, "00000000", []);
+  const first = left.allocate(id("a"));
+  left.free(id("a"));
+  const right = await UidRanges.open(directory.path, "00000000", []);
+  const before = await stat(join(directory.path, "0"));
+  expect(left.allocate(id("b"))).toEqual(first);
+  expect((await stat(join(directory.path, "0@b"))).ino).toBe(before.ino);
+  expect(right.allocate(id("c")).firstId).toBe(firstRangeId + idsPerRange);
+  expect((await UidRanges.open(directory.path, "00000000", [])).holders().sort()).toEqual(["b", "c"]);
+});
+
+test("a range whose opening was cut off is given to nobody else", async () => {
+  await using directory = await temporary();
+  await UidRanges.open(directory.path, "00000000", []);
+  await writeFile(join(directory.path, "opened", "0"), "");
+  const ranges = await UidRanges.open(directory.path, "00000000", []);
+  expect(ranges.allocate(id("a")).firstId).toBe(firstRangeId + idsPerRange);
 });
 
 test("ranges of /etc/subuid are left alone", async () => {
