@@ -16,8 +16,8 @@ Status removeTree(const char* path, const std::atomic<bool>* cancelled);
 /**
  * Tells the file system that what lies in this directory has nothing to do with one another (chattr(1), "T"). ext4 then
  * gives each tree in it a block group of its own. Without it all share one, and a new file there is looked for past
- * every one that was removed in the last minute: at a hundred instances a second that is most of what a directory costs.
- * A file system without such a hint is no failure.
+ * every one that was removed in the last minute: at a hundred instances a second that is most of what a directory
+ * costs. A file system without such a hint is no failure.
  */
 Status spreadChildren(const char* path);
 
