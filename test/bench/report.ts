@@ -30,24 +30,24 @@ export const median = (samples: readonly number[]): number => percentile(samples
 
 const round = (value: number): number => Math.round(value * 1000) / 1000;
 
-/** Runs `a` and `b` in turn, A B B A, so that a drift of the machine's speed meets both alike. Times in milliseconds. */
-export const interleave = async (
-  pairs: number,
-  a: (index: number) => Promise<number>,
-  b: (index: number) => Promise<number>,
-): Promise<{ a: number[]; b: number[] }> => {
-  const times: { a: number[]; b: number[] } = { a: [], b: [] };
-  for (let index = 0; index < pairs; index += 1) {
-    if (index % 2 === 0) {
-      times.a.push(await a(index));
-      times.b.push(await b(index));
-    } else {
-      times.b.push(await b(index));
-      times.a.push(await a(index));
-    }
+type Measured = (index: number) => Promise<number>;
+
+/** Runs all in turn, A B C C B A, so that a drift of the machine's speed meets each alike. Times in milliseconds. */
+export const interleaveAll = async <Name extends string>(
+  rounds: number,
+  measured: Readonly<Record<Name, Measured>>,
+): Promise<Record<Name, number[]>> => {
+  const names = Object.keys(measured) as Name[];
+  const times = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  for (let index = 0; index < rounds; index += 1) {
+    for (const name of index % 2 === 0 ? names : names.toReversed()) times[name].push(await measured[name](index));
   }
   return times;
 };
+
+/** The same with two. */
+export const interleave = (pairs: number, a: Measured, b: Measured): Promise<{ a: number[]; b: number[] }> =>
+  interleaveAll(pairs, { a, b });
 
 /**
  * Waits until nothing but this program has wanted to run for 10 ms (fourth field of /proc/loadavg, proc(5)), so that

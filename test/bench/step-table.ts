@@ -25,13 +25,13 @@ export class StepTable {
   }
 
   /** With a heading; by the time at which steps begin. */
-  rows(): (string | number)[][] {
+  rows(title: string): (string | number)[][] {
     const rows = [...this.#steps].map(([title, { beganUs, tookUs }]) => ({
       title,
       beganUs: Math.round(median(beganUs)),
       tookUs: Math.round(median(tookUs)),
     }));
     rows.sort((a, b) => a.beganUs - b.beganUs);
-    return [["step", "begins us", "takes us"], ...rows.map(({ title, beganUs, tookUs }) => [title, beganUs, tookUs])];
+    return [[title, "begins us", "takes us"], ...rows.map(({ title, beganUs, tookUs }) => [title, beganUs, tookUs])];
   }
 }

@@ -19,8 +19,8 @@ export interface ShimOptions {
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;
   initPath?: string;
-  /** container: its process is born at once, and waits for the plan. */
-  birth?: Uint8Array | undefined;
+  /** container: its process is born at once, and waits for the plan. Made while the fork is. */
+  birth?: (() => Uint8Array) | undefined;
 }
 
 /** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
@@ -31,14 +31,31 @@ export class Shim {
 
   constructor(options: ShimOptions) {
     this.#report = unwrap(addon.fork(options.initPath ?? initPath, options.mode, options.stdio, options.relay ?? -1));
-    // A fork server that was killed tells so when the plan is handed over.
-    if (options.birth !== undefined) addon.handPlan(this.#report, options.birth);
+    if (options.birth === undefined) return;
+    try {
+      // A fork server that was killed tells so when the plan is handed over.
+      addon.handPlan(this.#report, options.birth());
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** Lets it begin. Throws NativeError when it could not be forked. */
   begin(plan: Uint8Array): void {
-    this.#await();
+    if (!this.#forked) this.#await();
     unwrap(addon.handPlan(this.#report, plan));
+  }
+
+  /** False once somebody has killed it before it had its plan, or when it could not be forked. */
+  get isWaiting(): boolean {
+    try {
+      if (!this.#forked) this.#await();
+      const received = addon.receive(this.#report);
+      return received.ok && received.value === undefined;
+    } catch {
+      return false;
+    }
   }
 
   #await(): void {

@@ -38,13 +38,19 @@ export class PreparedStart implements AsyncDisposable {
 
   constructor(options: StartOptions = {}) {
     this.#connect = options.connect;
+    const { birth } = options;
     this.#shim = new Shim({
       mode: "container",
       stdio: options.stdio ?? [-1, -1, -1],
       relay: null,
       initPath: options.initPath ?? initPath,
-      birth: options.birth === undefined ? undefined : compileBirth(options.birth),
+      birth: birth === undefined ? undefined : () => compileBirth(birth),
     });
+  }
+
+  /** Whether its shim is still there to be given a plan; to be asked before `run`, of one that was made long ago. */
+  get isWaiting(): boolean {
+    return this.#shim.isWaiting;
   }
 
   /** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. Once. */
@@ -70,7 +76,9 @@ export class PreparedStart implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#begun) await this.#shim.abandon();
+    if (this.#begun) return;
+    this.#begun = true;
+    await this.#shim.abandon();
   }
 }
 

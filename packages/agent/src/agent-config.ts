@@ -21,6 +21,8 @@ export const AgentConfig = Type.Object({
   dnsForward: setting("BULKHEAD_DNS_FORWARD", Type.Boolean({ default: true })),
   /** where kernels of virtual machines lie; default: below the state directory */
   kernelDir: setting("BULKHEAD_KERNEL_DIR", Type.Optional(Type.String({ pattern: "^/" }))),
+  /** containers' first processes that wait ready for the next starts; each costs some hundred KiB, most of it the kernel's */
+  readyProcesses: setting("BULKHEAD_READY_PROCESSES", Type.Integer({ default: 0, minimum: 0, maximum: 64 })),
   hostName: setting("BULKHEAD_HOST_NAME", Type.String({ default: hostname(), minLength: 1, maxLength: 255 })),
   hostLabels: setting("BULKHEAD_HOST_LABELS", Type.Optional(Labels)),
   /** an image that no instance has used for this long is removed */

@@ -1,6 +1,6 @@
-import { renameSync, rmdirSync, writeFileSync } from "node:fs";
+import { globSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Assignment, type InstanceId } from "@bulkhead/contracts";
 import type { HostPaths, UidRange } from "@bulkhead/host";
 import { removeTree } from "@bulkhead/native-namespaces";
@@ -96,6 +96,25 @@ const readRecord = async (path: string): Promise<RunRecord | null> => {
     }
     throw error;
   }
+};
+
+/**
+ * Instances of this boot by the names of the cgroups that their records say they have. Of the container agent's only: no
+ * other makes cgroups before it knows for whom.
+ */
+export const ownersOfCgroups = (host: HostPaths): Map<string, InstanceId> => {
+  const owners = new Map<string, InstanceId>();
+  const root = join(host.run, "instances");
+  for (const path of globSync(join(root, "*", "*", "record.json"))) {
+    try {
+      const record: unknown = JSON.parse(readFileSync(path, "utf8"));
+      if (!isRecord(record)) continue;
+      for (const cgroup of Object.values(record.cgroup)) owners.set(basename(cgroup), record.assignment.instanceId);
+    } catch {
+      // It has just been forgotten.
+    }
+  }
+  return owners;
 };
 
 const keysBelow = async (directory: string, instanceId: InstanceId, suffix: string): Promise<RunKey[]> => {

@@ -55,6 +55,8 @@ export interface RunHost {
   readonly kernel: string;
   /** name of an instance of this host, if it is known */
   nameOf(instanceId: InstanceId): string | undefined;
+  /** instances of this host, of both agents, by the names of their cgroups */
+  cgroupOwners(): ReadonlyMap<string, InstanceId>;
   /** called once, when a living run has ended */
   ended(run: ContainerRun): void;
 }

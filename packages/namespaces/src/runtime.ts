@@ -1,22 +1,16 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
-  hasPacketRules,
-  HostNetworks,
-  openCgroupParents,
-  openRunDirectory,
-  openStateDirectory,
+  type HostNetworks,
   readCapacity,
-  readCgroups,
-  UidRanges,
   usableCpus,
-  type CgroupLayout,
   type CgroupParents,
   type HostPaths,
   type MountAllowList,
 } from "@bulkhead/host";
-import { probe, removeCgroup, type HostFeatures } from "@bulkhead/native-namespaces";
+import { removeCgroup } from "@bulkhead/native-namespaces";
 import {
   imageFailure,
   StartFailure,
@@ -31,18 +25,19 @@ import {
 import { giveBackAbandoned } from "./abandoned.ts";
 import { adopt } from "./adoption.ts";
 import { CpuSharing, cpuUserOf } from "./cpu-sharing.ts";
-import { enforcementOf } from "./enforcement.ts";
 import { hostFacts } from "./facts.ts";
 import { imagesInUse } from "./images-in-use.ts";
 import { instancePaths, runName, type RunPaths } from "./instance-paths.ts";
 import { endUnrecorded } from "./leftover.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
-import { openMountPoints } from "./mount-points.ts";
+import { namespacesOf } from "./oci-spec.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
-import { findRecords, forgetRun, writeLiveRecord, writeRecord } from "./run-record.ts";
+import { ReadyProcesses } from "./ready-processes.ts";
+import { findRecords, forgetRun, ownersOfCgroups, writeLiveRecord, writeRecord } from "./run-record.ts";
+import { openRuntimeParts, readOpenFilesMax, type RuntimeParts } from "./runtime-parts.ts";
 import { Trash } from "./trash.ts";
 import type { StepListener } from "./start-steps.ts";
 import { NamespaceHolders } from "./shares/namespace-holder.ts";
@@ -56,24 +51,10 @@ export interface ContainerRuntimeOptions {
   /** instances may have the host's own network; from the agent's own configuration and nowhere else */
   readonly hostNetwork?: boolean;
   readonly log: RuntimeLog;
+  /** first processes that wait for their containers; each costs about a megabyte, most of it the kernel's. Default 0 */
+  readonly readyProcesses?: number | undefined;
   /** hears the steps of every start, for benchmarks */
   readonly onSteps?: StepListener | undefined;
-}
-
-/** Hard limit on open files of this process, which no child can exceed (proc(5), /proc/PID/limits). */
-const readOpenFilesMax = (): number => {
-  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-  return hard === undefined || hard === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(hard);
-};
-
-interface Parts {
-  readonly layout: CgroupLayout;
-  readonly parents: CgroupParents;
-  readonly features: HostFeatures;
-  readonly uidRanges: UidRanges;
-  readonly networks: HostNetworks;
-  readonly packetRules: boolean;
-  readonly enforcement: Enforcement;
 }
 
 /** Containers on this host's kernel. Closing it leaves every instance running. */
@@ -81,16 +62,17 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly isolation = "container";
   readonly openFilesMax = readOpenFilesMax();
   readonly #options: ContainerRuntimeOptions;
-  readonly #parts: Parts;
+  readonly #parts: RuntimeParts;
   readonly #cpus: CpuSharing;
   readonly #starter: Starter;
   readonly #trash: Trash;
   readonly shares: ShareStore;
+  readonly ready: ReadyProcesses;
   readonly #runs = new Map<string, ContainerRun>();
   /** two runs of one instance would share its writable layer */
   readonly #starting = new Set<InstanceId>();
 
-  private constructor(options: ContainerRuntimeOptions, parts: Parts) {
+  private constructor(options: ContainerRuntimeOptions, parts: RuntimeParts) {
     this.#options = options;
     this.#parts = parts;
     this.#cpus = new CpuSharing(parts.parents, usableCpus());
@@ -102,6 +84,13 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       cgroupOf: (name) => cgroupOfRun(parts.parents, name, false),
     });
     this.shares = new ShareStore(options.paths, holders, this.#trash);
+    this.ready = new ReadyProcesses({
+      count: options.readyProcesses ?? 0,
+      namespaces: namespacesOf(false),
+      testing: options.onSteps === undefined ? undefined : { trace: true },
+      log: options.log,
+      cgroupOf: (name) => cgroupOfRun(parts.parents, name, false),
+    });
     this.#starter = new Starter({
       ...options,
       host: this,
@@ -110,6 +99,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       cpus: this.#cpus,
       trash: this.#trash,
       shares: this.shares,
+      ready: this.ready,
       kernel: parts.features.kernel,
       cgroupOf: (name, dedicated) => cgroupOfRun(parts.parents, name, dedicated),
     });
@@ -117,21 +107,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   /** Opens the host's directories and cgroups; root only. Rejects when no cgroup hierarchy can be used. */
   static async open(options: ContainerRuntimeOptions): Promise<ContainerRuntime> {
-    const { paths } = options;
-    await openStateDirectory(paths);
-    await openRunDirectory(paths);
-    await openMountPoints(paths.mountPoints);
-    const layout = readCgroups();
-    const parents = await openCgroupParents(paths.cgroups, layout);
-    const runtime = new ContainerRuntime(options, {
-      layout,
-      parents,
-      features: probe(),
-      networks: new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: paths.isolation }),
-      packetRules: await hasPacketRules(),
-      uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
-      enforcement: await enforcementOf(paths, parents),
-    });
+    const runtime = new ContainerRuntime(options, await openRuntimeParts(options.paths));
     runtime.#trash.sweep();
     return runtime;
   }
@@ -158,6 +134,10 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   nameOf(instanceId: InstanceId): string | undefined {
     return [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId)?.assignment.name;
+  }
+
+  cgroupOwners(): ReadonlyMap<string, InstanceId> {
+    return ownersOfCgroups(this.#options.paths);
   }
 
   async saveRecord(paths: RunPaths, record: ContainerRun["record"]): Promise<void> {
@@ -224,8 +204,13 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       this.#cpus.adopt(cpuUserOf(run.record));
       await run.settleLimits();
     }
+    // An earlier agent's, made before it was known for whom.
+    const inUse = new Set(
+      [...this.#runs.values()].flatMap(({ cgroup }) => Object.values(cgroup.paths).map((path) => basename(path))),
+    );
     await endUnrecorded(this.#parts.parents, {
-      isKnown: (instanceId, name) => this.#runs.has(name) || this.#starting.has(instanceId),
+      isKnown: (instanceId, name) =>
+        this.#runs.has(name) || this.#starting.has(instanceId) || this.ready.madeCgroup(name) || inUse.has(name),
       log: this.#options.log,
     });
     await this.#cpus.settle();
@@ -288,6 +273,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.ready[Symbol.asyncDispose]();
     await this.#parts.networks[Symbol.asyncDispose]();
   }
 }

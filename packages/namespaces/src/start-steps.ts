@@ -32,10 +32,12 @@ export class StartSteps {
       this.#steps.push({ process: "agent", name, atNs: Number(process.hrtime.bigint()) });
   }
 
-  /** The entrypoint runs; `native` is what its shim and its own process noted. */
+  /** The entrypoint runs; `native` is what its shim and its own process noted, of which a birth long before is no part. */
   done(native: readonly TimedStep[] | undefined): void {
     if (this.#listener === undefined) return;
-    const others = (native ?? []).map(({ name, atNs, inChild }) => ({
+    const beganNs = this.#steps[0]?.atNs ?? 0;
+    const own = (native ?? []).filter(({ atNs }) => atNs >= beganNs);
+    const others = own.map(({ name, atNs, inChild }) => ({
       process: inChild ? ("child" as const) : ("shim" as const),
       name,
       atNs,

@@ -35,10 +35,12 @@ import { writeInstanceFiles } from "./instance-files.ts";
 import { giveFiles, processOfProgram } from "./jailed-program.ts";
 import { instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
+import { leaseMsOf } from "./lease.ts";
 import { endLeftover } from "./leftover.ts";
 import { withMountPoints } from "./mount-points.ts";
 import { buildSpec, confinementOf, namespacesOf } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
+import type { ReadyProcesses } from "./ready-processes.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import { refuseSamePlaces } from "./places.ts";
@@ -63,6 +65,7 @@ export interface StarterOptions {
   readonly cpus: CpuSharing;
   readonly trash: Trash;
   readonly shares: ShareStore;
+  readonly ready: ReadyProcesses;
   /** release of the host's kernel */
   readonly kernel: string;
   /** hears the steps of every start, for benchmarks */
@@ -70,14 +73,8 @@ export interface StarterOptions {
   cgroupOf(name: string, dedicated: boolean): Readonly<Record<string, string>>;
 }
 
-/** Lease of a workload with `onLoss: replace` that names none; the schema's default. */
-const defaultLeaseMs = 300_000;
-
 /** A run that ends sooner is not written to disk, in milliseconds: each record waits for the disk to be flushed. */
 const shortRunMs = 50;
-
-const leaseMsOf = ({ spec }: Assignment): number | null =>
-  spec.onLoss === "replace" ? (spec.leaseMs ?? defaultLeaseMs) : null;
 
 const connectionOf = ({ assignment }: RunRecord, paths: RunPaths): Connection | undefined =>
   assignment.network === undefined
@@ -135,21 +132,22 @@ export class Starter {
     const paths = runPaths(host, key);
     const steps = new StartSteps(this.#options.onSteps);
     const name = `${key.instanceId}.${paths.name}`;
-    const cgroup = this.#options.cgroupOf(name, isDedicated(assignment));
     const hostNetwork = assignment.spec.network === "host";
+    // One with CPUs of its own lies in another place, and a program of ours is given descriptors at birth.
+    const { namespaces } = assignment;
+    const isUsual = program === undefined && namespaces === undefined && !isDedicated(assignment);
+    const ready = isUsual ? this.#options.ready.take(namespacesOf(hostNetwork)) : null;
+    await using born = ready?.prepared ?? null;
+    const cgroup = ready?.cgroup ?? this.#options.cgroupOf(name, isDedicated(assignment));
     await using undo = new AsyncDisposableStack();
     steps.begin("CPUs");
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
     steps.begin("ask for the process");
-    const { namespaces } = assignment;
-    // The first process is made while the rest is made here. It ends when this agent does before it has its plan.
-    await using prepared = new PreparedStart(
-      // Who enters namespaces of others is born in them.
-      namespaces !== undefined
-        ? {}
-        : { birth: { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing } },
-    );
+    // The first process is made while the rest is made here, and ends when this agent does before it has its plan. One
+    // that enters namespaces of others is born in them.
+    const birth = { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing };
+    await using prepared = born ?? new PreparedStart(namespaces === undefined ? { birth } : {});
     steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
     using membership = await openNamespaces(this.#options, assignment);
@@ -229,7 +227,7 @@ export class Starter {
       connection === undefined ? undefined : (pid: number): Promise<void> => this.#connect(connection, pid, undo);
     const started = await prepared.run(plan, connect).catch(async (error: unknown) => {
       // A shim that reports has undone everything; one that was killed has left whatever it had made.
-      if (error instanceof NativeError && error.step === "shim") await endLeftover(cgroup);
+      if (error instanceof NativeError && (error.step === "shim" || error.step === "spawn")) await endLeftover(cgroup);
       throw error;
     });
     if (signal.aborted) {

@@ -9,10 +9,12 @@ export interface AgentOrder {
   readonly paths: HostPaths;
   readonly image: EnsuredImage;
   readonly assignments: readonly Assignment[];
+  /** the first start waits until this many processes are ready, and takes one */
+  readonly readyProcesses?: number;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { paths, image, assignments } = JSON.parse(line) as AgentOrder;
+  const { paths, image, assignments, readyProcesses } = JSON.parse(line) as AgentOrder;
   const runtime = await ContainerRuntime.open({
     paths: hostPaths(
       paths.state.split("/hosts/")[0] ?? "",
@@ -22,7 +24,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     images: { ensure: async () => image },
     mountAllowList: MountAllowList.parse(""),
     log: { warn: (fields, message) => console.error(message, fields) },
+    readyProcesses,
   });
+  while (runtime.ready.count < (readyProcesses ?? 0)) await new Promise((resolve) => setTimeout(resolve, 1));
   for (const assignment of assignments) {
     const key = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 };
     await runtime.start({ key, assignment }, new AbortController().signal);

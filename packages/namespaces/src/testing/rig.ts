@@ -112,7 +112,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
-  async reopen(options: { onSteps?: StepListener } = {}): Promise<ContainerRuntime> {
+  async reopen(options: { onSteps?: StepListener; readyProcesses?: number } = {}): Promise<ContainerRuntime> {
+    await (this.runtime as ContainerRuntime | undefined)?.ready[Symbol.asyncDispose]();
     this.runtime = await ContainerRuntime.open({
       paths: this.paths,
       images: {
@@ -257,6 +258,7 @@ export class Rig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.runtime.ready[Symbol.asyncDispose]();
     await this.clear();
     await removeCgroupParents(this.runtime.parents);
     await closeMountArea(this.paths.runShares);

@@ -38,6 +38,8 @@ export interface ViewQuery {
   /** stop the first process for a moment to read its filters */
   readonly stop: boolean;
   nameOf(instanceId: InstanceId): string | undefined;
+  /** the instance on record for a cgroup that was made before it was known */
+  ownerOf(cgroup: string): InstanceId | undefined;
   /** what it should see of shares, and where their data lies */
   readonly shares: readonly (SourceDirectory & { readonly name: string })[];
   /** the share whose namespaces it should be in, with the kernel's links of those; null links: nothing holds them */
@@ -134,7 +136,12 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     inspect(init, { stop: query.stop }),
   ]);
   const [{ namespaces, unreadable }, sockets, processes] = await Promise.all([
-    readNamespaces({ pid, instanceId, nameOf: (id) => query.nameOf(id) }),
+    readNamespaces({
+      pid,
+      instanceId,
+      nameOf: (id) => query.nameOf(id),
+      ownerOf: (name) => query.ownerOf(name),
+    }),
     readSockets(pid, uids),
     countProcesses(cgroup),
   ]);

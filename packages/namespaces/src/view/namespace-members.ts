@@ -13,6 +13,9 @@ const processesPerTurn = 200;
 /** An instance's cgroups end in `<instance id>.<era>.<n>.<attempt>`, whatever lies above. */
 const instancePattern = /\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\.\d+\.\d+(?:\/|$)/m;
 
+/** One whose process was born before its instance was known: only its record says whose it is. */
+const readyPattern = /\/(ready-[0-9a-f]{16}\.\d+\.\d+\.\d+)(?:\/|$)/m;
+
 const isGone = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH");
 
@@ -31,9 +34,19 @@ const orGone = <T>(read: () => T): T | null => {
 
 const inodeOf = (link: string): number => Number(/\[(\d+)\]/.exec(link)?.[1]);
 
-/** The instance a process belongs to by its cgroups, which only we write; null for one of the host's own. */
-export const instanceOfProcess = (cgroups: string): InstanceId | null =>
-  (instancePattern.exec(cgroups)?.[1] as InstanceId | undefined) ?? null;
+/**
+ * The instance a process belongs to by its cgroups, which only we write; null for one of the host's own. `ownerOf`: the
+ * instance on record for a cgroup that was made before it.
+ */
+export const instanceOfProcess = (
+  cgroups: string,
+  ownerOf: (cgroup: string) => InstanceId | undefined,
+): InstanceId | null => {
+  const named = instancePattern.exec(cgroups)?.[1] as InstanceId | undefined;
+  if (named !== undefined) return named;
+  const ready = readyPattern.exec(cgroups)?.[1];
+  return (ready === undefined ? undefined : ownerOf(ready)) ?? null;
+};
 
 interface Members {
   readonly instances: Set<InstanceId>;
@@ -48,6 +61,7 @@ const note = (
   pid: string,
   wanted: ReadonlyMap<NamespaceType, string>,
   members: ReadonlyMap<NamespaceType, Members>,
+  ownerOf: NamespaceQuery["ownerOf"],
 ) => {
   const joined = namespaceTypes.filter((type) => {
     const link = wanted.get(type);
@@ -56,7 +70,7 @@ const note = (
   if (joined.length === 0) return;
   const cgroups = orGone(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
   if (cgroups === null) return;
-  const instanceId = instanceOfProcess(cgroups);
+  const instanceId = instanceOfProcess(cgroups, ownerOf);
   for (const type of joined) {
     const found = members.get(type);
     if (found === undefined) continue;
@@ -73,6 +87,8 @@ export interface NamespaceQuery {
   readonly instanceId: InstanceId;
   /** names of the host's instances; of one that is not known its id is shown */
   readonly nameOf: (instanceId: InstanceId) => string | undefined;
+  /** the instance on record for a cgroup that was made before it was known */
+  readonly ownerOf: (cgroup: string) => InstanceId | undefined;
 }
 
 /**
@@ -83,6 +99,7 @@ export const readNamespaces = async ({
   pid,
   instanceId,
   nameOf,
+  ownerOf,
 }: NamespaceQuery): Promise<{ namespaces: ViewNamespace[]; unreadable: number }> => {
   let unreadable = 0;
   const wanted = new Map<NamespaceType, string>();
@@ -101,7 +118,7 @@ export const readNamespaces = async ({
   for (let at = 0; at < pids.length; at += processesPerTurn) {
     for (const each of pids.slice(at, at + processesPerTurn)) {
       try {
-        note(each, wanted, members);
+        note(each, wanted, members, ownerOf);
       } catch (error) {
         if (!isHidden(error)) throw error;
         unreadable += 1;

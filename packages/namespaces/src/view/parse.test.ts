@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { InstanceId } from "@bulkhead/contracts";
 import { insideId, parseIdMap } from "./id-map.ts";
 import { parseMountInfo } from "./mountinfo.ts";
 import { instanceOfProcess } from "./namespace-members.ts";
@@ -103,7 +104,17 @@ describe("sockets", () => {
 
 test("a process belongs to an instance by its cgroup's name alone", () => {
   const id = "01890000-0000-7000-8000-000000000001";
-  expect(instanceOfProcess(`4:memory:/a/bulkhead-1/shared/${id}.1.2.0\n0::/x\n`)).toBe(id);
-  expect(instanceOfProcess(`0::/bulkhead-1/${id}.1.2.0/inner\n`)).toBe(id);
-  expect(instanceOfProcess("0::/system.slice/ssh.service\n")).toBeNull();
+  const noOwner = (): undefined => undefined;
+  expect(instanceOfProcess(`4:memory:/a/bulkhead-1/shared/${id}.1.2.0\n0::/x\n`, noOwner)).toBe(id);
+  expect(instanceOfProcess(`0::/bulkhead-1/${id}.1.2.0/inner\n`, noOwner)).toBe(id);
+  expect(instanceOfProcess("0::/system.slice/ssh.service\n", noOwner)).toBeNull();
+});
+
+test("a process that was born before its instance was known belongs to the one on record", () => {
+  const id = "01890000-0000-7000-8000-000000000001" as InstanceId;
+  const ready = "ready-0123456789abcdef.0.0.7";
+  const ownerOf = (cgroup: string) => (cgroup === ready ? id : undefined);
+  expect(instanceOfProcess(`0::/bulkhead-1/shared/${ready}\n`, ownerOf)).toBe(id);
+  expect(instanceOfProcess(`0::/bulkhead-1/${ready}/inner\n`, ownerOf)).toBe(id);
+  expect(instanceOfProcess("0::/bulkhead-1/ready-0123456789abcdef.0.0.8\n", ownerOf)).toBeNull();
 });

@@ -9,13 +9,18 @@ export interface ViewedRun {
   readonly assignment: Assignment;
   readonly init: ProcessRef;
   readonly cgroup: CgroupPlacement;
-  readonly host: { readonly shares: ShareStore; nameOf(instanceId: InstanceId): string | undefined };
+  readonly host: {
+    readonly shares: ShareStore;
+    nameOf(instanceId: InstanceId): string | undefined;
+    cgroupOwners(): ReadonlyMap<string, InstanceId>;
+  };
 }
 
 /** What a run's first process sees. Rejects STATE_CONFLICT when it has ended. */
 export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Promise<InstanceView> => {
   const { assignment, init, cgroup, host } = run;
   const { instanceId, name, spec, namespaces, shares = [] } = assignment;
+  let owners: ReadonlyMap<string, InstanceId> | undefined;
   return instanceView({
     instanceId,
     name,
@@ -25,6 +30,7 @@ export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Pr
     writable: spec.container?.writable ?? null,
     stop: from === "kernel",
     nameOf: (id) => host.nameOf(id),
+    ownerOf: (name) => (owners ??= host.cgroupOwners()).get(name),
     shares: shares.map((share) => ({ ...share, ...host.shares.sourceOf(share) })),
     namespaces:
       namespaces === undefined ? null : { name: namespaces.name, links: host.shares.namespaces.linksOf(namespaces) },
