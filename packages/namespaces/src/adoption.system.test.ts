@@ -131,6 +131,8 @@ test("a start that was cut off before the entrypoint ran is undone, whatever it 
   const run = await rig.start(assignment);
   const init = rig.pidOf(run);
   const directory = join(rig.paths.runInstances, assignment.instanceId, "1.1.0");
+  // This agent writes it a little later, and no dead one does.
+  await expect.poll(() => existsSync(recordOf(assignment)), { timeout: 5_000 }).toBe(true);
   await rm(join(directory, "status"));
   expect(await (await rig.reopen()).list()).toEqual([]);
   await expect.poll(() => existsSync(`/proc/${init}`), { timeout: 30_000 }).toBe(false);
