@@ -18,8 +18,8 @@
 namespace bulkhead::init {
 namespace {
 
-// The child makes the network namespace itself, while the shim mounts; cgroup comes after it has joined its cgroups.
-constexpr uint64_t kMadeByChild = CLONE_NEWNET | CLONE_NEWCGROUP;
+// The child makes these itself, while the shim mounts; cgroup comes after it has joined its cgroups.
+constexpr uint64_t kMadeByChild = kMadeFirst | CLONE_NEWCGROUP;
 
 bool sameCgroups(const Span<plan::CgroupDirectory>& born, const Span<plan::CgroupDirectory>& wanted) {
   if (born.count != wanted.count) return false;

@@ -26,9 +26,6 @@
 namespace bulkhead::init {
 namespace {
 
-// These belong to the mapped root of the user namespace and can be made while the shim prepares the mounts.
-constexpr uint32_t kUnsharedHere = CLONE_NEWNET;
-
 void tell(int socket, const Steps& steps, const Error& error) {
   const Report report = failedReport(steps.current(), error);
   // write, not sendmsg: every filter that lets a program run at all allows it.
@@ -78,10 +75,14 @@ Status isolate(const ChildContext& context) {
     for (uint32_t index = 0; index < preserved; ++index) kept[keptCount++] = kPreservedFd + static_cast<int>(index);
   }
   TRY(sys::closeAllBut(kept, keptCount));
-  const int here = static_cast<int>(context.namespaces & kUnsharedHere);
-  if (here == 0) return Done{};
+  const int others = static_cast<int>(context.namespaces & kMadeFirst & ~uint32_t{CLONE_NEWNET});
+  if (others != 0) {
+    TRY(steps.begin("other namespaces"));
+    TRY(sys::unshareNamespaces(others));
+  }
+  if ((context.namespaces & CLONE_NEWNET) == 0) return Done{};
   TRY(steps.begin("network namespace"));
-  TRY(sys::unshareNamespaces(here));
+  TRY(sys::unshareNamespaces(CLONE_NEWNET));
   TRY(steps.begin("loopback"));
   return raiseLoopback();
 }

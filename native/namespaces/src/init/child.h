@@ -1,6 +1,8 @@
 // The container's first process, from clone3 to execve.
 #pragma once
 
+#include <linux/sched.h>
+
 #include "cgroup/directory.h"
 #include "init/listener.h"
 #include "init/steps.h"
@@ -18,6 +20,9 @@ struct Stdio {
 };
 
 class Gate;
+
+/** Namespaces that the child makes before anything else: they are its user namespace's, and the shim need not wait. */
+inline constexpr uint32_t kMadeFirst = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
 struct ChildContext {
   /** CLONE_NEW* that are its own. */

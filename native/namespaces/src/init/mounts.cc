@@ -202,7 +202,10 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
     TRY(attach(&target, mount, tree));
     if (mount.kind == plan::MountKind::cgroup) TRY(prepared->fillCgroup(tree.get(), mount, container));
   }
-  // Whoever looks for this container must find it before it may run anything.
+  return Done{};
+}
+
+Status awaitStatus(Steps& steps, Handed* handed) {
   TRY(steps.begin("wait for status"));
   return handed->awaitStatus();
 }
@@ -262,6 +265,9 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   TRY(sys::moveMount(root.get(), host.get()));
   host.reset();
   TRY(mountAll(container, steps, root.get(), &prepared, &handed));
+  // Whoever looks for this container must find it, and in its limits, before it may run anything: hooks, or at the end.
+  const bool hooked = (container.flags & plan::kPlanAnnounced) != 0;
+  if (hooked) TRY(awaitStatus(steps, &handed));
   TRY(steps.begin("sysctl"));
   TRY(applySysctls(container, root.get()));
   TRY(announce(container, steps, socket));
@@ -272,7 +278,8 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
   if (joined.valid()) {
     TRY(steps.begin("join mount namespace"));
-    return enterMounts(joined.get(), root.get());
+    TRY(enterMounts(joined.get(), root.get()));
+    return hooked ? Status(Done{}) : awaitStatus(steps, &handed);
   }
   TRY(steps.begin("pivot_root"));
   TRY(pivotInto(root.get()));
@@ -282,7 +289,7 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
     const unsigned deep = (container.root.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
     TRY(sys::setMountAttributes(AT_FDCWD, "/", deep, 0, 0, kind));
   }
-  return Done{};
+  return hooked ? Status(Done{}) : awaitStatus(steps, &handed);
 }
 
 }  // namespace bulkhead::init
