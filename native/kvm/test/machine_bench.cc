@@ -1,8 +1,12 @@
-// machine-bench MONITOR [COUNT]: what the monitor costs here, jailed as always (src/jail), in no namespaces of its own.
-// Starts it COUNT times (default 50) with a guest of five instructions and tells the time from its start to the guest's
-// first byte, how many are made and ended per second, and its memory beside the guest's, alone and with twenty at once;
-// then what leaving the guest costs. Where KVM interprets kernel code, so are the loops around each exit, which the
-// empty loop is for. The last line is one JSON object.
+// What benchmarks of the monitor need a process of their own for: one that is small, so that a child is made at once,
+// and that reads the clock when something is there and not when an interpreter gets to it. Answers with one line of
+// JSON.
+//   machine-bench guest                     the kernel image of a guest that says one line and waits, on standard
+//   output machine-bench start MONITOR COUNT       each time from a monitor's start to its guest's first byte
+//   machine-bench rate MONITOR COUNT WIDTH  machines made, heard of and ended per second, so many at a time
+//   machine-bench exits                     what leaving the guest costs, for a port write and a register read
+//   machine-bench watch LINE WORD...        runs a command, to its end: first byte, and line that begins with LINE
+// The monitor is jailed as always (src/jail), and in no namespaces of its own.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +18,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <thread>
 
 #include "boot/tiny_image.h"
@@ -34,123 +37,102 @@ namespace {
 
 /** As bench_guests.S says. */
 constexpr uint64_t kRounds = 20'000;
-constexpr int kPatienceMs = 10'000;
-constexpr int kAtATime = 4;
-constexpr int kMany = 20;
+/** A whole kernel may boot meanwhile, in software. */
+constexpr int kPatienceMs = 300'000;
 
-struct Started {
-  pid_t pid;
-  Fd output;
-  uint64_t firstByteNs;
+std::string helloImage() {
+  return tinyImage({guestSaysHello, guestSaysHelloEnd});
+}
+
+/** A process whose standard output is read here. It is killed with what it made when this goes. */
+class Child {
+ public:
+  static Result<Child> start(const std::vector<const char*>& words) {
+    sys::Pair pipe = TRY(sys::pipePair());
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe.right.get(), STDOUT_FILENO);
+    std::vector<char*> arguments;
+    for (const char* word : words) arguments.push_back(const_cast<char*>(word));
+    arguments.push_back(nullptr);
+    Child child(std::move(pipe.left));
+    child.beganNs_ = monotonicNs();
+    const int err = posix_spawnp(&child.pid_, arguments[0], &actions, nullptr, arguments.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (err != 0) return failure("posix_spawn", err, arguments[0]);
+    return child;
+  }
+  Child(Child&& other) noexcept
+      : output_(std::move(other.output_)), pid_(std::exchange(other.pid_, 0)), beganNs_(other.beganNs_) {}
+  Child& operator=(Child&&) = delete;
+  ~Child() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+
+  /** Some of its output, and how long after its start that was there; ENODATA at its end. */
+  Result<uint64_t> read(std::string* text) const {
+    struct pollfd ready = {output_.get(), POLLIN, 0};
+    if (poll(&ready, 1, kPatienceMs) != 1) return failure("guest", ETIMEDOUT);
+    const uint64_t nowNs = monotonicNs() - beganNs_;
+    char bytes[4096];
+    const ssize_t count = ::read(output_.get(), bytes, sizeof bytes);
+    if (count <= 0) return failure("guest", count < 0 ? errno : ENODATA, *text);
+    text->append(bytes, static_cast<size_t>(count));
+    return nowNs;
+  }
+  uint64_t beganNs() const { return beganNs_; }
+
+ private:
+  explicit Child(Fd output) : output_(std::move(output)) {}
+
+  Fd output_;
+  pid_t pid_ = 0;
+  uint64_t beganNs_ = 0;
 };
 
-/** A monitor of its own process; its guest has said something. */
-Result<Started> startMonitor(const char* path, int kernel) {
-  sys::Pair pipe = TRY(sys::pipePair());
-  const std::string kernelName = "fd:" + std::to_string(kernel);
-  const std::string outputName = "fd:" + std::to_string(pipe.right.get());
-  const char* words[] = {path,  "--kernel", kernelName.c_str(), "--serial", outputName.c_str(), "--memory-mib",
-                         "128", nullptr};
-  // The child has both descriptors by their numbers here.
-  TRY(sys::check("fcntl", [&] { return fcntl(pipe.right.get(), F_SETFD, 0); }));
-  const uint64_t before = monotonicNs();
-  Started started = {};
-  const int err = posix_spawn(&started.pid, path, nullptr, nullptr, const_cast<char**>(words), environ);
-  if (err != 0) return failure("posix_spawn", err, path);
-  struct pollfd ready = {pipe.left.get(), POLLIN, 0};
-  if (poll(&ready, 1, kPatienceMs) != 1 || (ready.revents & POLLIN) == 0) return failure("guest", ETIMEDOUT);
-  started.firstByteNs = monotonicNs() - before;
-  started.output = std::move(pipe.left);
-  return started;
+/** The image in a file that children inherit. */
+Result<Fd> inheritedImage() {
+  const std::string image = helloImage();
+  Fd file = TRY(sys::memoryFile("kernel", 0));
+  TRY(sys::writeAll(file.get(), image.data(), image.size()));
+  TRY(sys::check("fcntl", [&] { return fcntl(file.get(), F_SETFD, 0); }));
+  return file;
 }
 
-void endMonitor(const Started& started) {
-  kill(started.pid, SIGKILL);
-  waitpid(started.pid, nullptr, 0);
+/** A machine from its monitor's start to its end; answers when its guest was first heard. */
+Result<uint64_t> startAndEnd(const char* monitor, int kernel) {
+  const std::string name = "fd:" + std::to_string(kernel);
+  const Child child = TRY(Child::start({monitor, "--kernel", name.c_str(), "--memory-mib", "128"}));
+  std::string text;
+  return child.read(&text);
 }
 
-/** Proportional set size of everything but the guest's memory, in KiB. */
-uint64_t ownKib(pid_t pid) {
-  std::ifstream maps("/proc/" + std::to_string(pid) + "/smaps");
-  uint64_t sum = 0;
-  bool guests = false;
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find("-") < line.find(' ')) guests = line.find("guest-memory") != std::string::npos;
-    if (line.starts_with("Pss:") && !guests) sum += strtoull(line.c_str() + 4, nullptr, 10);
+Status start(char** words) {
+  const Fd kernel = TRY(inheritedImage());
+  const int count = atoi(words[1]);
+  printf("{\"firstByteNs\":[");
+  for (int index = 0; index < count; ++index) {
+    printf("%s%lu", index == 0 ? "" : ",", TRY(startAndEnd(words[0], kernel.get())));
   }
-  return sum;
+  printf("]}\n");
+  return Done{};
 }
 
-double quantileMs(std::vector<uint64_t> values, double at) {
-  std::sort(values.begin(), values.end());
-  return static_cast<double>(values[static_cast<size_t>(at * static_cast<double>(values.size() - 1))]) / 1e6;
-}
-
-/** Machines that are made, heard of and ended per second. */
-double ratePerSecond(const char* path, int kernel, int count) {
-  std::atomic<int> ended = 0;
-  const uint64_t before = monotonicNs();
+Status rate(char** words) {
+  const Fd kernel = TRY(inheritedImage());
+  std::atomic<int> left = atoi(words[1]), ended = 0;
+  const uint64_t beganNs = monotonicNs();
   std::vector<std::thread> threads;
-  for (int index = 0; index < kAtATime; ++index) {
+  for (int index = 0; index < atoi(words[2]); ++index) {
     threads.emplace_back([&] {
-      for (int round = 0; round < count; ++round) {
-        auto started = startMonitor(path, kernel);
-        if (!started.ok()) return;
-        endMonitor(started.value());
-        ++ended;
-      }
+      while (left-- > 0) ended += startAndEnd(words[0], kernel.get()).ok() ? 1 : 0;
     });
   }
   for (std::thread& thread : threads) thread.join();
-  return ended / (static_cast<double>(monotonicNs() - before) / 1e9);
-}
-
-/** Of each of so many monitors that run at once, on average. */
-Result<uint64_t> ownKibOfMany(const char* path, int kernel) {
-  std::vector<Started> monitors;
-  Status all = Done{};
-  while (all.ok() && monitors.size() < kMany) {
-    auto started = startMonitor(path, kernel);
-    if (started.ok()) {
-      monitors.push_back(started.take());
-    } else {
-      all = started.error();
-    }
-  }
-  uint64_t sum = 0;
-  for (const Started& each : monitors) sum += ownKib(each.pid);
-  for (const Started& each : monitors) endMonitor(each);
-  TRY(std::move(all));
-  return sum / kMany;
-}
-
-struct Costs {
-  double startP50Ms, startP99Ms, perSecond;
-  uint64_t pssKib, pssKibOfMany;
-  double portWriteNs, registerReadNs;
-};
-
-Status benchStarts(const char* path, int count, Costs* costs) {
-  const std::string image = tinyImage({guestSaysHello, guestSaysHelloEnd});
-  const Fd inherited = TRY(sys::memoryFile("kernel", 0));
-  TRY(sys::writeAll(inherited.get(), image.data(), image.size()));
-  TRY(sys::check("fcntl", [&] { return fcntl(inherited.get(), F_SETFD, 0); }));
-  std::vector<uint64_t> firstBytes;
-  uint64_t memoryKib = 0;
-  for (int index = 0; index < count; ++index) {
-    const Started started = TRY(startMonitor(path, inherited.get()));
-    firstBytes.push_back(started.firstByteNs);
-    if (index == 0) memoryKib = ownKib(started.pid);
-    endMonitor(started);
-  }
-  costs->startP50Ms = quantileMs(firstBytes, 0.5);
-  costs->startP99Ms = quantileMs(firstBytes, 0.99);
-  costs->perSecond = ratePerSecond(path, inherited.get(), count);
-  costs->pssKib = memoryKib;
-  costs->pssKibOfMany = TRY(ownKibOfMany(path, inherited.get()));
-  printf("start to the guest's first byte: p50 %.2f ms, p99 %.2f ms\n", costs->startP50Ms, costs->startP99Ms);
-  printf("made and ended, %d at a time: %.0f/s\n", kAtATime, costs->perSecond);
-  printf("memory beside the guest's: %lu KiB PSS; each of %d: %lu KiB\n", costs->pssKib, kMany, costs->pssKibOfMany);
+  if (ended != atoi(words[1])) return failure("guest", EPROTO, "not every machine was heard of");
+  printf("{\"perSecond\":%.3f}\n", ended / (static_cast<double>(monotonicNs() - beganNs) / 1e9));
   return Done{};
 }
 
@@ -171,34 +153,54 @@ Result<double> roundNs(std::string_view code) {
   return static_cast<double>(progress.secondAt() - progress.firstAt()) / static_cast<double>(kRounds);
 }
 
-Status benchExits(Costs* costs) {
+Status exits(char**) {
   const double nothing = TRY(roundNs({guestDoesNothing, guestDoesNothingEnd}));
-  printf("round of an empty loop: %.0f ns\n", nothing);
-  costs->portWriteNs = TRY(roundNs({guestWritesToAPort, guestWritesToAPortEnd})) - nothing;
-  costs->registerReadNs = TRY(roundNs({guestReadsARegister, guestReadsARegisterEnd})) - nothing;
-  printf("port write beyond it: %.0f ns\n", costs->portWriteNs);
-  printf("register read beyond it: %.0f ns\n", costs->registerReadNs);
+  const double port = TRY(roundNs({guestWritesToAPort, guestWritesToAPortEnd}));
+  const double memory = TRY(roundNs({guestReadsARegister, guestReadsARegisterEnd}));
+  printf("{\"emptyRoundNs\":%.0f,\"portWriteNs\":%.0f,\"registerReadNs\":%.0f}\n", nothing, port, memory);
   return Done{};
 }
 
-Status bench(int count, char** words) {
-  if (count < 2) return failure("usage", EINVAL, "machine-bench MONITOR [COUNT]");
-  Costs costs = {};
-  TRY(benchStarts(words[1], count > 2 ? std::max(atoi(words[2]), 1) : 50, &costs));
-  TRY(benchExits(&costs));
-  printf(
-      "{\"startP50Ms\":%.3f,\"startP99Ms\":%.3f,\"perSecond\":%.1f,\"pssKib\":%lu,\"pssKibOfMany\":%lu,"
-      "\"portWriteNs\":%.0f,\"registerReadNs\":%.0f}\n",
-      costs.startP50Ms, costs.startP99Ms, costs.perSecond, costs.pssKib, costs.pssKibOfMany, costs.portWriteNs,
-      costs.registerReadNs);
+/** Says when the first byte of a command's output came, and when the line. */
+Status watch(char** words) {
+  std::vector<const char*> command;
+  for (char** word = words + 1; *word != nullptr; ++word) command.push_back(*word);
+  const Child child = TRY(Child::start(command));
+  const std::string line = "\n" + std::string(words[0]);
+  std::string text;
+  const uint64_t firstNs = TRY(child.read(&text));
+  uint64_t lineNs = firstNs;
+  while (text.find(line) == std::string::npos) lineNs = TRY(child.read(&text));
+  while (child.read(&text).ok()) continue;
+  printf("{\"beganNs\":%lu,\"firstByteNs\":%lu,\"lineNs\":%lu}\n", child.beganNs(), firstNs, lineNs);
   return Done{};
+}
+
+Status guest(char**) {
+  const std::string image = helloImage();
+  return sys::writeAll(STDOUT_FILENO, image.data(), image.size());
+}
+
+struct Order {
+  std::string_view name;
+  int words;
+  Status (*carryOut)(char** words);
+};
+constexpr Order kOrders[] = {
+    {"guest", 0, guest}, {"start", 2, start}, {"rate", 3, rate}, {"exits", 0, exits}, {"watch", 2, watch}};
+
+Status carryOut(int count, char** words) {
+  for (const Order& order : kOrders) {
+    if (count >= order.words + 2 && order.name == words[1]) return order.carryOut(words + 2);
+  }
+  return failure("usage", EINVAL, "see the first lines of machine_bench.cc");
 }
 
 }  // namespace
 }  // namespace bulkhead::vm
 
 int main(int count, char** words) {
-  const auto done = bulkhead::vm::bench(count, words);
+  const auto done = bulkhead::vm::carryOut(count, words);
   if (!done.ok())
     fprintf(stderr, "%s: %s (%s)\n", done.error().op, strerror(done.error().err), done.error().path.c_str());
   return done.ok() ? 0 : 1;

@@ -24,14 +24,19 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   if (!options.pinned.empty() && options.pinned.size() != options.cpus) {
     return failure("machine", EINVAL, "one of the host's processors for each of its own");
   }
+  Phases phases = options.phases;
+  phases.begin("memory");
   const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
   GuestMemory memory = TRY(GuestMemory::create(options.memory));
+  phases.begin("virtual machine");
   Vm vm = TRY(Vm::create(system, memory));
   EventLoop loop = TRY(EventLoop::create());
   Ending ending = TRY(Ending::create());
   EventFd serialInterrupt = TRY(EventFd::create());
   std::unique_ptr<Machine> machine(
       new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending), std::move(serialInterrupt)));
+  machine->phases_ = phases;
+  machine->phases_.begin("devices");
   TRY(machine->connect(std::move(files.serialOutput)));
   TRY(machine->carry(std::move(files.devices), options.memory.locked));
   TRY(machine->load(options, files, system));
@@ -77,16 +82,20 @@ Status Machine::carry(std::vector<std::unique_ptr<Device>> devices, bool locked)
 }
 
 Status Machine::load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system) {
+  phases_.begin("kernel");
   const Kernel kernel = TRY(loadKernel(*files.kernel, memory_));
   Handover handover;
   handover.commandLine = options.commandLine;
+  phases_.begin("initramfs");
   if (files.initramfs != nullptr) handover.initramfs = TRY(loadInitramfs(*files.initramfs, kernel, memory_));
+  phases_.begin("tables");
   AcpiMachine described{.cpus = options.cpus, .devices = {}};
   for (uint32_t index = 0; index < transports_.size(); ++index) {
     described.devices.push_back(placeOf(index));
   }
   handover.acpi = TRY(writeAcpi(described, memory_));
 
+  phases_.begin("processors");
   const auto supported = TRY(system.supportedCpuid());
   std::vector<Vcpu> vcpus;
   for (uint32_t index = 0; index < options.cpus; ++index) {
@@ -103,9 +112,11 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
 }
 
 Result<Outcome> Machine::run() {
+  phases_.begin("threads");
   TRY(cpus_->start(confine_));
   if (!loopCpus_.empty()) TRY(runOn(pthread_self(), loopCpus_));
   if (confine_) TRY(confine_(ThreadKind::loop));
+  phases_.begin("guest");
   cpus_->open();
   TRY(loop_.run(ending_.fd()));
   for (const auto& transport : transports_) transport->conclude();

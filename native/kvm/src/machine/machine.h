@@ -12,6 +12,7 @@
 #include "kvm/cpuid.h"
 #include "kvm/vm.h"
 #include "machine/cpus.h"
+#include "machine/phases.h"
 #include "virtio/transport.h"
 
 namespace bulkhead::vm {
@@ -31,6 +32,8 @@ struct MachineOptions {
   std::vector<uint32_t> loopCpus;
   /** Called in each of its threads before any of them serves the guest. */
   Confine confine;
+  /** What `Machine::phases` begins with. */
+  Phases phases;
 };
 
 struct MachineFiles {
@@ -71,6 +74,8 @@ class Machine {
   /** Registers of each of `transports`. */
   const std::vector<BusRange>& deviceRanges() const { return devices_.ranges(); }
   const Ending& ending() const { return ending_; }
+  /** Steps of its start; the last begins when the guest may run. */
+  const Phases& phases() const { return phases_; }
 
  private:
   Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt);
@@ -94,6 +99,7 @@ class Machine {
   std::unique_ptr<Cpus> cpus_;
   Confine confine_;
   std::vector<uint32_t> loopCpus_;
+  Phases phases_;
 };
 
 }  // namespace bulkhead::vm

@@ -74,6 +74,8 @@ std::string callsOf(const VmmOptions& options) {
 }
 
 Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
+  Phases phases;
+  phases.begin("open");
   MachineFiles files;
   files.kvm = TRY(openNamed(options.kvm, O_RDWR));
   files.serialOutput = TRY(openNamed(options.serial, O_WRONLY));
@@ -81,6 +83,7 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
   files.kernel = &kernel;
   MachineOptions machine = options.machine;
+  machine.phases = phases;
   if (options.jail) {
     machine.confine = [sockets = usesSockets(options)](ThreadKind kind) { return confineThread(kind, sockets); };
   }
@@ -88,6 +91,16 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
   files.initramfs = &initramfs;
   return Machine::create(machine, std::move(files));
+}
+
+/** When each step of the start began, by CLOCK_MONOTONIC; null unless they are wanted. */
+std::string phasesOf(const VmmOptions& options, const Machine& machine) {
+  if (!options.phases) return "null";
+  std::string text = "{";
+  for (const Phases::Phase& phase : machine.phases().all()) {
+    text += std::string(text.size() > 1 ? "," : "") + '"' + phase.name + "\":" + std::to_string(phase.beganNs);
+  }
+  return text + "}";
 }
 
 Result<Outcome> runMachine(const VmmOptions& options) {
@@ -104,9 +117,9 @@ Result<Outcome> runMachine(const VmmOptions& options) {
   const ExitCounts exits = machine->exits();
   fprintf(stderr,
           "{\"outcome\":\"%s\",\"detail\":%lu,\"portReads\":%lu,\"portWrites\":%lu,\"memoryReads\":%lu,"
-          "\"memoryWrites\":%lu,\"unclaimed\":%lu}\n",
+          "\"memoryWrites\":%lu,\"unclaimed\":%lu,\"phases\":%s}\n",
           nameOf(outcome), machine->ending().detail(), exits.portReads, exits.portWrites, exits.memoryReads,
-          exits.memoryWrites, exits.unclaimed);
+          exits.memoryWrites, exits.unclaimed, phasesOf(options, *machine).c_str());
   return outcome;
 }
 

@@ -23,6 +23,7 @@ constexpr uint64_t kMaxMemoryMib = 4 * 1024 * 1024;
 
 constexpr Option kOptions[] = {
     {"--self-test", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->selfTest = true; }},
+    {"--phases", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->phases = true; }},
     {"--no-jail", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->jail = false; }},
     {"--quiet", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->quiet = true; }},
     {"--kvm", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->kvm = text; }},
@@ -91,7 +92,7 @@ const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
          "             [--pin CPU,...] [--loop-cpus CPU,...]\n"
          "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--control fd:N|PATH]\n"
-         "             [--quiet] [--no-jail]\n"
+         "             [--quiet] [--phases] [--no-jail]\n"
          "             [--device DEVICE]...\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"
          "FILE is a path or fd:N; DEVICE as below. Runs a machine until it ends and says how, as a line of JSON on "

@@ -16,6 +16,8 @@ struct VmmOptions {
   bool selfTest = false;
   /** How the machine ended is said by the exit code alone. */
   bool quiet = false;
+  /** The steps of the start are told with how it ended. */
+  bool phases = false;
   /** Everything is given up that a machine that runs does not need. */
   bool jail = true;
   // As openNamed wants them.
