@@ -41,6 +41,7 @@ constexpr AllowedCall kOfDevices[] = {
     CALL(writev),
     CALL(futex),
     CALL(poll),
+    CALL(preadv2),
     CALL(preadv),
     CALL(pwritev2),
     CALL(pwritev),

@@ -21,8 +21,12 @@ class Carrier {
   virtual ~Carrier() = default;
   virtual const GuestMemory& memory() const = 0;
   virtual Queue& queue(uint32_t index) = 0;
+  /** Tells the driver of requests that were given back, if it wants to hear of them: at the latest after a call. */
+  virtual void tell(uint32_t index) = 0;
   /** The queue's doorbell rings once more, after whatever else waits. */
   virtual void ringAgain(uint32_t index) = 0;
+  /** Nothing waits in the queue: the driver will be asked to ring, unless something comes meanwhile. */
+  virtual void emptied(uint32_t index) = 0;
   /** The driver has accepted the device and its queues are in place. */
   virtual bool active() const = 0;
   /** Accepted by the driver, once active. */
@@ -41,8 +45,8 @@ class Carrier {
   Status drain(uint32_t index, Serve serve) {
     for (uint32_t turn = 0; turn < kTurn; ++turn) {
       if (!TRY(queue(index).pop(&chain_))) {
-        if (queue(index).rest()) return Done{};
-        continue;
+        emptied(index);
+        return Done{};
       }
       if (!TRY(serve(chain_))) {
         queue(index).putBack();

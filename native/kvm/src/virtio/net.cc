@@ -11,6 +11,7 @@
 #include <cstddef>
 
 #include "sys/retry.h"
+#include "virtio/net_frame.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -36,27 +37,8 @@ enum FeatureBit : uint32_t {
 constexpr FeatureBit kOffered[] = {kChecksum,  kGuestChecksum, kMtu,      kMac,       kGuestTso4,
                                    kGuestTso6, kHostTso4,      kHostTso6, kMergeable, kStatus};
 
-/** struct virtio_net_hdr_mrg_rxbuf. */
-struct Header {
-  uint8_t flags;
-  uint8_t segmentation;
-  uint16_t headerBytes;
-  uint16_t segmentBytes;
-  uint16_t checksumStart;
-  uint16_t checksumOffset;
-  uint16_t buffers;
-};
-static_assert(sizeof(Header) == 12);
-constexpr uint8_t kNeedsChecksum = 1;
-constexpr uint8_t kNoSegmentation = 0;
-constexpr uint8_t kSegmentTcp4 = 1;
-constexpr uint8_t kSegmentTcp6 = 4;
-
-/** Destination, source and type. */
-constexpr size_t kEthernetBytes = 14;
-constexpr size_t kSourceAt = 6;
-/** An IP packet of 64 KiB in its frame, with a VLAN tag. */
-constexpr size_t kMaxFrameBytes = 65535 + kEthernetBytes + 4;
+/** Where finding buffers for any frame there can be costs less than copying one. */
+constexpr size_t kLargeBytes = 8 * 1024;
 /** IPv4's least, and what fits a frame's length. */
 constexpr uint16_t kMinMtu = 68;
 
@@ -67,7 +49,7 @@ Result<bool> isTap(int fd) {
   if ((request.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)) != (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)) {
     return failure("tap device", EINVAL, "without IFF_TAP, IFF_NO_PI and IFF_VNET_HDR");
   }
-  int size = sizeof(Header);
+  int size = sizeof(NetHeader);
   TRY(sys::check("ioctl TUNSETVNETHDRSZ", [&] { return ioctl(fd, TUNSETVNETHDRSZ, &size); }));
   return true;
 }
@@ -94,7 +76,7 @@ Net::Net(NetOptions options, RateLimit sending, RateLimit receiving, bool tap)
       sending_(std::move(sending)),
       receiving_(std::move(receiving)),
       tap_(tap),
-      frame_(sizeof(Header) + kMaxFrameBytes) {
+      frame_(sizeof(NetHeader) + kMaxFrameBytes) {
   config_.address = options_.address;
   config_.mtu = options_.mtu;
 }
@@ -145,6 +127,8 @@ Status Net::send() {
     const Sent sent = sendFrame(chain);
     ++(sent == Sent::yes ? counts_.sent : sent == Sent::no ? counts_.notSent : counts_.refused);
     carrier().queue(kSend).push(chain.head(), 0);
+    // The driver's ring is full of few large frames, and it goes on when it hears of the first of them.
+    carrier().tell(kSend);
     return true;
   });
 }
@@ -152,13 +136,13 @@ Status Net::send() {
 /** What is checked is what is sent: header and addresses are copied first. */
 Net::Sent Net::sendFrame(const Chain& chain) {
   struct [[gnu::packed]] {
-    Header header;
+    NetHeader header;
     uint8_t ethernet[kEthernetBytes];
   } start;
   const size_t size = chain.readableBytes();
-  bool good = chain.read(0, &start) && size <= sizeof(Header) + kMaxFrameBytes;
+  bool good = chain.read(0, &start) && size <= sizeof(NetHeader) + kMaxFrameBytes;
   if (good) {
-    const Header& header = start.header;
+    const NetHeader& header = start.header;
     start.header.buffers = 0;
     good = (header.flags & ~kNeedsChecksum) == 0 && (header.flags == 0 || carrier().hasFeature(kChecksum)) &&
            (header.segmentation == kNoSegmentation ||
@@ -172,15 +156,39 @@ Net::Sent Net::sendFrame(const Chain& chain) {
   iovec whole[Chain::kMaxSegments + 1];
   whole[0] = {&start, sizeof start};
   std::copy(pieces, pieces + count, whole + 1);
+  return transfer(POLLOUT, {whole, count + 1}) == static_cast<long>(size) ? Sent::yes : Sent::no;
+}
+
+/** One frame to (POLLOUT) or from (POLLIN) the host; -1 with EAGAIN when that would have to wait. */
+long Net::transfer(short events, Span<const iovec> pieces) {
   const int fd = options_.frames.get();
-  const bool taken = isReady(fd, POLLOUT) && sys::retry([&] {
-                                               return writev(fd, whole, static_cast<int>(count) + 1);
-                                             }) == static_cast<long>(size);
-  return taken ? Sent::yes : Sent::no;
+  const int count = static_cast<int>(pieces.count);
+  const auto ask = [&](int flags) {
+    return sys::retry([&] {
+      return events == POLLOUT ? pwritev2(fd, pieces.data, count, -1, flags)
+                               : preadv2(fd, pieces.data, count, -1, flags);
+    });
+  };
+  if (atOnce_) {
+    const long moved = ask(RWF_NOWAIT);
+    if (moved >= 0 || errno != EOPNOTSUPP) return moved;
+    atOnce_ = false;
+  }
+  if (isReady(fd, events)) return ask(0);
+  errno = EAGAIN;
+  return -1;
 }
 
 Status Net::receive() {
+  Gathered buffers(&carrier().queue(kReceive));
+  const bool straight = carrier().hasFeature(kMergeable) && !receiving_.limited();
   for (uint32_t turn = 0; turn < Carrier::kTurn; ++turn) {
+    if (frameBytes_ == 0 && large_ && straight) {
+      const Received received = TRY(receiveStraight(&buffers));
+      if (received == Received::nothing) return listen(true);
+      if (received == Received::frame) continue;
+    }
+    buffers.putBack();
     if (frameBytes_ == 0 && !fetch()) return listen(true);
     // A frame that has to wait for its time or for buffers is kept, and nobody asks for another.
     admitted_ = admitted_ || receiving_.admit(frameBytes_);
@@ -195,13 +203,36 @@ Status Net::listen(bool wanted) {
   return interest_.set(&carrier(), options_.frames.get(), events, kFramesToken);
 }
 
+/** The next frame of the host into the guest's buffers, when those that are there hold any frame there can be. */
+Result<Net::Received> Net::receiveStraight(Gathered* buffers) {
+  if (!TRY(buffers->reach(frame_.size()))) return Received::noRoom;
+  const long count = ended_ ? 0 : transfer(POLLIN, buffers->pieces());
+  if (!isFrame(count)) return count > 0 ? Received::frame : Received::nothing;
+  const auto size = static_cast<uint32_t>(count);
+  const uint16_t used = buffers->countFor(size);
+  if (!buffers->write(offsetof(NetHeader, buffers), &used, sizeof used)) {
+    return failure("virtio-net", EPROTO, "a first buffer too small for the header");
+  }
+  buffers->give(size);
+  carrier().tell(kReceive);
+  ++counts_.received;
+  return Received::frame;
+}
+
+/** Of what came of asking the host: a frame, however long; or nothing for now, or for ever. */
+bool Net::isFrame(long count) {
+  ended_ = ended_ || (count <= 0 && !(count < 0 && errno == EAGAIN));
+  large_ = count >= static_cast<long>(kLargeBytes);
+  return count >= static_cast<long>(sizeof(NetHeader) + kEthernetBytes);
+}
+
 /** The next frame of the host into `frame_`; false when there is none. */
 bool Net::fetch() {
-  const int fd = options_.frames.get();
-  while (!ended_ && isReady(fd, POLLIN)) {
-    const long count = sys::retry([&] { return read(fd, frame_.data(), frame_.size()); });
-    ended_ = count <= 0 && !(count < 0 && errno == EAGAIN);
-    if (count < static_cast<long>(sizeof(Header) + kEthernetBytes)) continue;
+  const iovec whole = {frame_.data(), frame_.size()};
+  while (!ended_) {
+    const long count = transfer(POLLIN, {&whole, 1});
+    if (count < 0 && errno == EAGAIN) return false;
+    if (!isFrame(count)) continue;
     frameBytes_ = static_cast<size_t>(count);
     admitted_ = false;
     return true;
@@ -225,10 +256,11 @@ Result<bool> Net::deliver() {
     return true;
   }
   const auto buffers = static_cast<uint16_t>(filled_.size());
-  if (!first_.write(offsetof(Header, buffers), &buffers, sizeof buffers)) {
+  if (!first_.write(offsetof(NetHeader, buffers), &buffers, sizeof buffers)) {
     return failure("virtio-net", EPROTO, "a first buffer too small for the header");
   }
   for (const Filled& each : filled_) queue.push(each.head, each.sizeBytes);
+  carrier().tell(kReceive);
   ++counts_.received;
   frameBytes_ = 0;
   return true;

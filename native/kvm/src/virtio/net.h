@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "virtio/gathered.h"
 #include "virtio/interest.h"
 #include "virtio/rate_limit.h"
 
@@ -61,12 +62,16 @@ class Net : public Device {
     uint16_t mtu = 0;
   };
   enum class Sent { yes, no, refused };
+  enum class Received { frame, nothing, noRoom };
 
   Net(NetOptions options, RateLimit sending, RateLimit receiving, bool tap);
   Status send();
   Sent sendFrame(const Chain& chain);
+  long transfer(short events, Span<const iovec> pieces);
   Status receive();
+  Result<Received> receiveStraight(Gathered* buffers);
   bool fetch();
+  bool isFrame(long count);
   Status listen(bool wanted);
   Result<bool> deliver();
   Result<uint32_t> fill();
@@ -75,6 +80,8 @@ class Net : public Device {
   RateLimit sending_;
   RateLimit receiving_;
   bool tap_;
+  /** The host can be asked without waiting, in one call. */
+  bool atOnce_ = true;
   Config config_;
   NetCounts counts_;
   Interest interest_;
@@ -83,6 +90,8 @@ class Net : public Device {
   size_t frameBytes_ = 0;
   /** It was within the limit. */
   bool admitted_ = false;
+  /** The last frame was one for which a copy is dear. */
+  bool large_ = false;
   /** The host's side is gone. */
   bool ended_ = false;
   Chain first_;

@@ -30,6 +30,8 @@ class Queue {
   Result<bool> pop(Chain* chain);
   /** So many requests that were popped last stay with the driver. */
   void putBack(uint16_t count = 1) { next_ = static_cast<uint16_t>(next_ - count); }
+  /** A request is there that was not taken. */
+  bool waiting() const { return size_ != 0 && published() != next_; }
   /** 0 for one that is not ready. */
   uint16_t size() const { return size_; }
   /** Gives a request back, with so many bytes written to its first writable buffers. */

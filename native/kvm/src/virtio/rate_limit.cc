@@ -17,7 +17,7 @@ Result<RateLimit> RateLimit::create(const RateLimits& limits) {
 }
 
 bool RateLimit::admit(uint64_t bytes) {
-  if (!operations_.limited() && !bytes_.limited()) return true;
+  if (!limited()) return true;
   const uint64_t now = monotonicNs();
   if (operations_.ready(now) && bytes_.ready(now)) {
     operations_.take(1, now);

@@ -16,6 +16,7 @@ class RateLimit {
  public:
   static Result<RateLimit> create(const RateLimits& limits);
 
+  bool limited() const { return operations_.limited() || bytes_.limited(); }
   /** Takes one operation of so many bytes; false when it is not its time yet, and the timer is set then. */
   bool admit(uint64_t bytes);
   /** `token` comes back when the timer rings; `rang` has to be called then. */

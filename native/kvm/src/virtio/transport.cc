@@ -3,8 +3,10 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
+#include "events/clock.h"
 #include "virtio/registers.h"
 
 namespace bulkhead::vm {
@@ -33,7 +35,7 @@ Result<std::unique_ptr<Transport>> Transport::create(std::unique_ptr<Device> dev
   transport->device_->carriedBy(transport.get());
   for (uint32_t index = 0; index < transport->device_->queueCount(); ++index) {
     transport->doorbells_.push_back(TRY(EventFd::create()));
-    TRY(loop->watch(transport->doorbell(index), EPOLLIN, transport->admitted_, index));
+    TRY(loop->watch(transport->doorbell(index), EPOLLIN | EPOLLET, transport->admitted_, index));
   }
   return transport;
 }
@@ -45,7 +47,8 @@ Transport::Transport(std::unique_ptr<Device> device, const GuestMemory& memory, 
       interrupt_(std::move(interrupt)),
       admitted_(loop->admit(this)),
       setups_(device_->queueCount()),
-      queues_(device_->queueCount()) {}
+      queues_(device_->queueCount()),
+      watches_(device_->queueCount()) {}
 
 Transport::~Transport() {
   device_->reset();
@@ -83,13 +86,16 @@ void Transport::write(uint64_t offset, const uint8_t* data, uint32_t size) {
 void Transport::onReady(uint64_t token, uint32_t events) {
   const std::lock_guard guard(lock_);
   if (token < doorbells_.size()) {
-    doorbells_[token].take();
+    watches_[token].rang(monotonicNs());
     ++counts_.doorbells;
   }
   // A device that is not active, or that was lied to, stays still.
   if (!active()) return;
-  if (!serve(token, events).ok()) fail();
+  Status served = serve(token, events);
+  // Before anything else: the driver waits for it.
   raiseForQueues();
+  if (served.ok()) served = settle();
+  if (!served.ok()) fail();
 }
 
 void Transport::conclude() {
@@ -246,6 +252,7 @@ void Transport::reset() {
   device_->reset();
   for (QueueSetup& setup : setups_) setup = {};
   for (Queue& queue : queues_) queue = {};
+  emptied_ = 0;
   driverFeatures_ = 0;
   featuresPart_ = driverFeaturesPart_ = selected_ = status_ = causes_ = 0;
 }
@@ -253,6 +260,25 @@ void Transport::reset() {
 Status Transport::serve(uint64_t token, uint32_t events) {
   if (token < kFirstDeviceToken) return device_->onDoorbell(static_cast<uint32_t>(token));
   return device_->onHost(token - kFirstDeviceToken, events);
+}
+
+/** Leaves no queue whose driver would not ring; those from which requests still come are served meanwhile. */
+Status Transport::settle() {
+  // Of one visit: other devices wait.
+  constexpr int kRounds = 64;
+  for (int round = 0; emptied_ != 0; ++round) {
+    const auto index = static_cast<uint32_t>(std::countr_zero(emptied_));
+    emptied_ &= emptied_ - 1;
+    Queue& queue = queues_[index];
+    const bool more = watches_[index].watch([&] { return queue.waiting(); }, monotonicNs) || !queue.rest();
+    if (more && round >= kRounds) {
+      ringAgain(index);
+    } else if (more) {
+      TRY(device_->onDoorbell(index));
+      raiseForQueues();
+    }
+  }
+  return Done{};
 }
 
 void Transport::raise(uint32_t cause) {
@@ -267,6 +293,10 @@ void Transport::fail() {
   // It must not go on listening to the host: nobody would answer.
   device_->reset();
   raise(kConfigChanged);
+}
+
+void Transport::tell(uint32_t index) {
+  if (queues_[index].takeInterrupt()) raise(kUsedBuffer);
 }
 
 void Transport::raiseForQueues() {

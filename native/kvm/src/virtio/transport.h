@@ -9,6 +9,7 @@
 #include "devices/bus.h"
 #include "events/event_loop.h"
 #include "virtio/device.h"
+#include "virtio/watchfulness.h"
 
 namespace bulkhead::vm {
 
@@ -55,6 +56,8 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   const GuestMemory& memory() const override { return memory_; }
   Queue& queue(uint32_t index) override { return queues_[index]; }
   void ringAgain(uint32_t index) override { doorbells_[index].signal(); }
+  void tell(uint32_t index) override;
+  void emptied(uint32_t index) override { emptied_ |= uint64_t{1} << index; }
   bool active() const override;
   bool hasFeature(uint32_t bit) const override { return (driverFeatures_ >> bit & 1) != 0; }
   void configChanged() override;
@@ -69,6 +72,7 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void activate();
   void reset();
   Status serve(uint64_t token, uint32_t events);
+  Status settle();
   void raise(uint32_t cause);
   void fail();
   void raiseForQueues();
@@ -83,6 +87,9 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   std::mutex lock_;
   std::vector<QueueSetup> setups_;
   std::vector<Queue> queues_;
+  std::vector<Watchfulness> watches_;
+  /** Bits of queues whose drivers have to be asked to ring. */
+  uint64_t emptied_ = 0;
   uint64_t driverFeatures_ = 0;
   uint32_t featuresPart_ = 0;
   uint32_t driverFeaturesPart_ = 0;
