@@ -22,10 +22,7 @@ class OneByOne : public DiskIo {
     const long result = sys::retry([&] { return carryOut(request); });
     completions_.push_back({number, result < 0 ? -errno : result});
   }
-  Status submit() override {
-    if (!completions_.empty()) completed().signal();
-    return Done{};
-  }
+  Status submit() override { return Done{}; }
   Status wait() override { return Done{}; }
   bool next(DiskCompletion* completion) override {
     if (completions_.empty()) return false;

@@ -42,11 +42,12 @@ class DiskIo {
   virtual bool isOneByOne() const = 0;
   /** Takes a request; nothing need happen before `submit`. */
   virtual void start(uint64_t number, const DiskRequest& request) = 0;
+  /** What is completed when it returns is there for `next`, and need not be told. */
   virtual Status submit() = 0;
   /** Submits, and waits for a completion; there is a request started. */
   virtual Status wait() = 0;
   virtual bool next(DiskCompletion* completion) = 0;
-  /** Readable when there are completions; taken before they are. */
+  /** Readable when there are completions since the last `submit`; taken before they are. */
   const EventFd& completed() const { return completed_; }
 
  protected:

@@ -105,15 +105,19 @@ Status Block::onHost(uint64_t token, uint32_t) {
 }
 
 Status Block::serve() {
+  full_ = false;
   TRY(carrier().drain(0, [&](const Chain& chain) { return take(chain); }));
   TRY(io_->submit());
   // What was in the host's memory is there already.
   complete();
+  // And nothing else may tell that there is room again.
+  if (full_ && !free_.empty()) carrier().ringAgain(0);
   return Done{};
 }
 
 Result<bool> Block::take(const Chain& chain) {
-  if (free_.empty()) return false;
+  full_ = free_.empty();
+  if (full_) return false;
   if (chain.readableBytes() < sizeof(Header) || chain.writableBytes() < 1) {
     return failure("virtio-blk", EPROTO, "a request without header or place for its outcome");
   }
@@ -202,21 +206,24 @@ uint8_t Block::prepareRange(const Chain& chain, Slot* slot) {
 
 void Block::complete() {
   DiskCompletion completion;
-  bool again = false;
-  while (io_->next(&completion)) {
-    const auto number = static_cast<uint32_t>(completion.number);
-    Slot& slot = slots_[number];
-    uint8_t status = kOk;
-    if (continues(&slot, completion.result, &status)) {
-      io_->start(number, slot.request);
-      again = true;
-      continue;
+  bool again = true;
+  while (again) {
+    again = false;
+    while (io_->next(&completion)) {
+      const auto number = static_cast<uint32_t>(completion.number);
+      Slot& slot = slots_[number];
+      uint8_t status = kOk;
+      if (continues(&slot, completion.result, &status)) {
+        io_->start(number, slot.request);
+        again = true;
+        continue;
+      }
+      giveBack(slot, status);
+      free_.push_back(number);
     }
-    giveBack(slot, status);
-    free_.push_back(number);
+    // One that fails is submitted with the next.
+    again = again && io_->submit().ok();
   }
-  // Its outcome is the next completion's.
-  if (again) (void)io_->submit().ok();
 }
 
 /** True when the disk moved only a part: the rest is asked for then. Otherwise says how it ended. */

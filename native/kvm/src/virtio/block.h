@@ -87,6 +87,8 @@ class Block : public Device {
   Config config_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
+  /** A request stayed with the driver because no slot was free. */
+  bool full_ = false;
 };
 
 }  // namespace bulkhead::vm
