@@ -48,6 +48,8 @@ const kernelCommandLine = [
   // An emulated CPU on a busy machine looks like a stuck one.
   "nowatchdog",
   "rcupdate.rcu_cpu_stall_suppress=1",
+  // And its timer like a dead one, which the kernel would stop at.
+  "no_timer_check",
   // Mitigations of faults that an emulated CPU does not have cost it a fifth of its speed.
   "mitigations=off",
 ];
