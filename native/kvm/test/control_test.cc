@@ -123,6 +123,39 @@ TEST(a_machine_is_paused_resumed_and_stopped_by_its_control) {
   EXPECT(scene.outcome == Outcome::stopped);
 }
 
+TEST(a_machine_is_taken_to_files_that_come_with_the_request) {
+  if (!haveKvm()) return;
+  auto made = makeScene();
+  EXPECT(made.ok());
+  if (!made.ok()) return;
+  Scene& scene = *made.value();
+  scene.run();
+  EXPECT(scene.counts());
+  EXPECT_TEXT(scene.ask("snapshot"), "{\"error\":\"a snapshot wants two files: for the state and for the memory\"}");
+  const Fd state = sys::memoryFile("state", 0).take();
+  const Fd memory = sys::memoryFile("memory", 0).take();
+  const int files[] = {state.get(), memory.get()};
+  for (const bool paused : {false, true}) {
+    EXPECT(sys::sendMessage(scene.asker.get(), "snapshot", 8, files, 2).ok());
+    const std::string said = scene.hear();
+    EXPECT_THAT(said.starts_with("{\"stateBytes\":") && said.find("\"memoryBytes\":2097152,") != std::string::npos,
+                said);
+    EXPECT(lseek(memory.get(), 0, SEEK_END) == 2097152 + 4096);
+    EXPECT_TEXT(scene.ask("state"), paused ? "{\"state\":\"paused\"}" : "{\"state\":\"running\"}");
+    if (paused) break;
+    EXPECT(scene.counts());
+    EXPECT_TEXT(scene.ask("pause"), "{\"state\":\"paused\"}");
+  }
+  // A file that nothing can be written to; the machine is as it was.
+  const Fd full = sys::openAt(AT_FDCWD, "/dev/full", O_RDWR).take();
+  const int wrong[] = {state.get(), full.get()};
+  EXPECT(sys::sendMessage(scene.asker.get(), "snapshot", 8, wrong, 2).ok());
+  const std::string refused = scene.hear();
+  EXPECT_THAT(refused.starts_with("{\"error\":\"ftruncate\",\"errno\":\"EINVAL\""), refused);
+  EXPECT_TEXT(scene.ask("resume"), "{\"state\":\"running\"}");
+  EXPECT(scene.counts());
+}
+
 TEST(a_control_shows_every_channel_of_the_machine) {
   if (!haveKvm()) return;
   auto made = makeScene();
@@ -147,7 +180,7 @@ TEST(a_control_outlives_whatever_it_is_asked) {
   if (!made.ok()) return;
   Scene& scene = *made.value();
   scene.run();
-  const std::string longest(Control::kRequestBytes, 'x');
+  const std::string longest(Request::kTextBytes, 'x');
   const std::string tooLong(200'000, 'x');
   const std::string zeros(8, '\0');
   for (const std::string& request : {std::string("pauses"), std::string("state "), longest, zeros}) {

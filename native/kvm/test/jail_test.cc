@@ -74,6 +74,9 @@ const Try kNever[] = {
     {"another processor", [] { return static_cast<long>(ioctl(-1, KVM_CREATE_VCPU, 0)); }},
     {"typing on the terminal", [] { return static_cast<long>(ioctl(0, TIOCSTI, "x")); }},
     {"another tap", [] { return static_cast<long>(ioctl(-1, TUNSETIFF, 0)); }},
+    {"a processor's registers, changed", [] { return static_cast<long>(ioctl(-1, KVM_SET_REGS, 0)); }},
+    {"a processor's special registers, changed", [] { return static_cast<long>(ioctl(-1, KVM_SET_SREGS, 0)); }},
+    {"memory of the guest, moved", [] { return static_cast<long>(ioctl(-1, KVM_SET_USER_MEMORY_REGION, 0)); }},
     {"io_uring with no restriction", [] { return syscall(SYS_io_uring_setup, 1, nullptr); }},
     {"a new filter", [] { return syscall(SYS_seccomp, 0, 0, nullptr); }},
     {"process control", [] { return syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); }},
@@ -95,7 +98,12 @@ const Try kOfProcessors[] = {
     {"the guest", [] { return static_cast<long>(ioctl(-1, KVM_RUN, 0)); }},
     {"a driver's wishes", [] { return static_cast<long>(ioctl(-1, TUNSETOFFLOAD, 0)); }},
 };
-const Try kOfTheLoop[] = {{"waiting", [] { return syscall(SYS_epoll_wait, -1, nullptr, 1, 0); }}};
+const Try kOfTheLoop[] = {
+    {"waiting", [] { return syscall(SYS_epoll_wait, -1, nullptr, 1, 0); }},
+    {"a request with its files", [] { return syscall(SYS_recvmsg, -1, nullptr, 0); }},
+    {"a processor's registers, seen", [] { return static_cast<long>(ioctl(-1, KVM_GET_REGS, 0)); }},
+    {"a file of a snapshot", [] { return syscall(SYS_ftruncate, -1, 0); }},
+};
 const Try kOfSockets[] = {
     {"socket", [] { return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); }},
     {"connect", [] { return syscall(SYS_connect, -1, nullptr, 0); }},

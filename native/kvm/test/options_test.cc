@@ -26,6 +26,28 @@ TEST(options_are_read) {
   EXPECT(read.value().machine.memory.sizeBytes == 64 * layout::kMiB);
 }
 
+TEST(a_snapshot_takes_the_kernels_place) {
+  auto read = parse({"--restore", "fd:3", "--memory", "fd:4", "--locked", "--pin", "0", "--device", "entropy"});
+  EXPECT(read.ok());
+  if (!read.ok()) return;
+  EXPECT_TEXT(read.value().restore, "fd:3");
+  EXPECT_TEXT(read.value().memory, "fd:4");
+  EXPECT(parse({"--restore", "fd:3"}).error().err == EINVAL);
+  EXPECT(parse({"--kernel", "k", "--memory", "fd:3"}).error().err == EINVAL);
+  // What the snapshot says itself.
+  for (const char* word : {"--kernel", "--initramfs", "--command-line", "--cpus", "--memory-mib"}) {
+    auto refused = parse({"--restore", "fd:3", "--memory", "fd:4", word, "1"});
+    EXPECT(!refused.ok() && refused.error().path.view() == word);
+  }
+}
+
+TEST(a_question_to_another_monitor_takes_the_machines_place) {
+  auto read = parse({"--ask", "/run/control", "--request", "snapshot", "--new-file", "a", "--new-file", "b"});
+  EXPECT(read.ok() && read.value().question.files.size() == 2);
+  EXPECT(parse({"--ask", "/run/control"}).error().err == EINVAL);
+  EXPECT(ask({.control = "/nowhere/control", .request = "state", .files = {}}).error().err == ENOENT);
+}
+
 TEST(options_that_mean_nothing_are_refused) {
   const std::vector<std::vector<const char*>> wrong = {
       {}, {"--kernel"}, {"--nothing"}, {"--kernel", "k", "--cpus", "x"}, {"--kernel", "k", "--cpus", "65"}};

@@ -81,6 +81,14 @@ Bytes package(std::initializer_list<uint64_t> values) {
   return sized("\x12", content);
 }
 
+Bytes method(std::string_view name, uint8_t arguments, const Bytes& content) {
+  return sized("\x14", nameString(name) + static_cast<char>(arguments) + content);
+}
+
+Bytes notify(std::string_view device, uint64_t value) {
+  return '\x86' + nameString(device) + integer(value);
+}
+
 Bytes resources(const Bytes& descriptors) {
   // An end tag whose checksum is 0 is not checked.
   const Bytes content = descriptors + Bytes("\x79\x00", 2);

@@ -19,6 +19,10 @@ Bytes named(std::string_view name, const Bytes& value);
 Bytes scope(std::string_view name, const Bytes& content);
 Bytes device(std::string_view name, const Bytes& content);
 Bytes package(std::initializer_list<uint64_t> values);
+/** Called with so many arguments. */
+Bytes method(std::string_view name, uint8_t arguments, const Bytes& content);
+/** Tells the driver of a device that is found by its last segment. */
+Bytes notify(std::string_view device, uint64_t value);
 
 /** A buffer of resource descriptors; the end tag is added. */
 Bytes resources(const Bytes& descriptors);

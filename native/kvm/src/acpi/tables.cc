@@ -128,6 +128,25 @@ AcpiTable madt(uint32_t cpus) {
   return table.finish();
 }
 
+namespace {
+
+/**
+ * Where the machine's generation id lies, and who says that it is another: Microsoft, "Virtual Machine Generation ID";
+ * ACPI 6.4, 5.6.9 (a generic event device, which hardware-reduced machines have instead of a general-purpose event).
+ */
+aml::Bytes generation() {
+  using namespace aml;
+  constexpr uint64_t kChanged = 0x80;
+  return device("VGEN", named("_HID", text("VMGENCTR")) + named("_CID", text("VM_Gen_Counter")) +
+                            named("_DDN", text("VM_Gen_Counter")) +
+                            named("ADDR", package({layout::kGenerationId, 0}))) +
+         device("GED", named("_HID", text("ACPI0013")) + named("_UID", integer(0)) +
+                           named("_CRS", resources(interrupt(layout::kGenerationGsi))) +
+                           method("_EVT", 1, notify("VGEN", kChanged)));
+}
+
+}  // namespace
+
 AcpiTable dsdt(const AcpiMachine& machine) {
   using namespace aml;
   Bytes devices =
@@ -142,6 +161,7 @@ AcpiTable dsdt(const AcpiMachine& machine) {
                           named("_CRS", resources(memory32(each.address, each.sizeBytes) + interrupt(each.gsi))));
     ++number;
   }
+  devices += generation();
   Table table("DSDT", 2, Table::kHeaderBytes);
   table.add(scope("\\_SB", devices));
   table.add(named("\\_S5", package({kSleepTypeOff, 0, 0, 0})));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "control/view.h"
 #include "sys/retry.h"
@@ -15,6 +16,18 @@ namespace {
 
 std::string refusal(const char* why) {
   return std::string("{\"error\":\"") + why + "\"}";
+}
+
+std::string describe(const SnapshotReport& report) {
+  std::string text = "{\"stateBytes\":" + std::to_string(report.stateBytes) +
+                     ",\"memoryBytes\":" + std::to_string(report.memoryBytes) +
+                     ",\"durationNs\":" + std::to_string(report.durationNs) + ",\"lacking\":[";
+  const char* comma = "";
+  for (const std::string_view name : report.lacking) {
+    text += comma + ('"' + std::string(name) + '"');
+    comma = ",";
+  }
+  return text + "]}";
 }
 
 }  // namespace
@@ -58,37 +71,57 @@ void Control::onReady(uint64_t token, uint32_t) {
   }
   Fd& asker = askers_[token];
   if (!asker.valid()) return;
-  char request[kRequestBytes + 1];
-  const long size = sys::retry([&] { return read(asker.get(), request, sizeof request); });
-  if (size < 0 && errno == EAGAIN) return;
-  if (size <= 0) {
+  auto request = Request::receive(asker.get());
+  const int err = request.ok() ? 0 : request.error().err;
+  if (err == EAGAIN) return;
+  if (err != 0 && err != EMSGSIZE) {
     machine_->loop().forget(asker.get());
     asker.reset();
     return;
   }
-  const std::string said = size > static_cast<long>(kRequestBytes) ? refusal("a request of more than 32 bytes")
-                                                                   : answer({request, static_cast<size_t>(size)});
+  const std::string said = err == EMSGSIZE ? refusal("a request of more than 32 bytes") : answer(&request.value());
   // Who does not read its answers loses them; nobody here waits for that.
   (void)!sys::retry([&] { return write(asker.get(), said.data(), said.size()); });
 }
 
-std::string Control::answer(std::string_view request) {
+std::string Control::answer(Request* asked) {
+  const std::string_view request = asked->text;
   if (request == "state") return state();
   if (request == "view") return viewOf(machine_, calls_);
   if (machine_->ending().outcome() != Outcome::running) return refusal("the machine has ended");
   if (request == "pause") return pause(true);
   if (request == "resume") return pause(false);
+  if (request == "snapshot") return snapshot(asked);
   if (request == "stop") {
     machine_->stop();
     return state();
   }
-  return refusal("unknown request; there are state, view, pause, resume and stop");
+  return refusal("unknown request; there are state, view, pause, resume, snapshot and stop");
 }
 
 std::string Control::state() const {
   const Outcome outcome = machine_->ending().outcome();
   const char* name = outcome == Outcome::running && paused_ ? "paused" : nameOf(outcome);
   return std::string("{\"state\":\"") + name + "\"}";
+}
+
+/** A machine that runs stands still meanwhile, and goes on. */
+std::string Control::snapshot(Request* asked) {
+  if (!asked->files[0].valid() || !asked->files[1].valid()) {
+    return refusal("a snapshot wants two files: for the state and for the memory");
+  }
+  if (!paused_) machine_->pause();
+  // It may have ended on the way.
+  const bool running = machine_->ending().outcome() == Outcome::running;
+  auto taken = running ? machine_->save({std::move(asked->files[0]), std::move(asked->files[1])})
+                       : Result<SnapshotReport>(failure("the machine has ended", ESRCH));
+  if (!paused_) machine_->resume();
+  if (!taken.ok()) {
+    const Error& error = taken.error();
+    return "{\"error\":\"" + std::string(error.op) + "\",\"errno\":\"" + strerrorname_np(error.err) +
+           "\",\"about\":\"" + std::string(error.path.view()) + "\"}";
+  }
+  return describe(taken.value());
 }
 
 std::string Control::pause(bool paused) {

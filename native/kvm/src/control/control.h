@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "control/request.h"
 #include "machine/machine.h"
 
 namespace bulkhead::vm {
@@ -14,8 +15,6 @@ namespace bulkhead::vm {
  */
 class Control : public Readiness {
  public:
-  /** Longest request; there is none that needs more. */
-  static constexpr size_t kRequestBytes = 32;
   /** At a time. */
   static constexpr uint64_t kAskers = 8;
 
@@ -34,7 +33,8 @@ class Control : public Readiness {
   Control(Machine* machine, std::string calls) : machine_(machine), calls_(std::move(calls)) {}
   /** @returns EUSERS when there are as many as there may be */
   Status take(Fd asker);
-  std::string answer(std::string_view request);
+  std::string answer(Request* asked);
+  std::string snapshot(Request* asked);
   std::string state() const;
   std::string pause(bool paused);
 

@@ -1,6 +1,8 @@
 // Registers and bits: National Semiconductor, PC16550D data sheet.
 #include "devices/serial.h"
 
+#include <cstring>
+
 namespace bulkhead::vm {
 namespace {
 
@@ -49,6 +51,42 @@ size_t Serial::receive(const uint8_t* data, size_t size) {
 
 Serial::~Serial() {
   flush();
+}
+
+SerialState Serial::save() {
+  const std::lock_guard guard(lock_);
+  flush();
+  SerialState state = {};
+  for (size_t index = 0; index < count_; ++index) state.fifo[index] = fifo_[(first_ + index) % kFifoBytes];
+  state.count = static_cast<uint8_t>(count_);
+  state.interruptEnable = interruptEnable_;
+  state.lineControl = lineControl_;
+  state.modemControl = modemControl_;
+  state.scratch = scratch_;
+  state.divisor[0] = divisor_[0];
+  state.divisor[1] = divisor_[1];
+  state.fifoEnabled = fifoEnabled_;
+  state.emptyPending = emptyPending_;
+  return state;
+}
+
+bool Serial::load(const SerialState& state) {
+  const std::lock_guard guard(lock_);
+  if (state.count > kFifoBytes) return false;
+  memcpy(fifo_, state.fifo, sizeof fifo_);
+  first_ = 0;
+  count_ = state.count;
+  interruptEnable_ = state.interruptEnable & 0x0f;
+  lineControl_ = state.lineControl;
+  modemControl_ = state.modemControl & 0x1f;
+  scratch_ = state.scratch;
+  divisor_[0] = state.divisor[0];
+  divisor_[1] = state.divisor[1];
+  fifoEnabled_ = state.fifoEnabled != 0;
+  emptyPending_ = state.emptyPending != 0;
+  lastCause_ = kNoCause;
+  updateInterrupt();
+  return true;
 }
 
 uint64_t Serial::droppedBytes() {

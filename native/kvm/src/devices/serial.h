@@ -9,6 +9,19 @@
 
 namespace bulkhead::vm {
 
+/** What a driver relies on. */
+struct SerialState {
+  uint8_t fifo[64];
+  uint8_t count;
+  uint8_t interruptEnable;
+  uint8_t lineControl;
+  uint8_t modemControl;
+  uint8_t scratch;
+  uint8_t divisor[2];
+  uint8_t fifoEnabled;
+  uint8_t emptyPending;
+};
+
 /** Transmits at once, receives into a FIFO of 64 bytes (what does not fit stays with the sender). */
 class Serial : public BusDevice {
  public:
@@ -22,9 +35,13 @@ class Serial : public BusDevice {
   /** Input for the guest; answers how much of it was taken. */
   size_t receive(const uint8_t* data, size_t size);
   uint64_t droppedBytes();
+  /** What it wrote of a line so far is with its reader then. */
+  SerialState save();
+  /** Any state is one that a driver could have brought about, but for the count. An interrupt that is due is raised. */
+  bool load(const SerialState& state);
 
  private:
-  static constexpr size_t kFifoBytes = 64;
+  static constexpr size_t kFifoBytes = sizeof SerialState::fifo;
   static constexpr size_t kLineBytes = 256;
 
   uint8_t readRegister(uint64_t offset);

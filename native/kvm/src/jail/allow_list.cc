@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kvm/lists.h"
+
 namespace bulkhead::vm {
 namespace {
 
@@ -31,7 +33,27 @@ constexpr AllowedCall kOfProcessors[] = {
     CALL_IF(ioctl, Kind::equals, 1, TUNSETOFFLOAD),
 };
 
-constexpr AllowedCall kOfTheLoop[] = {CALL(epoll_wait)};
+constexpr AllowedCall kOfTheLoop[] = {
+    CALL(epoll_wait),
+    // A control's requests, and the files that come with one.
+    CALL(recvmsg),
+    // A snapshot: what KVM holds is looked at and never set, and written to files that were passed.
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_MP_STATE),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_REGS),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_SREGS),
+    CALL_IF(ioctl, Kind::equals, 1, kGetExtended),
+    CALL_IF(ioctl, Kind::equals, 1, kGetExtended2),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_XCRS),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_DEBUGREGS),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_LAPIC),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_TSC_KHZ),
+    CALL_IF(ioctl, Kind::equals, 1, kGetMsrs),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_VCPU_EVENTS),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_IRQCHIP),
+    CALL_IF(ioctl, Kind::equals, 1, KVM_GET_CLOCK),
+    CALL(ftruncate),
+    CALL(lseek),
+};
 
 /** A device is driven from whichever thread the guest's access or the data comes to. */
 constexpr AllowedCall kOfDevices[] = {

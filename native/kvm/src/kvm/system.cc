@@ -48,8 +48,9 @@ Result<KvmSystem> KvmSystem::use(Fd device) {
   return system;
 }
 
-bool KvmSystem::has(int capability) const {
-  return ioctl(device_.get(), KVM_CHECK_EXTENSION, capability) > 0;
+int KvmSystem::value(int capability) const {
+  const int answer = ioctl(device_.get(), KVM_CHECK_EXTENSION, capability);
+  return answer < 0 ? 0 : answer;
 }
 
 Result<std::vector<kvm_cpuid_entry2>> KvmSystem::supportedCpuid() const {

@@ -29,7 +29,9 @@ class KvmSystem {
   int get() const { return device_.get(); }
   /** Size of the area that a vCPU shares with this process. */
   size_t vcpuBytes() const { return vcpuBytes_; }
-  bool has(int capability) const;
+  bool has(int capability) const { return value(capability) > 0; }
+  /** What KVM_CHECK_EXTENSION answers; 0 is that it has none. */
+  int value(int capability) const;
   /** The processor that KVM can show a guest. */
   Result<std::vector<kvm_cpuid_entry2>> supportedCpuid() const;
 

@@ -40,6 +40,7 @@ class Vcpu {
   void interrupt() const;
   void allow() const;
   kvm_run& shared() const { return *shared_.at<kvm_run>(0); }
+  int get() const { return fd_.get(); }
   size_t sharedBytes() const { return shared_.sizeBytes(); }
 
  private:

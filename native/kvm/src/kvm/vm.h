@@ -25,6 +25,8 @@ class Vm {
   /** A write to the eventfd raises the interrupt, as one edge. */
   Status addInterrupt(uint32_t gsi, int eventFd) const;
 
+  int get() const { return fd_.get(); }
+
  private:
   explicit Vm(Fd fd) : fd_(std::move(fd)) {}
 

@@ -58,6 +58,8 @@ class Cpus {
   void pause();
   void resume();
   size_t count() const { return slots_.size(); }
+  /** While it is paused, or has not begun. */
+  const Vcpu& vcpu(size_t index) const { return slots_[index]->vcpu; }
   ExitCounts exits() const;
 
  private:

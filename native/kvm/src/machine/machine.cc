@@ -20,43 +20,59 @@ AcpiDevice placeOf(uint32_t index) {
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, MachineFiles files) {
+  TRY(check(options));
+  Phases phases = options.phases;
+  phases.begin("memory");
+  const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
+  auto machine = TRY(assemble(options, TRY(GuestMemory::create(options.memory)), system, phases, &files));
+  TRY(machine->load(options, files, system));
+  return machine;
+}
+
+Status Machine::check(const MachineOptions& options) {
   if (options.cpus == 0 || options.cpus > kMaxCpus) return failure("machine", EINVAL, "it has 1 to 64 processors");
   if (!options.pinned.empty() && options.pinned.size() != options.cpus) {
     return failure("machine", EINVAL, "one of the host's processors for each of its own");
   }
-  Phases phases = options.phases;
-  phases.begin("memory");
-  const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
-  GuestMemory memory = TRY(GuestMemory::create(options.memory));
+  return Done{};
+}
+
+Result<std::unique_ptr<Machine>> Machine::assemble(const MachineOptions& options, GuestMemory memory,
+                                                   const KvmSystem& system, Phases phases, MachineFiles* files) {
   phases.begin("virtual machine");
   Vm vm = TRY(Vm::create(system, memory));
   EventLoop loop = TRY(EventLoop::create());
   Ending ending = TRY(Ending::create());
   EventFd serialInterrupt = TRY(EventFd::create());
-  std::unique_ptr<Machine> machine(
-      new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending), std::move(serialInterrupt)));
+  EventFd generationInterrupt = TRY(EventFd::create());
+  std::unique_ptr<Machine> machine(new Machine(std::move(memory), std::move(vm), std::move(loop), std::move(ending),
+                                               std::move(serialInterrupt), std::move(generationInterrupt)));
   machine->phases_ = phases;
   machine->phases_.begin("devices");
-  TRY(machine->connect(std::move(files.serialOutput)));
-  TRY(machine->carry(std::move(files.devices), options.memory.locked));
-  TRY(machine->load(options, files, system));
+  TRY(machine->connect(std::move(files->serialOutput)));
+  TRY(machine->carry(std::move(files->devices), options.memory.locked));
+  machine->shape_ = TRY(VcpuShape::of(system));
+  machine->interpreted_ = options.interpreted;
   machine->confine_ = options.confine;
   machine->loopCpus_ = options.loopCpus;
   return machine;
 }
 
-Machine::Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt)
+Machine::Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt,
+                 EventFd generationInterrupt)
     : memory_(std::move(memory)),
       vm_(std::move(vm)),
       loop_(std::move(loop)),
       ending_(std::move(ending)),
       serialInterrupt_(std::move(serialInterrupt)),
+      generationInterrupt_(std::move(generationInterrupt)),
       power_(&ending_),
       keyboard_(&ending_) {}
 
 Status Machine::connect(Fd serialOutput) {
   serial_ = std::make_unique<Serial>(Output(std::move(serialOutput)), &serialInterrupt_);
   TRY(vm_.addInterrupt(layout::kSerialGsi, serialInterrupt_.get()));
+  TRY(vm_.addInterrupt(layout::kGenerationGsi, generationInterrupt_.get()));
   TRY(ports_.add(layout::kSerialPort, 8, serial_.get()));
   TRY(ports_.add(layout::kPowerPorts, kPowerPortCount, &power_));
   TRY(ports_.add(KeyboardController::kPort, KeyboardController::kPorts, &keyboard_));
@@ -95,20 +111,29 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
   }
   handover.acpi = TRY(writeAcpi(described, memory_));
 
+  TRY(renewGeneration());
+
   phases_.begin("processors");
-  const auto supported = TRY(system.supportedCpuid());
-  std::vector<Vcpu> vcpus;
-  for (uint32_t index = 0; index < options.cpus; ++index) {
-    Vcpu vcpu = TRY(vm_.createVcpu(system, index));
-    TRY(vcpu.setCpuid(guestCpuid(supported, {options.cpus, options.interpreted}, index)));
-    TRY(vcpu.reset());
-    vcpus.push_back(std::move(vcpu));
-  }
+  std::vector<Vcpu> vcpus = TRY(makeProcessors(options, system));
+  for (const Vcpu& vcpu : vcpus) TRY(vcpu.reset());
   // The others wait for the first one's start-up message; KVM holds them in that state.
   const EntryState initial = TRY(vcpus.front().state());
   TRY(vcpus.front().setState(TRY(prepareHandover(kernel, handover, memory_, initial))));
   cpus_ = std::make_unique<Cpus>(std::move(vcpus), Surroundings{&ports_, &devices_, &ending_}, options.pinned);
   return Done{};
+}
+
+Result<std::vector<Vcpu>> Machine::makeProcessors(const MachineOptions& options, const KvmSystem& system) {
+  const auto supported = TRY(system.supportedCpuid());
+  std::vector<Vcpu> vcpus;
+  for (uint32_t index = 0; index < options.cpus; ++index) {
+    Vcpu vcpu = TRY(vm_.createVcpu(system, index));
+    const auto cpuid = guestCpuid(supported, {options.cpus, options.interpreted}, index);
+    TRY(vcpu.setCpuid(cpuid));
+    if (index == 0) cpuid_ = cpuid;
+    vcpus.push_back(std::move(vcpu));
+  }
+  return vcpus;
 }
 
 Result<Outcome> Machine::run() {

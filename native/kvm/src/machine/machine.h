@@ -13,6 +13,7 @@
 #include "kvm/vm.h"
 #include "machine/cpus.h"
 #include "machine/phases.h"
+#include "snapshot/vcpu_state.h"
 #include "virtio/transport.h"
 
 namespace bulkhead::vm {
@@ -48,10 +49,39 @@ struct MachineFiles {
   std::vector<std::unique_ptr<Device>> devices;
 };
 
+struct SnapshotFiles {
+  /** Open for writing where it is taken, for reading where it is restored; whoever opened them keeps them as they are.
+   */
+  Fd state;
+  Fd memory;
+};
+
+struct SnapshotReport {
+  uint64_t stateBytes = 0;
+  /** The guest's; what of it is zero takes no room. */
+  uint64_t memoryBytes = 0;
+  uint64_t durationNs = 0;
+  /** What this host's KVM could not say of the machine. */
+  std::vector<std::string_view> lacking;
+};
+
+struct MachineState;
+
 class Machine {
  public:
   /** Everything up to the first instruction, in the order that KVM needs. Nothing of the guest has run. */
   static Result<std::unique_ptr<Machine>> create(const MachineOptions& options, MachineFiles files);
+
+  /**
+   * The machine that a snapshot was taken of, at the instruction at which it was. Processors, memory and their sizes
+   * are the snapshot's; devices are `files`', of the same kinds and in the same order. The files are hostile: what is
+   * not a snapshot, or cannot have been one of this host's, is refused.
+   * @returns EBADMSG, EINVAL or ENOTSUP and why
+   */
+  static Result<std::unique_ptr<Machine>> restore(const MachineOptions& options, MachineFiles files,
+                                                  const SnapshotFiles& from);
+  /** While it is paused, in the loop's thread. It can go on afterwards. Nothing waits for stable storage. */
+  Result<SnapshotReport> save(const SnapshotFiles& files);
 
   /** Runs to the machine's end, which `stop` brings about too. */
   Result<Outcome> run();
@@ -78,7 +108,15 @@ class Machine {
   const Phases& phases() const { return phases_; }
 
  private:
-  Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt);
+  Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, EventFd serialInterrupt,
+          EventFd generationInterrupt);
+  static Status check(const MachineOptions& options);
+  static Result<std::unique_ptr<Machine>> assemble(const MachineOptions& options, GuestMemory memory,
+                                                   const KvmSystem& system, Phases phases, MachineFiles* files);
+  /** With what the guest sees of them, and nothing of what they do. */
+  Result<std::vector<Vcpu>> makeProcessors(const MachineOptions& options, const KvmSystem& system);
+  Status resumeFrom(const MachineState& state, const MachineOptions& options, const KvmSystem& system);
+  Status renewGeneration();
   Status connect(Fd serialOutput);
   Status carry(std::vector<std::unique_ptr<Device>> devices, bool locked);
   Status load(const MachineOptions& options, const MachineFiles& files, const KvmSystem& system);
@@ -89,6 +127,7 @@ class Machine {
   EventLoop loop_;
   Ending ending_;
   EventFd serialInterrupt_;
+  EventFd generationInterrupt_;
   Bus ports_;
   Bus devices_;
   PowerPorts power_;
@@ -100,6 +139,10 @@ class Machine {
   Confine confine_;
   std::vector<uint32_t> loopCpus_;
   Phases phases_;
+  // What a snapshot needs to know.
+  VcpuShape shape_;
+  std::vector<kvm_cpuid_entry2> cpuid_;
+  bool interpreted_ = false;
 };
 
 }  // namespace bulkhead::vm

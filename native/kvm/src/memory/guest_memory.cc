@@ -17,6 +17,12 @@ constexpr uint64_t kAlignment = 2 * layout::kMiB;
 /** More than any machine has that this runs on, and far from where sums overflow. */
 constexpr uint64_t kMaxBytes = 4096 * layout::kGiB;
 
+constexpr const char* kSizes = "its size is a multiple of 2 MiB, at most 4 TiB";
+
+bool isSize(uint64_t bytes) {
+  return bytes != 0 && bytes % kAlignment == 0 && bytes <= kMaxBytes;
+}
+
 Result<Fd> createFile(const MemoryOptions& options) {
   const unsigned huge = options.hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0;
   Fd file = TRY(sys::memoryFile("guest-memory", MFD_ALLOW_SEALING | huge));
@@ -42,32 +48,39 @@ Status prepare(void* base, const MemoryOptions& options) {
 }  // namespace
 
 Result<GuestMemory> GuestMemory::create(const MemoryOptions& options) {
-  if (options.sizeBytes == 0 || options.sizeBytes % kAlignment != 0 || options.sizeBytes > kMaxBytes) {
-    return failure("guest memory", EINVAL, "its size is a multiple of 2 MiB, at most 4 TiB");
-  }
+  if (!isSize(options.sizeBytes)) return failure("guest memory", EINVAL, kSizes);
   GuestMemory memory;
   memory.file_ = TRY(createFile(options));
-  memory.sizeBytes_ = options.sizeBytes;
+  TRY(memory.place(memory.file_.get(), MAP_SHARED, options.sizeBytes));
+  TRY(prepare(memory.host(), options));
+  return memory;
+}
+
+Result<GuestMemory> GuestMemory::mapPrivate(const Fd& file, uint64_t sizeBytes) {
+  if (!isSize(sizeBytes)) return failure("guest memory", EINVAL, kSizes);
+  GuestMemory memory;
+  TRY(memory.place(file.get(), MAP_PRIVATE | MAP_NORESERVE, sizeBytes));
+  madvise(memory.host(), sizeBytes, MADV_DONTDUMP);
+  return memory;
+}
+
+Status GuestMemory::place(int file, int sharing, uint64_t sizeBytes) {
+  sizeBytes_ = sizeBytes;
   // A guard on both sides, and room to align: device code that runs over an end is caught by the kernel.
-  memory.reservedBytes_ = options.sizeBytes + 3 * kAlignment;
-  void* reservation =
-      mmap(nullptr, memory.reservedBytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  reservedBytes_ = sizeBytes + 3 * kAlignment;
+  void* reservation = mmap(nullptr, reservedBytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reservation == MAP_FAILED) return failure("mmap", errno, "reservation for guest memory");
-  memory.reservation_ = reservation;
+  reservation_ = reservation;
   const uint64_t first = reinterpret_cast<uint64_t>(reservation) + kAlignment;
   void* const base = reinterpret_cast<void*>((first + kAlignment - 1) / kAlignment * kAlignment);
-  if (mmap(base, options.sizeBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory.file_.get(), 0) ==
-      MAP_FAILED) {
+  if (mmap(base, sizeBytes, PROT_READ | PROT_WRITE, sharing | MAP_FIXED, file, 0) == MAP_FAILED) {
     return failure("mmap", errno, "guest memory");
   }
-  TRY(prepare(base, options));
   uint8_t* const host = static_cast<uint8_t*>(base);
-  const uint64_t low = options.sizeBytes < layout::kLowRamEnd ? options.sizeBytes : layout::kLowRamEnd;
-  memory.regions_[memory.regionCount_++] = {0, low, host};
-  if (options.sizeBytes > low) {
-    memory.regions_[memory.regionCount_++] = {layout::kHighRam, options.sizeBytes - low, host + low};
-  }
-  return memory;
+  const uint64_t low = sizeBytes < layout::kLowRamEnd ? sizeBytes : layout::kLowRamEnd;
+  regions_[regionCount_++] = {0, low, host};
+  if (sizeBytes > low) regions_[regionCount_++] = {layout::kHighRam, sizeBytes - low, host + low};
+  return Done{};
 }
 
 GuestMemory::GuestMemory(GuestMemory&& other) noexcept
@@ -83,8 +96,8 @@ GuestMemory::~GuestMemory() {
 }
 
 void GuestMemory::discard(uint8_t* host, uint64_t sizeBytes) const {
-  // Out of the file, not only out of this mapping of it.
-  madvise(host, sizeBytes, MADV_REMOVE);
+  // Out of the file, not only out of this mapping of it; a file that is mapped privately is others' too.
+  madvise(host, sizeBytes, file_.valid() ? MADV_REMOVE : MADV_DONTNEED);
 }
 
 uint8_t* GuestMemory::at(uint64_t address, uint64_t sizeBytes) const {

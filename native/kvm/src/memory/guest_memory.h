@@ -34,16 +34,28 @@ struct Region {
 class GuestMemory {
  public:
   static Result<GuestMemory> create(const MemoryOptions& options);
+  /**
+   * What `file` holds from its beginning, read when the guest touches it; what the guest writes is its own and never
+   * reaches the file, which must not become shorter meanwhile.
+   */
+  static Result<GuestMemory> mapPrivate(const Fd& file, uint64_t sizeBytes);
   GuestMemory(GuestMemory&& other) noexcept;
   GuestMemory& operator=(GuestMemory&&) = delete;
   ~GuestMemory();
 
   /** Host address of a range; nullptr unless all of it lies in one region. A range of no bytes is nowhere. */
   uint8_t* at(uint64_t address, uint64_t sizeBytes) const;
-  /** Gives whole pages back to the host; the guest finds them empty. Does nothing where they are locked or large. */
+  /**
+   * Gives whole pages back to the host; the guest finds them empty, or as in the file that is mapped. Does nothing
+   * where they are locked or large.
+   */
   void discard(uint8_t* host, uint64_t sizeBytes) const;
   Span<const Region> regions() const { return {regions_, regionCount_}; }
   uint64_t sizeBytes() const { return sizeBytes_; }
+  /** The guest's RAM without its holes. */
+  uint8_t* host() const { return regions_[0].host; }
+  /** The file that it is; none when it is a private mapping. */
+  const Fd& file() const { return file_; }
   /** End of the RAM that begins at address 0. */
   uint64_t lowEnd() const { return regions_[0].sizeBytes; }
 
@@ -64,6 +76,7 @@ class GuestMemory {
 
  private:
   GuestMemory() = default;
+  Status place(int file, int sharing, uint64_t sizeBytes);
 
   Fd file_;
   void* reservation_ = nullptr;

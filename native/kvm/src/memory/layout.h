@@ -27,7 +27,9 @@ inline constexpr uint64_t kCommandLineBytes = 4096;
 /** What a PC's BIOS keeps for itself: the kernel is told that it is no RAM. */
 inline constexpr uint64_t kReservedStart = 0x9fc00;
 inline constexpr uint64_t kAcpiTables = 0xe0000;
-inline constexpr uint64_t kAcpiTablesEnd = 0x100000;
+inline constexpr uint64_t kAcpiTablesEnd = 0xff000;
+/** 16 bytes that are others in every copy of a machine. */
+inline constexpr uint64_t kGenerationId = 0xff000;
 inline constexpr uint64_t kKernelStart = 0x100000;
 
 inline constexpr uint64_t kVirtioMmio = 0xc0001000;
@@ -41,6 +43,8 @@ inline constexpr uint64_t kTss = 0xfffbd000;
 inline constexpr uint16_t kSerialPort = 0x3f8;
 inline constexpr uint32_t kSerialGsi = 4;
 inline constexpr uint32_t kFirstVirtioGsi = 5;
+/** Behind the last virtio device's, and below the IOAPIC's 24. */
+inline constexpr uint32_t kGenerationGsi = 21;
 /** ACPI sleep control, sleep status and reset registers, one byte each. */
 inline constexpr uint16_t kPowerPorts = 0x600;
 

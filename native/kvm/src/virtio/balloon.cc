@@ -26,6 +26,11 @@ void Balloon::writeConfig(uint64_t offset, const uint8_t* data, uint32_t size) {
   if (offset == kActualOffset && size == sizeof config_.actualPages) memcpy(&config_.actualPages, data, size);
 }
 
+Status Balloon::load(StateReader* from) {
+  config_.actualPages = from->get<uint32_t>();
+  return Done{};
+}
+
 Status Balloon::onDoorbell(uint32_t index) {
   return carrier().drain(index, [&](const Chain& chain) -> Result<bool> {
     if (index == kInflate) TRY(inflate(chain));

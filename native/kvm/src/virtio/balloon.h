@@ -25,6 +25,8 @@ class Balloon : public Device {
   void writeConfig(uint64_t offset, const uint8_t* data, uint32_t size) override;
   void reset() override { config_.actualPages = 0; }
   Status onDoorbell(uint32_t queue) override;
+  void save(StateWriter* to) const override { to->put(config_.actualPages); }
+  Status load(StateReader* from) override;
 
  private:
   struct Config {

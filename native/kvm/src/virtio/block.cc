@@ -90,6 +90,13 @@ void Block::reset() {
   carrier().forget(io_->completed().get());
 }
 
+void Block::settle() {
+  for (complete(); free_.size() < slots_.size(); complete()) {
+    // As in `reset`.
+    if (!io_->wait().ok()) abort();
+  }
+}
+
 Status Block::onDoorbell(uint32_t) {
   return serve();
 }

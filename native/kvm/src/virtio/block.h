@@ -39,6 +39,7 @@ class Block : public Device {
   void reset() override;
   Status onDoorbell(uint32_t queue) override;
   Status onHost(uint64_t token, uint32_t events) override;
+  void settle() override;
   bool isOneByOne() const { return io_->isOneByOne(); }
 
  private:

@@ -5,6 +5,7 @@
 
 #include "events/event_fd.h"
 #include "memory/guest_memory.h"
+#include "snapshot/state_bytes.h"
 #include "virtio/queue.h"
 
 namespace bulkhead::vm {
@@ -86,6 +87,13 @@ class Device {
   virtual Status onHost(uint64_t, uint32_t) { return Done{}; }
   /** The machine is over: what its guest asked for before is still done, as long as the host takes it. */
   virtual void conclude() {}
+
+  /** While no processor runs: what is under way in the host is finished and given back. */
+  virtual void settle() {}
+  /** Settled: what the driver cannot say again. Nothing of the host's side is a part of it. */
+  virtual void save(StateWriter*) const {}
+  /** The other way, in a device that is as new, and activated if it was. What is read is hostile. */
+  virtual Status load(StateReader*) { return Done{}; }
 
  protected:
   Carrier& carrier() const { return *carrier_; }

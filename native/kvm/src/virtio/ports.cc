@@ -51,6 +51,21 @@ void Ports::conclude() {
   }
 }
 
+void Ports::save(StateWriter* to) const {
+  for (const Port& port : ports_) to->put(port.takenBytes);
+  to->putAll(std::vector<Word>(replies_.begin(), replies_.end()));
+}
+
+Status Ports::load(StateReader* from) {
+  // However much of a request is said to be taken, it is no more than there is.
+  for (Port& port : ports_) port.takenBytes = from->get<uint64_t>();
+  for (const Word& word : from->getAll<Word>(kMaxReplies)) {
+    if (word.port >= ports_.size()) from->refuse();
+    replies_.push_back(word);
+  }
+  return Done{};
+}
+
 void Ports::listen(size_t port, bool wanted) {
   Port& each = ports_[port];
   const uint32_t events = wanted ? uint32_t{EPOLLOUT} : 0;

@@ -41,6 +41,8 @@ class Ports : public Device {
   Status onDoorbell(uint32_t queue) override;
   Status onHost(uint64_t token, uint32_t events) override;
   void conclude() override;
+  void save(StateWriter* to) const override;
+  Status load(StateReader* from) override;
 
   /** The queue from which a port's bytes come. */
   static uint32_t sendQueue(size_t port) { return static_cast<uint32_t>(port == 0 ? 1 : 2 * port + 3); }

@@ -14,6 +14,13 @@ struct QueueSetup {
   uint64_t used = 0;
 };
 
+/** How far the device is in a queue. */
+struct QueuePosition {
+  uint16_t next = 0;
+  uint16_t given = 0;
+  uint16_t told = 0;
+};
+
 /**
  * The rings are found in the guest's RAM once, when the device starts; nothing the driver says later moves them. Of
  * what lies in them, every value is read once. A queue that the driver did not make ready is always empty.
@@ -32,6 +39,15 @@ class Queue {
   void putBack(uint16_t count = 1) { next_ = static_cast<uint16_t>(next_ - count); }
   /** A request is there that was not taken. */
   bool waiting() const { return size_ != 0 && published() != next_; }
+  QueuePosition position() const { return {next_, given_, told_}; }
+  /** Any position is one that a driver could have brought about. */
+  void goOnFrom(const QueuePosition& position) {
+    next_ = position.next;
+    given_ = position.given;
+    told_ = position.told;
+  }
+  /** Of those, as the driver says. */
+  uint16_t waitingCount() const { return size_ == 0 ? 0 : static_cast<uint16_t>(published() - next_); }
   /** 0 for one that is not ready. */
   uint16_t size() const { return size_; }
   /** Gives a request back, with so many bytes written to its first writable buffers. */

@@ -226,9 +226,7 @@ void Transport::writeStatus(uint32_t value) {
   uint32_t reached = 0;
   for (const uint32_t step : kSteps) {
     if (reached == current && wanted == (reached | step) && step != 0) {
-      const uint64_t offered = device_->features() | kOffered;
-      const bool agreed = (driverFeatures_ & ~offered) == 0 && (driverFeatures_ & kVersion1) != 0;
-      if (step == kFeaturesOk && !agreed) return;
+      if (step == kFeaturesOk && !agreed()) return;
       status_ |= step;
       if (step == kDriverOk) activate();
       return;
@@ -237,13 +235,19 @@ void Transport::writeStatus(uint32_t value) {
   }
 }
 
-void Transport::activate() {
+bool Transport::agreed() const {
+  return (driverFeatures_ & ~(device_->features() | kOffered)) == 0 && (driverFeatures_ & kVersion1) != 0;
+}
+
+Status Transport::attachQueues() {
   for (size_t index = 0; index < queues_.size(); ++index) {
-    auto attached = Queue::attach(setups_[index], memory_, hasFeature(kEventIndexBit));
-    if (!attached.ok()) return fail();
-    queues_[index] = attached.take();
+    queues_[index] = TRY(Queue::attach(setups_[index], memory_, hasFeature(kEventIndexBit)));
   }
-  if (!device_->activate().ok()) return fail();
+  return Done{};
+}
+
+void Transport::activate() {
+  if (!attachQueues().ok() || !device_->activate().ok()) return fail();
   // A doorbell may have rung before there was anybody to hear it.
   for (const EventFd& doorbell : doorbells_) doorbell.signal();
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "devices/bus.h"
@@ -44,6 +45,16 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   /** See Device. */
   void conclude();
 
+  /** While no processor runs. Finishes what is under way, and answers all that a driver relies on. */
+  std::string save();
+  /**
+   * Before the machine runs.
+   * @returns EBADMSG or EPROTO for what no driver can have brought about
+   */
+  Status load(std::string_view state);
+  /** After `load`, when interrupts arrive: whatever rang or was raised and may be lost comes again. */
+  void wake();
+
   DeviceKind kind() const { return device_->kind(); }
   uint32_t doorbellCount() const { return static_cast<uint32_t>(doorbells_.size()); }
   /** What KVM signals when the driver writes the queue's number to the doorbell register. */
@@ -70,6 +81,9 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void writeSetup(uint64_t offset, uint32_t value);
   void writeStatus(uint32_t value);
   void activate();
+  /** What the driver wants, it is offered. */
+  bool agreed() const;
+  Status attachQueues();
   void reset();
   Status serve(uint64_t token, uint32_t events);
   Status settle();

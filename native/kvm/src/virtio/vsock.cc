@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint32_t kReceive = 0;
 constexpr uint32_t kSend = 1;
+constexpr uint32_t kEvent = 2;
 constexpr uint64_t kListenerToken = 0;
 /** "_" and a port. */
 constexpr size_t kSuffixBytes = 11;
@@ -25,6 +26,10 @@ Result<std::unique_ptr<Vsock>> Vsock::create(VsockOptions options) {
 }
 
 Status Vsock::activate() {
+  return listen();
+}
+
+Status Vsock::listen() {
   if (!options_.listener.valid()) return Done{};
   return listening_.set(&carrier(), options_.listener.get(), EPOLLIN, kListenerToken);
 }
@@ -32,12 +37,31 @@ Status Vsock::activate() {
 void Vsock::reset() {
   while (!connections_.empty()) remove(connections_.begin()->first);
   replies_.clear();
-  declined_ = false;
+  declined_ = hearsOfReset_ = false;
   // Forgetting cannot fail.
   (void)listening_.set(&carrier(), options_.listener.get(), 0, kListenerToken).ok();
 }
 
-Status Vsock::onDoorbell(uint32_t) {
+/** Virtio 1.2, 5.10.6.7: the driver ends its streams, asks for its address again and gives the buffer back. */
+Status Vsock::load(StateReader*) {
+  if (!carrier().active()) return Done{};
+  Queue& queue = carrier().queue(kEvent);
+  if (!TRY(queue.pop(&given_))) return Done{};
+  const uint32_t transportReset = 0;
+  given_.write(0, &transportReset, sizeof transportReset);
+  queue.push(given_.head(), sizeof transportReset);
+  eventsWaiting_ = queue.waitingCount();
+  hearsOfReset_ = true;
+  // The doorbell rings for the next buffer.
+  queue.rest(eventsWaiting_);
+  return listening_.set(&carrier(), options_.listener.get(), 0, kListenerToken);
+}
+
+Status Vsock::onDoorbell(uint32_t queue) {
+  if (queue == kEvent && hearsOfReset_ && carrier().queue(kEvent).waitingCount() != eventsWaiting_) {
+    hearsOfReset_ = false;
+    TRY(listen());
+  }
   return serve();
 }
 

@@ -40,6 +40,8 @@ class Vsock : public Device {
   void reset() override;
   Status onDoorbell(uint32_t queue) override;
   Status onHost(uint64_t token, uint32_t events) override;
+  /** Streams end where the machine was; its copy hears that they have. */
+  Status load(StateReader* from) override;
   size_t connectionCount() const { return connections_.size(); }
 
  private:
@@ -47,6 +49,7 @@ class Vsock : public Device {
 
   explicit Vsock(VsockOptions options) : options_(std::move(options)) {}
   Status serve();
+  Status listen();
   Result<bool> takePacket(const Chain& chain);
   void takeFor(uint64_t id, const VsockHeader& header, const Chain& chain);
   void takeData(uint64_t id, const VsockHeader& header, const Chain& chain);
@@ -78,6 +81,9 @@ class Vsock : public Device {
   uint64_t turn_ = 0;
   /** Packets without data that the guest has not got yet. */
   std::deque<VsockHeader> replies_;
+  /** Told that all streams ended; only what is connected after it has heard that lasts. */
+  bool hearsOfReset_ = false;
+  uint16_t eventsWaiting_ = 0;
   /** The guest's packets wait until it has taken some of those. */
   bool declined_ = false;
   Chain given_;

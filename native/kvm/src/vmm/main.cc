@@ -58,6 +58,16 @@ int answerSelfTest(const VmmOptions& options) {
 
 constexpr std::string_view kDescriptor = "fd:";
 
+int answerQuestion(const Question& question) {
+  auto answer = ask(question);
+  if (!answer.ok()) {
+    printError(stderr, answer.error());
+    return kCannotStart;
+  }
+  printf("%s\n", answer.value().text.c_str());
+  return answer.value().refused ? kCannotStart : 0;
+}
+
 bool usesSockets(const VmmOptions& options) {
   return !options.control.empty() || std::any_of(options.devices.begin(), options.devices.end(),
                                                  [](const std::string& device) { return device.starts_with("vsock"); });
@@ -80,13 +90,18 @@ Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
   files.kvm = TRY(openNamed(options.kvm, O_RDWR));
   files.serialOutput = TRY(openNamed(options.serial, O_WRONLY));
   for (const std::string& device : options.devices) files.devices.push_back(TRY(openDevice(device)));
-  const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
-  files.kernel = &kernel;
   MachineOptions machine = options.machine;
   machine.phases = phases;
   if (options.jail) {
     machine.confine = [sockets = usesSockets(options)](ThreadKind kind) { return confineThread(kind, sockets); };
   }
+  if (!options.restore.empty()) {
+    const SnapshotFiles snapshot = {TRY(openNamed(options.restore, O_RDONLY)),
+                                    TRY(openNamed(options.memory, O_RDONLY))};
+    return Machine::restore(machine, std::move(files), snapshot);
+  }
+  const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
+  files.kernel = &kernel;
   if (options.initramfs.empty()) return Machine::create(machine, std::move(files));
   const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
   files.initramfs = &initramfs;
@@ -132,6 +147,7 @@ int run(int count, char** words) {
     return kUsage;
   }
   if (options.value().selfTest) return answerSelfTest(options.value());
+  if (!options.value().question.control.empty()) return answerQuestion(options.value().question);
   auto outcome = runMachine(options.value());
   if (!outcome.ok()) {
     printError(stderr, outcome.error());

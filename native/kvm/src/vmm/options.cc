@@ -26,10 +26,18 @@ constexpr Option kOptions[] = {
     {"--phases", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->phases = true; }},
     {"--no-jail", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->jail = false; }},
     {"--quiet", Kind::flag, 0, [](VmmOptions* options, std::string_view, uint64_t) { options->quiet = true; }},
+    {"--ask", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->question.control = text; }},
+    {"--request", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->question.request = text; }},
+    {"--new-file", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->question.files.emplace_back(text); }},
     {"--kvm", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->kvm = text; }},
     {"--kernel", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->kernel = text; }},
     {"--initramfs", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->initramfs = text; }},
+    {"--restore", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->restore = text; }},
+    {"--memory", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->memory = text; }},
     {"--serial", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->serial = text; }},
     {"--control", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->control = text; }},
     {"--command-line", Kind::text, 0,
@@ -62,15 +70,26 @@ const Option* find(std::string_view name) {
   return nullptr;
 }
 
+/** What a restored machine cannot be told, because it is as it was. */
+bool isOfSnapshot(std::string_view name) {
+  for (const std::string_view each :
+       {"--kernel", "--initramfs", "--command-line", "--cpus", "--memory-mib", "--interpreted"}) {
+    if (name == each) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<VmmOptions> parseOptions(int count, char** words) {
   VmmOptions options;
   options.machine.memory.sizeBytes = 128 * layout::kMiB;
+  std::string_view ofMachine;
   for (int index = 1; index < count; ++index) {
     const std::string_view word = words[index];
     const Option* option = find(word);
     if (option == nullptr) return failure("unknown option", EINVAL, word);
+    if (isOfSnapshot(word)) ofMachine = word;
     std::string_view text;
     uint64_t number = 0;
     if (option->kind != Kind::flag) {
@@ -84,7 +103,17 @@ Result<VmmOptions> parseOptions(int count, char** words) {
   }
   if (!options.pin.empty()) options.machine.pinned = TRY(parseCpuList(options.pin));
   if (!options.loopCpus.empty()) options.machine.loopCpus = TRY(parseCpuList(options.loopCpus));
-  if (!options.selfTest && options.kernel.empty()) return failure("option missing", EINVAL, "--kernel");
+  if (options.selfTest) return options;
+  if (!options.question.control.empty()) {
+    if (options.question.request.empty()) return failure("option missing", EINVAL, "--request");
+    return options;
+  }
+  const bool restores = !options.restore.empty();
+  if (restores != !options.memory.empty()) {
+    return failure("option missing", EINVAL, restores ? "--memory" : "--restore");
+  }
+  if (restores && !ofMachine.empty()) return failure("option that a snapshot answers itself", EINVAL, ofMachine);
+  if (!restores && options.kernel.empty()) return failure("option missing", EINVAL, "--kernel");
   return options;
 }
 
@@ -94,6 +123,8 @@ const char* usage() {
          "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--control fd:N|PATH]\n"
          "             [--quiet] [--phases] [--no-jail]\n"
          "             [--device DEVICE]...\n"
+         "bulkhead-vmm --restore FILE --memory FILE [and of the above what is not the guest's]\n"
+         "bulkhead-vmm --ask PATH --request WORD [--new-file PATH]...\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"
          "FILE is a path or fd:N; DEVICE as below. Runs a machine until it ends and says how, as a line of JSON on "
          "standard error.\n";

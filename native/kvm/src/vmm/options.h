@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "machine/machine.h"
+#include "vmm/ask.h"
 
 namespace bulkhead::vm {
 
@@ -24,9 +25,14 @@ struct VmmOptions {
   std::string kvm = "/dev/kvm";
   std::string kernel;
   std::string initramfs;
+  /** State and memory file of a snapshot, which take the kernel's place. */
+  std::string restore;
+  std::string memory;
   std::string serial = "fd:1";
   /** A socket as Control wants it, `fd:N`, or the path at which it is bound; empty: nobody asks. */
   std::string control;
+  /** Asked instead of running a machine, when it names a control. */
+  Question question;
   /** As openDevice wants them. */
   std::vector<std::string> devices;
 };
