@@ -12,6 +12,8 @@
 #include "runner.h"
 #include "sys/syscalls.h"
 
+extern "C" const char guestCountsTwice[], guestCountsTwiceEnd[];
+
 namespace bulkhead::vm {
 
 static constexpr int kPatienceMs = 20'000;
@@ -88,6 +90,29 @@ struct Taken {
     return std::make_unique<Running>(TRY(Machine::restore(options, TRY(filesOf(std::move(devices))), files())));
   }
 };
+
+inline std::string_view guestThatCounts() {
+  return {guestCountsTwice, guestCountsTwiceEnd};
+}
+
+/** A snapshot of a machine that has counted, and where it was. */
+struct Counted {
+  Taken taken;
+  uint64_t at = 0;
+  SnapshotReport report;
+};
+
+inline Result<Counted> takeCounting() {
+  Counted counted;
+  auto running = TRY(makeRunning(guestThatCounts()));
+  running->run();
+  EXPECT(running->counts(1000));
+  running->machine->pause();
+  counted.at = running->counter();
+  counted.report = TRY(running->machine->save(counted.taken.files()));
+  running->machine->resume();
+  return counted;
+}
 
 inline std::string contentOf(const Fd& file) {
   std::string bytes(static_cast<size_t>(lseek(file.get(), 0, SEEK_END)), '\0');

@@ -17,9 +17,7 @@ struct Request {
   /** In the order in which they were sent; closed with the request. */
   Fd files[kFiles];
 
-  /**
-   * @returns EAGAIN when there is none, EMSGSIZE for one that is too long or has too many files, EPIPE when there will be none
-   */
+  /** @returns EAGAIN when there is none, EMSGSIZE for one with more text or files, EPIPE when there will be none */
   static Result<Request> receive(int socket);
 };
 
