@@ -83,7 +83,8 @@ interface Addon {
   ): NativeResult<number>;
   /** Once for each fork, before its plan is handed over and anything else is received. */
   awaitFork(report: number): NativeResult<{ pid: number; pidfd: number }>;
-  handPlan(report: number, plan: Uint8Array): NativeResult<undefined>;
+  /** `descriptors`: of the plan's program; they stay the caller's. */
+  handPlan(report: number, plan: Uint8Array, descriptors: readonly number[]): NativeResult<undefined>;
   /** Answers with the pidfd of a child that writes its answer to `output` and ends. */
   reach(path: string, verb: string, request: Uint8Array, output: number): NativeResult<number>;
   /** undefined: nothing there yet; null: end of file. */
@@ -121,6 +122,7 @@ interface Addon {
   holdPort(protocol: "tcp" | "udp", address: string, port: number): NativeResult<number>;
   lockFile(path: string): Promise<NativeResult<number>>;
   openSpace(path: string): NativeResult<number>;
+  openTap(name: string, index: number): NativeResult<number>;
 }
 
 export interface NativeLink {

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "fd_watch.h"
 #include "init/report.h"
@@ -87,11 +88,15 @@ Napi::Value awaitFork(const Napi::CallbackInfo& info) {
   return succeeded(env, value);
 }
 
-/** handPlan(report, plan) */
+/** handPlan(report, plan, descriptors) */
 Napi::Value handPlan(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
-  Status handed = Launcher::hand(integer(info[0]), {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()});
+  const Napi::Array list = info[2].As<Napi::Array>();
+  std::vector<int> descriptors;
+  for (uint32_t index = 0; index < list.Length(); ++index) descriptors.push_back(integer(list.Get(index)));
+  const std::string_view plan(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+  Status handed = Launcher::hand(integer(info[0]), plan, descriptors);
   return handed.ok() ? succeeded(env, env.Undefined()) : failed(env, "spawn", handed.error());
 }
 

@@ -19,6 +19,7 @@ export {
   listTables,
   lockFile,
   openNetworkSpace,
+  openTap,
   PacketRules,
 } from "./network.ts";
 export type {

@@ -6,9 +6,11 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
+#include "plan/plan.h"
 #include "sys/retry.h"
 #include "sys/sealed.h"
 #include "sys/spawn.h"
@@ -96,10 +98,12 @@ Result<Forked> Launcher::await(int report) {
   return Forked{reply.pid, std::move(process)};
 }
 
-Status Launcher::hand(int report, std::string_view plan) {
+Status Launcher::hand(int report, std::string_view plan, std::span<const int> descriptors) {
+  if (descriptors.size() > plan::kMaxHandedFds) return failure("sendmsg", EINVAL, "too many descriptors");
   Fd file = TRY(sys::sealedBytes("bulkhead-plan", plan));
-  const int passed = file.get();
-  return sys::sendMessage(report, "p", 1, &passed, 1);
+  int passed[1 + plan::kMaxHandedFds] = {file.get()};
+  std::copy(descriptors.begin(), descriptors.end(), passed + 1);
+  return sys::sendMessage(report, "p", 1, passed, 1 + descriptors.size());
 }
 
 }  // namespace bulkhead

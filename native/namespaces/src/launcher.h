@@ -34,8 +34,11 @@ class Launcher {
   Result<Fd> fork(init::Mode mode, std::span<const int, 3> stdio, int relay);
   /** The shim behind a report socket; to be called once, also by a caller who gives up, or nobody reaps it. */
   static Result<Forked> await(int report);
-  /** Lets it begin: a plan, or before that (and before `await`, if wanted) the birth of a container's first process. */
-  static Status hand(int report, std::string_view plan);
+  /**
+   * Lets it begin: a plan, or before that (and before `await`, if wanted) the birth of a container's first process.
+   * With a plan that no birth came before go the `descriptors` that its program gets, as many as it says.
+   */
+  static Status hand(int report, std::string_view plan, std::span<const int> descriptors = {});
 
  private:
   Status startServer();

@@ -8,6 +8,7 @@
 
 #include "net/listing.h"
 #include "net/socket.h"
+#include "net/tap.h"
 #include "sys/retry.h"
 #include "sys/syscalls.h"
 #include "values.h"
@@ -255,6 +256,14 @@ Napi::Value openSpace(const Napi::CallbackInfo& info) {
   return succeeded(info.Env(), Napi::Number::New(info.Env(), file.value().release()));
 }
 
+/** openTap(name, index) -> descriptor of a tap device */
+Napi::Value openTap(const Napi::CallbackInfo& info) {
+  const auto index = info[1].As<Napi::Number>().Uint32Value();
+  Result<Fd> tap = net::openTap(textOf(info[0]), index);
+  if (!tap.ok()) return failed(info.Env(), "network card", tap.error());
+  return succeeded(info.Env(), Napi::Number::New(info.Env(), tap.value().release()));
+}
+
 }  // namespace
 
 void registerNetwork(Napi::Env env, Napi::Object exports) {
@@ -271,6 +280,7 @@ void registerNetwork(Napi::Env env, Napi::Object exports) {
   add("holdPort", holdPort);
   add("lockFile", lockFile);
   add("openSpace", openSpace);
+  add("openTap", openTap);
 }
 
 }  // namespace bulkhead::binding

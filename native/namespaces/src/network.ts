@@ -88,7 +88,8 @@ export type RuleOperation = InTable &
         set: string;
         key: readonly ValueKind[];
         data?: readonly ValueKind[];
-        elements: readonly { key: Value; data?: Value }[];
+        /** with a limit, an element is found only by what goes over it */
+        elements: readonly { key: Value; data?: Value; limit?: { bytesPerSecond: number; burstBytes: number } }[];
       }
   );
 
@@ -212,4 +213,12 @@ export async function lockFile(path: string): Promise<Descriptor> {
 /** A network namespace by path, such as /proc/PID/ns/net. */
 export function openNetworkSpace(path: string): Descriptor {
   return new Descriptor(unwrap(addon.openSpace(path)));
+}
+
+/**
+ * A tap device of this process's network namespace, which is there for as long as somebody has its descriptor. Throws
+ * NativeError.
+ */
+export function openTap({ name, index }: { name: string; index: number }): Descriptor {
+  return new Descriptor(unwrap(addon.openTap(name, index)));
 }

@@ -53,6 +53,8 @@ export interface PlanInput {
   binds?: Readonly<Record<number, { beneath: string; idmap: boolean }>>;
   /** init announces its network namespace and waits until start()'s `connect` has resolved. */
   awaitNetwork?: boolean;
+  /** How many descriptors its program gets, from 3 on; they come with the plan. */
+  descriptors?: number;
   /** For tests and benchmarks. `faultStep` is honoured by fault-injection builds of bulkhead-init only. */
   testing?: { trace?: boolean; attachLayers?: boolean; faultStep?: string } | undefined;
 }

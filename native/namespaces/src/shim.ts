@@ -34,7 +34,7 @@ export class Shim {
     if (options.birth === undefined) return;
     try {
       // A fork server that was killed tells so when the plan is handed over.
-      addon.handPlan(this.#report, options.birth());
+      addon.handPlan(this.#report, options.birth(), []);
     } catch (error) {
       this.close();
       throw error;
@@ -42,9 +42,9 @@ export class Shim {
   }
 
   /** Lets it begin. Throws NativeError when it could not be forked. */
-  begin(plan: Uint8Array): void {
+  begin(plan: Uint8Array, descriptors: readonly number[] = []): void {
     if (!this.#forked) this.#await();
-    unwrap(addon.handPlan(this.#report, plan));
+    unwrap(addon.handPlan(this.#report, plan, descriptors));
   }
 
   /** False once somebody has killed it before it had its plan, or when it could not be forked. */

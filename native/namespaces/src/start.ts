@@ -53,12 +53,19 @@ export class PreparedStart implements AsyncDisposable {
     return this.#shim.isWaiting;
   }
 
-  /** Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. Once. */
-  async run(plan: Plan, connect: StartOptions["connect"] = this.#connect): Promise<Started> {
+  /**
+   * Resolves when the entrypoint's execve has succeeded; rejects with NativeError and everything undone. Once.
+   * `descriptors`: what a plan that says so gives to its program as 3, 4, …; a start with them has no birth.
+   */
+  async run(
+    plan: Plan,
+    connect: StartOptions["connect"] = this.#connect,
+    descriptors: readonly number[] = [],
+  ): Promise<Started> {
     this.#begun = true;
     const shim = this.#shim;
     try {
-      shim.begin(plan.bytes);
+      shim.begin(plan.bytes, descriptors);
       let report = await shim.next();
       if (report?.kind === "network") {
         await connectOrEnd(shim, report.pid, connect);

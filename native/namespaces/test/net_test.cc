@@ -73,6 +73,21 @@ TEST(keysOfSeveralPartsArePaddedPartByPart) {
   EXPECT(keys.at(0)[24] == 10 && keys.at(0)[27] == 2);
 }
 
+TEST(anElementWithALimitHasABucketOfItsOwn) {
+  const auto with = [](const std::string& limit) {
+    return R"([{"op":"element.add","family":"bridge","table":"t","set":"s","key":["ifname"],
+                "elements":[{"key":["v0"],"limit":)" +
+           limit + "}]}]";
+  };
+  Batch batch;
+  EXPECT(encodes(net::encodeRules, with(R"({"bytesPerSecond":125000,"burstBytes":65536})"), &batch));
+  EXPECT(batch.messages.bytes().find(std::string("limit\0", 6)) != std::string::npos);
+  for (const char* wrong : {"{}", R"({"bytesPerSecond":0,"burstBytes":1})", R"({"bytesPerSecond":1,"burstBytes":-1})",
+                            R"({"bytesPerSecond":"1","burstBytes":1})"}) {
+    EXPECT(refusal(net::encodeRules, with(wrong)) != "accepted");
+  }
+}
+
 TEST(aTransactionHasItsFrame) {
   Batch batch;
   EXPECT(encodes(net::encodeRules, R"([{"op":"table.add","family":"inet","table":"t"}])", &batch));

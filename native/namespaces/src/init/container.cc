@@ -45,7 +45,7 @@ struct Outcome {
   bool attended = true;
 };
 
-Outcome attempt(MappedPlan first, Progress* progress, Watched* watched) {
+Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, Watched* watched) {
   Arena births(plan::kPlanArenaBytes);
   Arena plans(plan::kPlanArenaBytes);
   plan::Birth birth;
@@ -69,6 +69,10 @@ Outcome attempt(MappedPlan first, Progress* progress, Watched* watched) {
       return result;
     }
     result.attended = (container.flags & plan::kPlanUnattended) == 0;
+    if (result.attended && container.process.preservedFds != handed.count()) {
+      result.report = failedReport("plan", failure("decode", EBADMSG, "descriptors of the program"));
+      return result;
+    }
     result.timed = (container.flags & plan::kPlanTrace) != 0;
     result.report = outcome(start, start.run(container, file));
   }
@@ -76,14 +80,14 @@ Outcome attempt(MappedPlan first, Progress* progress, Watched* watched) {
 }
 
 /** Apart from the loop that follows, so that its large frame is given back. */
-[[gnu::noinline]] bool setUp(MappedPlan first, Watched* watched, bool* attended) {
+[[gnu::noinline]] bool setUp(MappedPlan first, HandedFds handed, Watched* watched, bool* attended) {
   void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) {
     send(failedReport("plan", failure("mmap", ENOMEM)), false, nullptr);
     return false;
   }
   Progress* progress = static_cast<Progress*>(shared);
-  const Outcome outcome = attempt(std::move(first), progress, watched);
+  const Outcome outcome = attempt(std::move(first), handed, progress, watched);
   *attended = outcome.attended;
   if (!outcome.abandoned) send(outcome.report, outcome.timed, progress);
   munmap(shared, sizeof(Progress));
@@ -92,10 +96,10 @@ Outcome attempt(MappedPlan first, Progress* progress, Watched* watched) {
 
 }  // namespace
 
-int runContainer(MappedPlan plan) {
+int runContainer(MappedPlan plan, HandedFds handed) {
   Watched watched;
   bool attended = true;
-  if (!setUp(std::move(plan), &watched, &attended)) return 1;
+  if (!setUp(std::move(plan), std::move(handed), &watched, &attended)) return 1;
   if (!attended) return 0;
   dropPrivileges();
   const ExitRecord record = watch(&watched);

@@ -5,8 +5,11 @@
 
 namespace bulkhead::init {
 
-/** Never returns an error to the caller: the report socket has it. The exit status is 0 once the container ended. */
-int runContainer(MappedPlan plan);
+/**
+ * Never returns an error to the caller: the report socket has it. The exit status is 0 once the container ended.
+ * `handed`: what came with the plan for its program; the shim keeps none of it.
+ */
+int runContainer(MappedPlan plan, HandedFds handed);
 /** The same for a process added to a running container. */
 int runExec(MappedPlan plan);
 

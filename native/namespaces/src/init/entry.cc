@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "init/container.h"
@@ -37,11 +39,27 @@ MappedPlan::~MappedPlan() {
   if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
-Fd receivePlan(int socket) {
+Status HandedFds::take(const int* fds, size_t count) {
+  for (size_t index = 0; index < count; ++index) fds_[index] = Fd(fds[index]);
+  for (size_t index = 0; index < count; ++index) {
+    const int target = kPreservedFd + static_cast<int>(index);
+    const int placed = dup3(fds_[index].get(), target, O_CLOEXEC);
+    if (placed < 0) return failure("dup3", errno);
+    fds_[index] = Fd(placed);
+  }
+  count_ = count;
+  return Done{};
+}
+
+Fd receivePlan(int socket, HandedFds* handed) {
   char byte;
-  int file = -1;
-  Result<sys::Received> received = sys::receiveMessage(socket, &byte, 1, &file, 1);
-  return Fd(received.ok() && received.value().fdCount == 1 ? file : -1);
+  int fds[1 + plan::kMaxHandedFds];
+  const size_t most = handed == nullptr ? 1 : std::size(fds);
+  Result<sys::Received> received = sys::receiveMessage(socket, &byte, 1, fds, most);
+  if (!received.ok() || received.value().fdCount == 0) return Fd();
+  Fd file(fds[0]);
+  if (handed != nullptr && !handed->take(fds + 1, received.value().fdCount - 1).ok()) return Fd();
+  return file;
 }
 
 namespace {
@@ -90,7 +108,7 @@ int runInit(int argc, char** argv) {
   Fd file(kPlanFd);
   MappedPlan plan(file.get());
   file.reset();
-  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan));
+  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan), HandedFds());
 }
 
 }  // namespace bulkhead::init

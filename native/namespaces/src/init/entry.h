@@ -1,10 +1,13 @@
 // bulkhead-init as a function: makes one container (or one process in it) from a plan, and stays as its shim.
 #pragma once
 
+#include <array>
 #include <string_view>
 #include <utility>
 
+#include "plan/plan.h"
 #include "sys/fd.h"
+#include "sys/result.h"
 
 namespace bulkhead::init {
 
@@ -25,8 +28,20 @@ class MappedPlan {
   std::string_view bytes_;
 };
 
-/** The file of the plan that the next message brings; invalid at end of file. */
-Fd receivePlan(int socket);
+/** Descriptors that came with a plan, at kPreservedFd and above, where a process born from now on finds them. */
+class HandedFds {
+ public:
+  /** Takes them over, whatever comes of it. The numbers must be free: nothing may have been opened yet. */
+  Status take(const int* fds, size_t count);
+  size_t count() const { return count_; }
+
+ private:
+  std::array<Fd, plan::kMaxHandedFds> fds_;
+  size_t count_ = 0;
+};
+
+/** The file of the plan that the next message brings, with what is for its program; invalid at end of file. */
+Fd receivePlan(int socket, HandedFds* handed = nullptr);
 
 /**
  * `argv`: "serve" (server.h), "hold" (inside a container, for namespaces that others share), or "container" or "exec"

@@ -46,12 +46,13 @@ int runShim(Mode mode, const int* fds, size_t count, char* title) {
   // A session of its own: no terminal and no signal to the agent's process group reaches it.
   setsid();
   if (!arrange(fds, count).ok()) return 1;
-  Fd file = receivePlan(kReportFd);
+  HandedFds handed;
+  Fd file = receivePlan(kReportFd, &handed);
   // End of file: the agent gave up before it had one.
   if (!file.valid()) return 1;
   MappedPlan plan(file.get());
   file.reset();
-  return mode == Mode::exec ? runExec(std::move(plan)) : runContainer(std::move(plan));
+  return mode == Mode::exec ? runExec(std::move(plan)) : runContainer(std::move(plan), std::move(handed));
 }
 
 struct Request {

@@ -139,6 +139,25 @@ bool addSet(Operation& op) {
   return true;
 }
 
+/** A bucket of an element's own: whoever looks the element up finds it only when the bucket is empty. */
+void putBucket(Operation& op, const plan::View& view) {
+  RequestError wrong;
+  Batch unused;
+  Operation limit(view, &unused, &wrong);
+  const uint64_t rate = limit.bigNumber("bytesPerSecond");
+  const size_t expression = op.out().open(NFTA_SET_ELEM_EXPR);
+  op.out().text(NFTA_EXPR_NAME, "limit");
+  const size_t data = op.out().open(NFTA_EXPR_DATA);
+  op.out().be64(NFTA_LIMIT_RATE, rate);
+  op.out().be64(NFTA_LIMIT_UNIT, 1);
+  op.out().be32(NFTA_LIMIT_BURST, limit.number("burstBytes"));
+  op.out().be32(NFTA_LIMIT_TYPE, NFT_LIMIT_PKT_BYTES);
+  op.out().be32(NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+  op.out().close(data);
+  op.out().close(expression);
+  if (!limit.ok() || rate == 0) op.fail(view, "needs a rate and a burst in bytes");
+}
+
 bool elements(Operation& op, uint16_t type, uint16_t flags) {
   begin(op, type, flags);
   ValueType key;
@@ -166,6 +185,7 @@ bool elements(Operation& op, uint16_t type, uint16_t flags) {
       op.out().attribute(NFTA_DATA_VALUE, bytes);
       op.out().close(dataAt);
     }
+    if (entry.member("limit").present()) putBucket(op, entry.member("limit"));
     op.out().close(element);
   }
   op.out().close(all);

@@ -63,6 +63,13 @@ bool compileUnattended(Context* context, const View& unattended, uint32_t* flags
   return true;
 }
 
+/** `descriptors`: how many come with the plan for its program. */
+bool compileDescriptors(Context* context, const View& count, Process* process) {
+  if (!count.present()) return true;
+  if (!context->unsigned32(count, &process->preservedFds)) return false;
+  return process->preservedFds <= kMaxHandedFds || context->fail(count, "is more than 8");
+}
+
 bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Container* target) {
   if (!input.isObject()) return context->fail(input, "must be an object");
   const View spec = input.member("spec");
@@ -96,6 +103,7 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
       !compileWritable(context, input.member("writable"), &target->process) ||
       !context->absolutePath(runDirectory, &target->runDirectory) ||
       !compileLog(context, input.member("log"), target) || !compileLease(context, input.member("lease"), target) ||
+      !compileDescriptors(context, input.member("descriptors"), &target->process) ||
       !compileUnattended(context, input.member("unattended"), &target->flags, &target->process)) {
     return false;
   }

@@ -231,6 +231,8 @@ enum PlanFlag : uint32_t {
 
 /** More than this cannot be handed on to a program. */
 inline constexpr uint32_t kMaxPreservedFds = 128;
+/** Most of them that come with the plan, of a program with a shim. */
+inline constexpr uint32_t kMaxHandedFds = 8;
 
 /**
  * What a container's first process needs to be born: it may wait in its namespaces and cgroups for the plan that says
