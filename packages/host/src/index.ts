@@ -38,8 +38,8 @@ export { applySharedCpus, cgroupOfRun, sharedCpusetGroup, type CpusetMember } fr
 export { readTopology, type CpuPlace, type HostTopology, type NumaNode } from "./topology.ts";
 export { closeMountArea, fileSystemCommand, isMountPoint, mountsBelow, openMountArea } from "./mount-area.ts";
 export { hasPacketRules } from "./network/made-networks.ts";
-export { HostNetworks, type ConnectedRun, type HostNetworksOptions } from "./network/networks.ts";
-export { networkNames, type NetworkNames } from "./network/names.ts";
-export type { Attachment, Connection } from "./network/state.ts";
+export { HostNetworks, type HostNetworksOptions } from "./network/networks.ts";
+export { linkLocalOf, networkNames, type NetworkNames } from "./network/names.ts";
+export type { Attachment, ConnectedRun, Connection } from "./network/state.ts";
 export { hostResolvers } from "./dns/forward.ts";
 export { NameResponder } from "./dns/responder.ts";

@@ -2,14 +2,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
-import {
-  readBootId,
-  type Connection,
-  type HostNetworks,
-  type HostPaths,
-  type MountAllowList,
-  type UidRanges,
-} from "@bulkhead/host";
+import { readBootId, type HostNetworks, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
 import {
   compilePlan,
   killAll,
@@ -32,6 +25,7 @@ import {
 import { admitMounts, admitNetwork, admitTmpfs } from "./admission.ts";
 import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
+import { InstanceNetwork } from "./instance-network.ts";
 import { giveFiles, processOfProgram } from "./jailed-program.ts";
 import { instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
@@ -51,7 +45,7 @@ import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./trash.ts";
 import { StartSteps, type StepListener } from "./start-steps.ts";
 import { settlesWithin } from "@bulkhead/node";
-import { networkFailure, startFailure } from "./start-failure.ts";
+import { startFailure } from "./start-failure.ts";
 
 export interface StarterOptions {
   readonly paths: HostPaths;
@@ -75,16 +69,6 @@ export interface StarterOptions {
 
 /** A run that ends sooner is not written to disk, in milliseconds: each record waits for the disk to be flushed. */
 const shortRunMs = 50;
-
-const connectionOf = ({ assignment }: RunRecord, paths: RunPaths): Connection | undefined =>
-  assignment.network === undefined
-    ? undefined
-    : {
-        instanceId: assignment.instanceId,
-        run: paths.name,
-        network: assignment.network,
-        bandwidth: assignment.spec.bandwidth,
-      };
 
 /** Turns an assignment into a running container, or into nothing. */
 export class Starter {
@@ -140,14 +124,22 @@ export class Starter {
     await using born = ready?.prepared ?? null;
     const cgroup = ready?.cgroup ?? this.#options.cgroupOf(name, isDedicated(assignment));
     await using undo = new AsyncDisposableStack();
+    using network = new InstanceNetwork({
+      networks: this.#options.networks,
+      assignment,
+      run: paths.name,
+      program,
+      undo,
+    });
     steps.begin("CPUs");
     undo.defer(() => this.#options.cpus.leave(name));
     await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
     steps.begin("ask for the process");
     // The first process is made while the rest is made here, and ends when this agent does before it has its plan. One
-    // that enters namespaces of others is born in them.
+    // that enters namespaces of others is born in them, and one that gets a card has it from birth.
     const birth = { namespaces: namespacesOf(hostNetwork), cgroup: { paths: cgroup }, testing: steps.testing };
-    await using prepared = born ?? new PreparedStart(namespaces === undefined ? { birth } : {});
+    const ahead = namespaces === undefined && !network.hasCard;
+    await using prepared = born ?? new PreparedStart(ahead ? { birth } : {});
     steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
     using membership = await openNamespaces(this.#options, assignment);
@@ -165,6 +157,7 @@ export class Starter {
     };
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
+    await network.plug();
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
     const shares = [...(await openShares(this.#options, assignment)), ...(membership?.mounts ?? [])];
@@ -202,11 +195,12 @@ export class Starter {
       imageUser: process.user,
       ...confinementOf(assignment.spec.container),
       binds: built.binds,
-      awaitNetwork: assignment.network !== undefined,
+      awaitNetwork: network.hasLink,
+      descriptors: network.descriptors.length,
       testing: steps.testing,
     });
     steps.begin("hand over and wait");
-    return await this.#launch({ plan, prepared, record, paths, signal, undo, steps });
+    return await this.#launch({ plan, prepared, record, paths, signal, network, undo, steps });
   }
 
   async #launch(options: {
@@ -215,21 +209,22 @@ export class Starter {
     record: RunRecord;
     paths: RunPaths;
     signal: AbortSignal;
+    network: InstanceNetwork;
     undo: AsyncDisposableStack;
     steps: StartSteps;
   }): Promise<ContainerRun> {
-    const { plan, prepared, record, paths, signal, undo, steps } = options;
+    const { plan, prepared, record, paths, signal, network, undo, steps } = options;
     if (plan.warnings.length > 0) this.#options.log.warn({ ...keyOf(record), warnings: plan.warnings }, "plan");
     signal.throwIfAborted();
     const cgroup = { paths: record.cgroup };
-    const connection = connectionOf(record, paths);
-    const connect =
-      connection === undefined ? undefined : (pid: number): Promise<void> => this.#connect(connection, pid, undo);
-    const started = await prepared.run(plan, connect).catch(async (error: unknown) => {
-      // A shim that reports has undone everything; one that was killed has left whatever it had made.
-      if (error instanceof NativeError && (error.step === "shim" || error.step === "spawn")) await endLeftover(cgroup);
-      throw error;
-    });
+    const started = await prepared
+      .run(plan, (pid) => network.connect(pid), network.descriptors)
+      .catch(async (error: unknown) => {
+        // A shim that reports has undone everything; one that was killed has left whatever it had made.
+        if (error instanceof NativeError && (error.step === "shim" || error.step === "spawn"))
+          await endLeftover(cgroup);
+        throw error;
+      });
     if (signal.aborted) {
       killAll(cgroup);
       using ending = watchExit(started.shim);
@@ -248,15 +243,6 @@ export class Starter {
       keep: (ended) => this.#afterwards(record, paths, ended),
       fate: started,
     });
-  }
-
-  /** A start that fails after this has no network again. */
-  async #connect(connection: Connection, pid: number, undo: AsyncDisposableStack): Promise<void> {
-    const { networks } = this.#options;
-    await networks.connect(connection, pid).catch((cause: unknown) => {
-      throw networkFailure(cause);
-    });
-    undo.defer(() => networks.disconnect(connection));
   }
 
   /**

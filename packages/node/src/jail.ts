@@ -24,6 +24,12 @@ export interface JailedProgram {
   readonly devices: readonly JailedDevice[];
 }
 
+/**
+ * Where a program finds its network card when its assignment has a network: a tap device's descriptor, with
+ * IFF_VNET_HDR. It has nothing else above standard error, and its own network namespace stays empty.
+ */
+export const cardDescriptor = 3;
+
 /** `assignment` names the program's own limits, network and CPUs; its image and command are not looked at. */
 export interface JailRequest extends StartRequest {
   readonly program: JailedProgram;

@@ -1,5 +1,5 @@
-import type { HostNetworks, NetworkView } from "../network/networks.ts";
-import type { Attachment } from "../network/state.ts";
+import type { HostNetworks } from "../network/networks.ts";
+import type { Attachment, NetworkView } from "../network/state.ts";
 import type { Forwarder } from "./forward.ts";
 import { NameListener } from "./listener.ts";
 import { NetworkZone } from "./names.ts";

@@ -1,10 +1,23 @@
 import type { AssignedNetwork } from "@bulkhead/contracts";
 import type { RuleOperation } from "@bulkhead/native-namespaces";
 import { linkLocalOf, type NetworkNames } from "./names.ts";
-import { sets } from "./rules.ts";
+import { sets } from "./sets.ts";
+import type { Attachment } from "./state.ts";
 
 type SetName = keyof typeof sets;
-type Element = { key: (string | number)[]; data?: (string | number)[] };
+type Element = {
+  key: (string | number)[];
+  data?: (string | number)[];
+  limit?: { bytesPerSecond: number; burstBytes: number };
+};
+
+/** What a machine may send at once beside a second's worth, which the kernel always adds (nft_limit.c): one segment. */
+const burstBytes = 65_536;
+
+const egressLimit = (bitsPerSec: number): NonNullable<Element["limit"]> => ({
+  bytesPerSecond: Math.ceil(bitsPerSec / 8),
+  burstBytes,
+});
 
 const elements = (names: NetworkNames, op: "element.add" | "element.delete", set: SetName, list: Element[]) =>
   list.length === 0
@@ -48,8 +61,9 @@ const portElements = (network: AssignedNetwork, version: 4 | 6): Record<"any" | 
 export const instanceElements = (
   names: NetworkNames,
   op: "element.add" | "element.delete",
-  { link, network }: { readonly link: string; readonly network: AssignedNetwork },
+  { link, network, tap }: Pick<Attachment, "link" | "network" | "tap">,
 ): RuleOperation[] => {
+  const egress = tap?.egressBitsPerSec ?? null;
   const { mac, ipv4, ipv6 } = network;
   const [four, six] = [portElements(network, 4), portElements(network, 6)];
   return [
@@ -66,5 +80,6 @@ export const instanceElements = (
     ...elements(names, op, "publishedAt4", four.one),
     ...elements(names, op, "published6", six.any),
     ...elements(names, op, "publishedAt6", six.one),
+    ...elements(names, op, "egress", egress === null ? [] : [{ key: [link], limit: egressLimit(egress) }]),
   ];
 };

@@ -67,15 +67,25 @@ export interface InstanceLink {
   readonly space: number;
 }
 
-const outside = (names: NetworkNames, { port, network, bandwidth, space }: InstanceLink): RouteOperation[] => {
-  const { mtu, mac, networkId } = network;
-  const peer = { name: insideName, index: insideIndex, mac, mtu, netns: space };
-  const shared = { mtu, group: names.group, master: names.bridge(networkId).index };
-  const operations: RouteOperation[] = [
+const placeOf = (names: NetworkNames, { mtu, networkId }: AssignedNetwork) => ({
+  mtu,
+  group: names.group,
+  master: names.bridge(networkId).index,
+});
+
+const outside = (names: NetworkNames, link: InstanceLink): RouteOperation[] => {
+  const { port, network, space } = link;
+  const peer = { name: insideName, index: insideIndex, mac: network.mac, mtu: network.mtu, netns: space };
+  return [
     // One message makes both ends, so there never is half a pair.
-    { op: "link.add", kind: "veth", ...port, ...shared, peer },
-    ...raise(port.index),
+    { op: "link.add", kind: "veth", ...port, ...placeOf(names, network), peer },
+    ...plugged(link),
   ];
+};
+
+/** What makes a link that is there a port of its network. */
+const plugged = ({ port, bandwidth }: Omit<InstanceLink, "space">): RouteOperation[] => {
+  const operations = raise(port.index);
   if (bandwidth?.ingressBitsPerSec !== undefined) operations.push(bucket(port.index, bandwidth.ingressBitsPerSec));
   // With br_netfilter a published port of its own leads an instance back to itself below the host's routing.
   operations.push({ op: "link.set", index: port.index, hairpin: true });
@@ -103,7 +113,18 @@ export const makeLinks = (names: NetworkNames, links: readonly InstanceLink[]): 
     ]),
   );
 
-/** Removes bridges. An instance's link is never removed alone: it goes with its namespace. */
+/** Makes a tap device a port of its network. Its other end is the machine's own to configure. */
+export const plugTap = (names: NetworkNames, link: Omit<InstanceLink, "space">): Promise<void> =>
+  applyRoute([
+    { op: "link.set", index: link.port.index, ...placeOf(names, link.network), noLinkLocal: true },
+    ...plugged(link),
+  ]);
+
+/** Removes tap devices whose machines are gone; they are too, unless somebody made one stay. */
+export const removeTaps = (indexes: readonly number[]): Promise<void> =>
+  applyRoute(indexes.map((index): RouteOperation => ({ op: "link.delete", index, mayBeMissing: true })));
+
+/** Removes bridges. A container's link is never removed alone: it goes with its namespace. */
 export const removeBridges = (names: NetworkNames, networkIds: readonly string[]): Promise<void> =>
   applyRoute(
     networkIds.map((id): RouteOperation => ({ op: "link.delete", index: names.bridge(id).index, mayBeMissing: true })),

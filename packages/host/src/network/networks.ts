@@ -1,12 +1,12 @@
-import type { InstanceId, Isolation } from "@bulkhead/contracts";
-import { lockFile, NativeError, openNetworkSpace } from "@bulkhead/native-namespaces";
+import type { Isolation } from "@bulkhead/contracts";
+import { lockFile, NativeError, openNetworkSpace, openTap, type Descriptor } from "@bulkhead/native-namespaces";
 import { Group, type Waiting } from "./group.ts";
-import { makeLinks, type InstanceLink } from "./links.ts";
+import { makeLinks, plugTap, removeTaps, type InstanceLink } from "./links.ts";
 import { MadeNetworks } from "./made-networks.ts";
 import { networkNames, type NetworkNames } from "./names.ts";
 import { PacketFilter } from "./packet-filter.ts";
 import { holdPorts } from "./ports.ts";
-import { NetworkState, type Attachment, type Connection, type MadeNetwork } from "./state.ts";
+import { NetworkState, type Attachment, type ConnectedRun, type Connection, type NetworkView } from "./state.ts";
 
 export interface HostNetworksOptions {
   /** 8 hex digits of this host */
@@ -14,18 +14,6 @@ export interface HostNetworksOptions {
   /** per-boot directory of the host */
   readonly runDir: string;
   readonly isolation: Isolation;
-}
-
-/** Names a run: two runs of one instance never share a link. */
-export interface ConnectedRun {
-  readonly instanceId: InstanceId;
-  readonly run: string;
-}
-
-/** The networks of a host and everyone in them, of both agents. */
-export interface NetworkView {
-  readonly networks: readonly MadeNetwork[];
-  readonly attachments: readonly Attachment[];
 }
 
 /**
@@ -135,6 +123,27 @@ export class HostNetworks implements AsyncDisposable {
     }
   }
 
+  /**
+   * Gives a run a network card: a tap device that is a port of its network, and is there for as long as somebody has the
+   * descriptor. Rejects as `connect`, with everything undone.
+   */
+  async plug({ instanceId, run, network, bandwidth }: Connection): Promise<Descriptor> {
+    const port = this.#names.newPort();
+    const tap = { egressBitsPerSec: bandwidth?.egressBitsPerSec ?? null };
+    const place = { link: port.name, index: port.index, isolation: this.#isolation, instanceId, run, network, tap };
+    await this.#places.ask({ attachment: place });
+    try {
+      using made = new DisposableStack();
+      const card = made.use(openTap(port));
+      await plugTap(this.#names, { port, network, bandwidth });
+      made.move();
+      return card;
+    } catch (error) {
+      await this.disconnect({ instanceId, run });
+      throw error;
+    }
+  }
+
   /** Forgets a run's place in its network. */
   disconnect(gone: ConnectedRun): Promise<void> {
     return this.#places.ask({ gone });
@@ -159,8 +168,18 @@ export class HostNetworks implements AsyncDisposable {
       for (const one of joining) this.#refuse(one, error);
       throw error;
     }
-    for (const { link } of gone) this.#state.attachments.remove(link);
+    await this.#forget(gone);
     this.#changed();
+  }
+
+  /** Records last: until the kernel has forgotten everything, they say that there is something to forget. */
+  async #forget(gone: readonly Attachment[]): Promise<void> {
+    const taps = gone.flatMap(({ tap, index }) => (tap === undefined ? [] : [index]));
+    if (taps.length > 0) await removeTaps(taps);
+    for (const { link } of gone) {
+      this.#letGo(link);
+      this.#state.attachments.remove(link);
+    }
   }
 
   #admit({ request, reject }: Waiting<Request>): Joining[] {
@@ -221,10 +240,7 @@ export class HostNetworks implements AsyncDisposable {
       const all = this.#attachments();
       const gone = all.filter((each) => each.isolation === this.#isolation && !alive.has(keyOf(each)));
       await this.#settleWithout(gone);
-      for (const { link } of gone) {
-        this.#letGo(link);
-        this.#state.attachments.remove(link);
-      }
+      await this.#forget(gone);
       if (gone.length === all.length) this.#state.attachments.clear();
       this.#holdAgain(this.#attachments());
       this.#changed();

@@ -1,5 +1,6 @@
-import type { RuleExpression, RuleOperation, ValueKind } from "@bulkhead/native-namespaces";
+import type { RuleExpression, RuleOperation } from "@bulkhead/native-namespaces";
 import type { NetworkNames } from "./names.ts";
+import { learned, sets } from "./sets.ts";
 
 type InTable = Pick<RuleOperation, "family" | "table">;
 
@@ -45,30 +46,6 @@ const transport = (number: string): RuleExpression[] => [
   { compare: 0, with: number },
 ];
 
-/** Sets and maps; every instance has one element in each that concerns it. */
-export const sets = {
-  /** which MAC and IPv4 address each link may use */
-  port4: { family: "bridge", key: ["ifname", "mac", "ipv4"] },
-  /** addresses of all instances */
-  own4: { family: "inet", key: ["ipv4"] },
-  own6: { family: "inet", key: ["ipv6"] },
-  port6: { family: "bridge", key: ["ifname", "mac", "ipv6"] },
-  /** bridges, each joined with itself: traffic that stays in one network */
-  same: { family: "inet", key: ["ifname", "ifname"] },
-  /** bridges whose instances reach nothing outside */
-  internal: { family: "inet", key: ["ifname"] },
-  published4: { family: "inet", key: ["protocol", "port"], data: ["ipv4", "port"] },
-  published6: { family: "inet", key: ["protocol", "port"], data: ["ipv6", "port"] },
-  publishedAt4: { family: "inet", key: ["ipv4", "protocol", "port"], data: ["ipv4", "port"] },
-  publishedAt6: { family: "inet", key: ["ipv6", "protocol", "port"], data: ["ipv6", "port"] },
-} as const satisfies Record<string, { family: "inet" | "bridge"; key: ValueKind[]; data?: ValueKind[] }>;
-
-/** Sets that the rules fill themselves, with who has asked for names lately; nobody can be more than one address. */
-const learned = {
-  asked4: { family: "inet", key: ["ipv4"], size: 65_536, forgetSeconds: 60 },
-  asked6: { family: "inet", key: ["ipv6"], size: 65_536, forgetSeconds: 60 },
-} as const;
-
 /**
  * Packets to the responder that one address may send: a hundred times what a busy program asks, and a few per cent of a
  * processor to answer.
@@ -95,6 +72,7 @@ const icmpv6 = (type: string): RuleExpression[] => [
 /** What an instance's link may send: only what carries its own MAC and addresses, in every place that tells others. */
 const frameRules = (names: NetworkNames): RuleExpression[][] => [
   [{ meta: "iifname", register: 0 }, { compare: 0, with: hex(names.portPrefix), invert: true }, accept],
+  [{ meta: "iifname", register: 0 }, { lookup: "egress", register: 0 }, drop],
   [
     ...frame(etherType.arp),
     ...sender({ offset: 14, length: 4 }),

@@ -13,6 +13,8 @@ export const Attachment = Type.Object({
   /** names the run among its instance's */
   run: Type.String(),
   network: AssignedNetwork,
+  /** it is a tap device: nothing on the other side of it does what it is told */
+  tap: Type.Optional(Type.Object({ egressBitsPerSec: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]) })),
 });
 export type Attachment = Static<typeof Attachment>;
 
@@ -25,10 +27,20 @@ export const MadeNetwork = Type.Object({
 });
 export type MadeNetwork = Static<typeof MadeNetwork>;
 
-/** What a run asks for. */
-export interface Connection {
+/** Names a run: two runs of one instance never share a link. */
+export interface ConnectedRun {
   readonly instanceId: InstanceId;
   readonly run: string;
+}
+
+/** The networks of a host and everyone in them, of both agents. */
+export interface NetworkView {
+  readonly networks: readonly MadeNetwork[];
+  readonly attachments: readonly Attachment[];
+}
+
+/** What a run asks for. */
+export interface Connection extends ConnectedRun {
   readonly network: AssignedNetwork;
   readonly bandwidth: Bandwidth | undefined;
 }

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { mkdir, mkdtempDisposable } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { HostNetworksOptions, NetworkView } from "../network/networks.ts";
+import type { HostNetworksOptions } from "../network/networks.ts";
+import type { NetworkView } from "../network/state.ts";
 import type { Answer, Order } from "./networks-agent.ts";
 
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 // An agent reduced to its networks, run in a network namespace of a test's: does what each message asks for.
-import { HostNetworks, type ConnectedRun, type HostNetworksOptions, type NetworkView } from "../network/networks.ts";
-import type { Connection } from "../network/state.ts";
+import { HostNetworks, type HostNetworksOptions } from "../network/networks.ts";
+import type { ConnectedRun, Connection, NetworkView } from "../network/state.ts";
 
 export type Order =
   | { readonly do: "connect"; readonly wanted: Connection; readonly pid: number }
