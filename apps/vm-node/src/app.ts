@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import type { AgentKind, RuntimeParts } from "@bulkhead/agent";
-import { MountAllowList } from "@bulkhead/host";
+import { hostResolvers, MountAllowList, NameResponder } from "@bulkhead/host";
 import { GuestKernels, MachineRuntime, qemuEngine } from "@bulkhead/kvm";
 import { ContainerRuntime } from "@bulkhead/namespaces";
 
-/** Opens the machine runtime of this host: its monitors run in jails of the container runtime. */
+/** Opens the machine runtime of this host, whose monitors run in jails of the container runtime, and answers names. */
 const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Promise<MachineRuntime> => {
   const { log } = scope;
   const jail = await ContainerRuntime.open({
@@ -13,6 +13,8 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
     mountAllowList: new MountAllowList([]),
     log,
   });
+  const forward = config.dnsForward ? hostResolvers() : null;
+  scope.use("names", new NameResponder({ networks: jail.networks, forward, log }));
   return new MachineRuntime({
     paths,
     jail,

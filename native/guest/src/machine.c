@@ -16,10 +16,9 @@
 
 #include "report.h"
 
-// How long a device may take to appear after its driver is there: 500 times 10 ms.
-enum { kPatienceRounds = 500, kRoundNs = 10 * 1000 * 1000 };
+enum { kRoundNs = 10 * 1000 * 1000 };
 
-static void wait(void) {
+void waitRound(void) {
   const struct timespec round = {.tv_nsec = kRoundNs};
   nanosleep(&round, NULL);
 }
@@ -86,7 +85,7 @@ void findDisk(const char* name, char path[64]) {
   char found[40];
   for (int round = 0; findNamed("/sys/block", "serial", name, found) < 0; round++) {
     if (round == kPatienceRounds) fail("disk", name, ENODEV);
-    wait();
+    waitRound();
   }
   snprintf(path, 64, "/dev/%s", found);
 }
@@ -123,7 +122,7 @@ int openPort(const char* name, int console) {
       if (port >= 0) return port;
     }
     if (access("/dev/hvc0", F_OK) == 0 && access("/dev/vport0p1", F_OK) != 0) break;
-    wait();
+    waitRound();
   }
   return rawConsole(console);
 }

@@ -7,6 +7,10 @@
 // /dev, /proc and /sys, and every module in /modules, in the order of their names.
 void raiseMachine(void);
 
+// How long a device may take to appear after its driver is there, in rounds.
+enum { kPatienceRounds = 500 };
+void waitRound(void);
+
 // Opens the disk whose serial number is `name`; ends the machine when it does not appear. `flags` as for open(2).
 int openDisk(const char* name, int flags);
 // Its path, for mount(2), in `path`.

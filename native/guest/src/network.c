@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "machine.h"
 #include "report.h"
 
 // One request of rtnetlink(7), with room for the attributes that are used here.
@@ -46,6 +47,14 @@ static void ask(int socket, struct request* request, const char* step, const cha
     fail(step, what, errno);
   }
   if (answer.header.nlmsg_type == NLMSG_ERROR && answer.error.error != 0) fail(step, what, -answer.error.error);
+}
+
+static void setMtu(int socket, unsigned index, const char* text) {
+  const unsigned mtu = (unsigned)strtoul(text, NULL, 10);
+  struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+                            .body.link = {.ifi_index = (int)index}};
+  append(&request, IFLA_MTU, &mtu, sizeof mtu);
+  ask(socket, &request, "mtu", text);
 }
 
 static void raiseLink(int socket, unsigned index, const char* name) {
@@ -98,7 +107,7 @@ static void addGateway(int socket, unsigned index, const char* text) {
   ask(socket, &request, "route", text);
 }
 
-// The device with this hardware address; ends the machine when there is none.
+// The device with this hardware address; 0 when there is none yet.
 static unsigned findCard(const char* mac, char name[IF_NAMESIZE]) {
   for (unsigned index = 1; index < 16; index++) {
     char path[64];
@@ -110,7 +119,18 @@ static unsigned findCard(const char* mac, char name[IF_NAMESIZE]) {
     if (file != NULL) fclose(file);
     if (found) return index;
   }
-  fail("network card", mac, ENODEV);
+  return 0;
+}
+
+// As in a container: any port is the instance's own, and neighbours tell it no addresses and no routers. A kernel
+// without IPv6 has nothing to be told.
+static void setUp(const char* name) {
+  char path[96];
+  writeFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", 0);
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/accept_ra", name);
+  writeFile(path, "0", 0);
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", name);
+  writeFile(path, "1", 0);
 }
 
 void openNetwork(const struct network* network) {
@@ -119,7 +139,13 @@ void openNetwork(const struct network* network) {
   raiseLink(channel, if_nametoindex("lo"), "lo");
   if (network->mac != NULL) {
     char name[IF_NAMESIZE];
-    const unsigned index = findCard(network->mac, name);
+    unsigned index;
+    for (int round = 0; (index = findCard(network->mac, name)) == 0; round++) {
+      if (round == kPatienceRounds) fail("network card", network->mac, ENODEV);
+      waitRound();
+    }
+    setUp(name);
+    if (network->mtu != NULL) setMtu(channel, index, network->mtu);
     raiseLink(channel, index, name);
     for (size_t each = 0; each < network->addressCount; each++) addAddress(channel, index, network->addresses[each]);
     for (size_t each = 0; each < network->gatewayCount; each++) addGateway(channel, index, network->gateways[each]);

@@ -45,6 +45,7 @@ static bool takeWord(const char* word, struct settings* settings) {
     return append(settings->tmpfs, &settings->tmpfsCount, kTmpfsMax, value);
   }
   if ((value = valueOf(word, "mac")) != NULL) return once(&network->mac, value);
+  if ((value = valueOf(word, "mtu")) != NULL) return once(&network->mtu, value);
   if ((value = valueOf(word, "address")) != NULL) {
     return append(network->addresses, &network->addressCount, kAddressesMax, value);
   }

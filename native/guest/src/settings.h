@@ -18,7 +18,8 @@ struct process {
 
 // `address/prefix` of the network device; IPv4 or IPv6.
 struct network {
-  const char* mac;
+  const char* mac;  // NULL: no device
+  const char* mtu;
   const char* addresses[kAddressesMax];
   const char* gateways[kAddressesMax];
   size_t addressCount;

@@ -19,8 +19,6 @@ const execute = promisify(execFile);
 
 /** Fields that a machine has not, or not yet: a workload that uses one is not placed here. */
 const notOfMachines = new Set([
-  "network",
-  "bandwidth",
   "container.writable",
   "shares.namespace",
   "resources.memoryReservationBytes",

@@ -123,6 +123,7 @@ export class MachineRuntime implements Runtime {
       kernel: guest.image,
       initramfs: guest.initramfs,
       disks: { image: disk, scratch: paths.scratch, settings: paths.settings, report: paths.report },
+      card: assignment.network === undefined ? null : { mac: assignment.network.mac, mtu: assignment.network.mtu },
       ports: paths.ports,
     });
     const request = { key, assignment: monitorAssignment(assignment, engine), program };

@@ -12,6 +12,8 @@ export interface MachinePlan {
   readonly initramfs: string;
   /** disks by the serial number that the guest looks for; read-only ones may be shared */
   readonly disks: Readonly<Record<"image" | "scratch" | "settings" | "report", string>>;
+  /** its network card, at the descriptor `cardDescriptor`; null: none */
+  readonly card: { readonly mac: string; readonly mtu: number } | null;
   /** directory for the sockets that the machine listens at; the monitor's own */
   readonly ports: string;
 }

@@ -1,3 +1,4 @@
+import { cardDescriptor } from "@bulkhead/node";
 import { connectPort } from "../guest/connection.ts";
 import { agentPort, commandLine, machineFiles, type Engine, type MachinePlan } from "./engine.ts";
 import { qemuRoot } from "./qemu-root.ts";
@@ -20,6 +21,14 @@ const disk = (name: string, options: string) => [
   ["-device", `virtio-blk-device,drive=${name},serial=${name}`],
 ];
 
+const card = ({ card }: MachinePlan): string[] =>
+  card === null
+    ? []
+    : [
+        ...["-netdev", `tap,id=card,fd=${cardDescriptor}`],
+        ...["-device", `virtio-net-device,netdev=card,mac=${card.mac},host_mtu=${card.mtu}`],
+      ];
+
 /** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
 const argumentsOf = (plan: MachinePlan): string[] =>
   [
@@ -31,6 +40,7 @@ const argumentsOf = (plan: MachinePlan): string[] =>
     ["-kernel", "/machine/kernel", "-initrd", "/machine/initramfs", "-append", commandLine(plan)],
     ...chardevs,
     ["-serial", "chardev:console"],
+    card(plan),
     ...disk("image", "readonly=on"),
     ...disk("scratch", "discard=unmap"),
     ...disk("settings", "readonly=on"),

@@ -1,5 +1,6 @@
 import type { AssignedNetwork, TemporaryDirectory } from "@bulkhead/contracts";
-import type { ProcessPlan } from "@bulkhead/node";
+import { linkLocalOf } from "@bulkhead/host";
+import { hostsFile, resolvConfFile, type ProcessPlan } from "@bulkhead/node";
 
 /** What a guest is told of itself. */
 export interface GuestSettings {
@@ -20,12 +21,14 @@ const wordsOf = ({ args, env, cwd, user }: GuestSettings["process"]): string[] =
   `user=${user}`,
 ];
 
-const hostsOf = (hostname: string, network: AssignedNetwork | undefined): string => {
-  const own = [network?.ipv4?.address, network?.ipv6?.address].filter((address) => address !== undefined);
-  const addresses = own.length === 0 ? ["127.0.1.1"] : own;
-  const lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"];
-  return `${[...lines, ...addresses.map((address) => `${address}\t${hostname}`)].join("\n")}\n`;
-};
+const networkWords = ({ mac, mtu, ipv4, ipv6 }: AssignedNetwork): string[] => [
+  `mac=${mac}`,
+  `mtu=${mtu}`,
+  // A router asks for its neighbours from a link-local address, and the host knows this one as the card's.
+  ...(ipv6 === null ? [] : [`address=${linkLocalOf(mac)}/64`]),
+  ...[ipv4, ipv6].flatMap((each) => (each === null ? [] : [`address=${each.address}/${each.prefix}`])),
+  ...[ipv4, ipv6].flatMap((each) => (each === null ? [] : [`gateway=${each.gateway}`])),
+];
 
 const encode = (words: readonly string[]): Buffer => Buffer.from(`${words.join("\0")}\0\0`);
 
@@ -38,8 +41,9 @@ export const encodeSettings = (settings: GuestSettings): Buffer => {
   const text = encode([
     ...wordsOf(process),
     `hostname=${hostname}`,
-    `hosts=${hostsOf(hostname, network)}`,
-    "resolv.conf=# no name server: this instance has a loopback network only\n",
+    `hosts=${hostsFile(hostname, network)}`,
+    `resolv.conf=${resolvConfFile(network)}`,
+    ...(network === undefined ? [] : networkWords(network)),
     `pids-max=${pidsMax}`,
     ...tmpfs.map(
       ({ path, sizeBytes, mode = "1777", executable = false }) =>

@@ -1,0 +1,118 @@
+// Both agents of a host, reduced to their runtimes and names, in a network of a test's: does what each message asks for.
+import { buffer } from "node:stream/consumers";
+import type { Assignment, HostId, InstanceId, Isolation } from "@bulkhead/contracts";
+import { hostPaths, MountAllowList, NameResponder } from "@bulkhead/host";
+import type { EnsuredImage } from "@bulkhead/images";
+import { MachineRuntime, qemuEngine } from "@bulkhead/kvm";
+import { ContainerRuntime } from "@bulkhead/namespaces";
+import { StartFailure, type Run, type Runtime } from "@bulkhead/node";
+import { testKernels } from "./machine-rig.ts";
+
+export type BothOrder =
+  | {
+      readonly do: "open";
+      readonly root: string;
+      readonly hostId: HostId;
+      readonly image: EnsuredImage;
+      readonly shared: string;
+    }
+  | { readonly do: "start"; readonly assignment: Assignment }
+  | { readonly do: "exec"; readonly instanceId: InstanceId; readonly command: readonly string[] }
+  | { readonly do: "end"; readonly instanceId: InstanceId }
+  | { readonly do: "adopt" }
+  | { readonly do: "close" };
+
+export type BothReply = { readonly output: string } | { readonly failed: string };
+
+const log = { warn: (fields: object, message: string) => console.error(message, fields) };
+const runtimes = new Map<Isolation, Runtime>();
+const jails: ContainerRuntime[] = [];
+const runs = new Map<string, Run>();
+/** A start that nobody waits for any more is given up, or its machine would outlive the test. */
+const closing = new AbortController();
+const starting = new Set<Promise<Run>>();
+
+const open = async ({ root, hostId, image, shared }: Extract<BothOrder, { do: "open" }>): Promise<void> => {
+  const images = { ensure: () => Promise.resolve(image) };
+  const openJail = (isolation: Isolation): Promise<ContainerRuntime> =>
+    ContainerRuntime.open({
+      paths: hostPaths(`${root}/state`, `${root}/run`, hostId, isolation),
+      images,
+      mountAllowList: MountAllowList.parse(""),
+      log,
+    });
+  const [containers, jail] = [await openJail("container"), await openJail("vm")];
+  jails.push(containers, jail);
+  for (const { networks } of jails) new NameResponder({ networks, forward: null, log });
+  runtimes.set("container", containers);
+  const machines = new MachineRuntime({
+    paths: hostPaths(`${root}/state`, `${root}/run`, hostId, "vm"),
+    jail,
+    engine: qemuEngine(`${shared}/engines`),
+    kernels: testKernels,
+    images,
+    diskRoot: `${shared}/disks`,
+    log,
+  });
+  runtimes.set("vm", machines);
+};
+
+const runOf = (instanceId: string): Run => {
+  const run = runs.get(instanceId);
+  if (run === undefined) throw new Error(`${instanceId} does not run here`);
+  return run;
+};
+
+const obey = async (order: BothOrder): Promise<string> => {
+  if (order.do === "open") await open(order);
+  if (order.do === "start") {
+    const { assignment } = order;
+    const key = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 };
+    const runtime = runtimes.get(assignment.isolation);
+    if (runtime === undefined) throw new Error("not open");
+    const start = runtime.start({ key, assignment }, closing.signal);
+    starting.add(start);
+    runs.set(key.instanceId, await start);
+  }
+  if (order.do === "exec") {
+    const session = await runOf(order.instanceId).exec({ command: order.command, tty: false });
+    const [out, errors] = await Promise.all([
+      buffer(session.stdout),
+      session.stderr === null ? Buffer.alloc(0) : buffer(session.stderr),
+      session.ended,
+    ]);
+    return `${String(out)}${String(errors)}`.trim();
+  }
+  if (order.do === "end") {
+    const run = runOf(order.instanceId);
+    await run.stop(0);
+    await run.release();
+    await runtimes.get(run.assignment.isolation)?.remove(order.instanceId);
+    runs.delete(order.instanceId);
+  }
+  if (order.do === "adopt") {
+    for (const runtime of runtimes.values()) for (const run of await runtime.list()) runs.set(run.key.instanceId, run);
+    return [...runs.keys()].toSorted().join(" ");
+  }
+  if (order.do === "close") {
+    closing.abort();
+    await Promise.allSettled(starting);
+    for (const instanceId of runs.keys()) await obey({ do: "end", instanceId: instanceId as InstanceId });
+    for (const jail of jails) {
+      await jail.networks.end();
+      await jail.settled();
+    }
+  }
+  return "";
+};
+
+process.on("message", ({ id, order }: { id: number; order: BothOrder }) => {
+  const reply = (body: BothReply): void => void process.send?.({ id, ...body });
+  obey(order).then(
+    (output) => reply({ output }),
+    (error: unknown) => {
+      const reason = error instanceof StartFailure ? `${error.reason}: ` : "";
+      reply({ failed: `${reason}${error instanceof Error ? error.message : String(error)}` });
+    },
+  );
+});

@@ -1,0 +1,212 @@
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  uuidV7,
+  type AssignedNetwork,
+  type AssignedPort,
+  type Assignment,
+  type HostId,
+  type InstanceId,
+  type Isolation,
+  type WorkloadId,
+  type WorkloadSpec,
+} from "@bulkhead/contracts";
+import {
+  hostPaths,
+  leaksBetween,
+  openCgroupParents,
+  readCgroups,
+  removeCgroupParents,
+  snapshotHost,
+  type HostSnapshot,
+} from "@bulkhead/host";
+import type { BothOrder, BothReply } from "./both-agents.ts";
+import type { SharedParts } from "./machine-rig.ts";
+
+const newId = (): string => uuidV7(Date.now(), randomBytes(10));
+const networkId = "0190b5c0-0000-7000-8000-0000000000b1" as AssignedNetwork["networkId"];
+
+/** A place in the one network of these tests, as a plan would give it out. */
+export const placeOf = (member: number, names: string[], ports: AssignedPort[] = []): AssignedNetwork => ({
+  networkId,
+  name: "lan",
+  mtu: 1400,
+  internal: false,
+  mac: `02:42:0a:1f:00:0${member}`,
+  ipv4: { address: `10.31.0.${member}`, prefix: 24, gateway: "10.31.0.1" },
+  ipv6: { address: `fd00:31::${member}`, prefix: 64, gateway: "fd00:31::1" },
+  ports,
+  names,
+});
+
+/** A host with a network of its own and both agents in it, which can be killed; it is checked for leaks at its end. */
+export class MixedHost implements AsyncDisposable {
+  readonly #root: string;
+  readonly #hostId: HostId;
+  readonly #shared: SharedParts;
+  readonly #before: HostSnapshot;
+  readonly #space: ChildProcess;
+  readonly #waiting = new Map<number, (reply: BothReply) => void>();
+  #agents: ChildProcess | undefined;
+  #asked = 0;
+
+  private constructor(parts: {
+    root: string;
+    hostId: HostId;
+    shared: SharedParts;
+    before: HostSnapshot;
+    space: ChildProcess;
+  }) {
+    this.#root = parts.root;
+    this.#hostId = parts.hostId;
+    this.#shared = parts.shared;
+    this.#before = parts.before;
+    this.#space = parts.space;
+  }
+
+  static async open(shared: SharedParts): Promise<MixedHost> {
+    const [root, hostId] = [await mkdtemp("/tmp/bulkhead-mixed-"), newId() as HostId];
+    const before = await snapshotHost(scopeOf(root, hostId));
+    const space = spawn("unshare", ["--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep 3600"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    if (space.stdout !== null) await once(space.stdout, "data");
+    const host = new MixedHost({ root, hostId, shared, before, space });
+    await host.startAgents();
+    return host;
+  }
+
+  async startAgents(): Promise<void> {
+    const program = join(import.meta.dirname, "both-agents.ts");
+    const agents = spawn("nsenter", [`--net=/proc/${this.#space.pid}/ns/net`, process.execPath, program], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply as BothReply));
+    this.#agents = agents;
+    const { image, directory } = this.#shared;
+    await this.#ask({ do: "open", root: this.#root, hostId: this.#hostId, image, shared: directory });
+  }
+
+  async killAgents(): Promise<void> {
+    const exited = once(this.#agents as ChildProcess, "exit");
+    this.#agents?.kill("SIGKILL");
+    await exited;
+  }
+
+  async #ask(order: BothOrder): Promise<string> {
+    const id = (this.#asked += 1);
+    const { promise, resolve } = Promise.withResolvers<BothReply>();
+    this.#waiting.set(id, resolve);
+    this.#agents?.send({ id, order });
+    const reply = await promise;
+    this.#waiting.delete(id);
+    if ("failed" in reply) throw new Error(reply.failed);
+    return reply.output;
+  }
+
+  async start(
+    isolation: Isolation,
+    network: AssignedNetwork,
+    changes: Partial<WorkloadSpec> = {},
+  ): Promise<Assignment> {
+    const assignment: Assignment = {
+      instanceId: newId() as InstanceId,
+      workloadId: newId() as WorkloadId,
+      project: "default",
+      name: network.names[0] ?? "nameless",
+      isolation,
+      generation: 1,
+      epoch: { era: 1, n: 1 },
+      desired: "running",
+      restartRequest: 0,
+      imageDigest: this.#shared.image.manifestDigest,
+      spec: {
+        image: "busybox",
+        isolation,
+        command: ["sleep", "100000"],
+        network: network.name,
+        resources: { cpuMillis: 500, memoryBytes: 160 * 2 ** 20 },
+        ...changes,
+      },
+      cpuIds: [],
+      network,
+    };
+    await this.#ask({ do: "start", assignment });
+    return assignment;
+  }
+
+  exec({ instanceId }: Assignment, script: string): Promise<string> {
+    return this.#ask({ do: "exec", instanceId, command: ["sh", "-c", script] });
+  }
+
+  async end({ instanceId }: Assignment): Promise<void> {
+    await this.#ask({ do: "end", instanceId });
+  }
+
+  /** Ends an instance's program, or a machine's monitor, with -9. */
+  async kill({ instanceId, isolation }: Assignment): Promise<void> {
+    const { runInstances } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
+    const [run = ""] = await readdir(join(runInstances, instanceId));
+    const record = await readFile(join(runInstances, instanceId, run, "record.json"), "utf8");
+    const { cgroup } = JSON.parse(record) as { cgroup: Record<string, string> };
+    const members = await readFile(join(cgroup["pids"] ?? cgroup["unified"] ?? "", "cgroup.procs"), "utf8");
+    process.kill(Number(members.split("\n")[0]), "SIGKILL");
+  }
+
+  /** Ids of everything that runs, in order. */
+  async adopt(): Promise<string> {
+    return this.#ask({ do: "adopt" });
+  }
+
+  /** What a shell script prints on this host, errors included; never rejects for its exit code. */
+  async sh(script: string): Promise<string> {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const path = `--net=/proc/${this.#space.pid}/ns/net`;
+    execFile("nsenter", [path, "sh", "-c", script], { timeout: 20_000 }, (_error, out, err) =>
+      resolve(`${out}${err}`.trim()),
+    );
+    return promise;
+  }
+
+  /** What becomes of a datagram that this host sends: the name of an error, or silence. */
+  async datagram(address: string, port: number): Promise<string> {
+    const program = `const s = require("node:dgram").createSocket("udp4"); s.on("error", (e) => { console.log(e.code); process.exit(); }); s.connect(${port}, "${address}", () => s.send("x")); setTimeout(() => process.exit(), 2000);`;
+    return this.sh(`${process.execPath} -e '${program}'`);
+  }
+
+  /** Names of the links of this host that are not its loopback. */
+  async links(): Promise<string[]> {
+    return (await this.sh("ip -o link | cut -d: -f2 | cut -d@ -f1")).split("\n").flatMap((line) => {
+      const name = line.trim();
+      return name === "lo" || name === "" ? [] : [name];
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ask({ do: "close" });
+    await this.killAgents();
+    const exited = once(this.#space, "exit");
+    this.#space.kill("SIGKILL");
+    await exited;
+    for (const isolation of ["container", "vm"] as const) {
+      const { cgroups } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
+      await removeCgroupParents(await openCgroupParents(cgroups, readCgroups()));
+    }
+    await rm(this.#root, { recursive: true, force: true });
+    const leaks = leaksBetween(this.#before, await snapshotHost(scopeOf(this.#root, this.#hostId)));
+    if (leaks.length > 0) throw new Error(`left behind:\n${leaks.join("\n")}`);
+  }
+}
+
+const scopeOf = (root: string, hostId: HostId) => {
+  const { hash, run } = hostPaths(`${root}/state`, `${root}/run`, hostId);
+  return {
+    directories: [root, dirname(run)],
+    cgroupPrefixes: [`bulkhead-${hash}`],
+    commands: [root],
+    networksOf: hash,
+  };
+};
