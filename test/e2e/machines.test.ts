@@ -48,6 +48,36 @@ test("the host says what runs its machines", async () => {
   expect(machines).toMatchObject({ engine: "qemu", kvm: expect.stringMatching(/^(kvm|kvm-emulated|none)$/) });
 });
 
+test("a machine and a container find each other in one network, and a port of the machine's is published", async () => {
+  const range = { name: "lan", ipv4Range: "198.51.100.192/26" };
+  expect((await fleet.http("POST", "/v1/networks", { body: range })).status).toBe(201);
+  const page = "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www";
+  const serves = (isolation: "container" | "vm", hostPort: number) => ({
+    ...spec(isolation),
+    command: ["sh", "-c", page],
+    network: "lan",
+    ports: [{ containerPort: 80, hostPort }],
+  });
+  await fleet.run("near", serves("container", 20_180));
+  await fleet.run("far", serves("vm", 20_181));
+  const get = (address: string, port: number) =>
+    `printf "GET / HTTP/1.0\\r\\n\\r\\n" | timeout 5 nc ${address} ${port} | tail -n 1`;
+  const [near, far] = [await instanceOf("near-0"), await instanceOf("far-0")];
+  const addressOf = ({ network }: Instance) => network?.ipv4?.address ?? "";
+  const patience = { timeout: 30_000, interval: 200 };
+  for (const [from, to, name] of [
+    ["near-0", far, "far-0"],
+    ["far-0", near, "near-0"],
+  ] as const) {
+    await expect.poll(() => say(from, `nslookup ${name} 198.51.100.193`), patience).toContain(addressOf(to));
+    await expect.poll(() => say(from, get(addressOf(to), 80)), patience).toBe(name);
+  }
+  await expect.poll(() => say("near-0", get("198.51.100.193", 20_181)), patience).toBe("far-0");
+  await fleet.remove("near");
+  await fleet.remove("far");
+  await expect.poll(async () => (await fleet.http("DELETE", "/v1/networks/lan")).status, patience).toBe(204);
+});
+
 test("its machines outlive the agent, and the next one ends them as it should", async () => {
   const before = await instanceOf("machine-0");
   await fleet.kill("vm-node");
@@ -64,4 +94,5 @@ test("what a machine cannot have yet is refused when it is asked for", async () 
     code: "LIMIT_INFEASIBLE",
   });
   expect(await refused({ container: { readOnlyRoot: true } })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
+  expect(await refused({ network: "host" })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
 });
