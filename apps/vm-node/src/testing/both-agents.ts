@@ -27,6 +27,7 @@ export type BothReply = { readonly output: string } | { readonly failed: string 
 const log = { warn: (fields: object, message: string) => console.error(message, fields) };
 const runtimes = new Map<Isolation, Runtime>();
 const jails: ContainerRuntime[] = [];
+const answering = new DisposableStack();
 const runs = new Map<string, Run>();
 /** A start that nobody waits for any more is given up, or its machine would outlive the test. */
 const closing = new AbortController();
@@ -43,7 +44,7 @@ const open = async ({ root, hostId, image, shared }: Extract<BothOrder, { do: "o
     });
   const [containers, jail] = [await openJail("container"), await openJail("vm")];
   jails.push(containers, jail);
-  for (const { networks } of jails) new NameResponder({ networks, forward: null, log });
+  for (const { networks } of jails) answering.use(new NameResponder({ networks, forward: null, log }));
   runtimes.set("container", containers);
   const machines = new MachineRuntime({
     paths: hostPaths(`${root}/state`, `${root}/run`, hostId, "vm"),

@@ -84,7 +84,7 @@ export class MixedHost implements AsyncDisposable {
     const agents = spawn("nsenter", [`--net=/proc/${this.#space.pid}/ns/net`, process.execPath, program], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply as BothReply));
+    agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply));
     this.#agents = agents;
     const { image, directory } = this.#shared;
     await this.#ask({ do: "open", root: this.#root, hostId: this.#hostId, image, shared: directory });

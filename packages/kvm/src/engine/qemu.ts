@@ -25,9 +25,9 @@ const card = ({ card }: MachinePlan): string[] =>
   card === null
     ? []
     : [
-        ...["-netdev", `tap,id=card,fd=${cardDescriptor}`],
-        ...["-device", `virtio-net-device,netdev=card,mac=${card.mac},host_mtu=${card.mtu}`],
-      ];
+        ["-netdev", `tap,id=card,fd=${cardDescriptor}`],
+        ["-device", `virtio-net-device,netdev=card,mac=${card.mac},host_mtu=${card.mtu}`],
+      ].flat();
 
 /** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
 const argumentsOf = (plan: MachinePlan): string[] =>

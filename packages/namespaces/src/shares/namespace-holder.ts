@@ -22,7 +22,7 @@ import { ociResources, type Enforcement } from "../resources.ts";
 import { defaultSeccomp } from "../seccomp-profile.ts";
 
 /** Kernel's name of each namespace that instances share. */
-export const kernelNames: Readonly<Record<SharedNamespaceType | "user", string>> = {
+const kernelNames: Readonly<Record<SharedNamespaceType | "user", string>> = {
   network: "net",
   ipc: "ipc",
   pid: "pid",
