@@ -27,9 +27,9 @@ export interface PostgresOptions {
 /** What the embedded package carries; the data format changes with it. */
 const majorVersion = "18";
 /** initdb on a busy disk. */
-const initMs = 60_000;
+const initMs = 180_000;
 /** Crash recovery replays at most `max_wal_size`. */
-const startMs = 60_000;
+const startMs = 180_000;
 /** A fast shutdown writes a checkpoint. */
 const stopMs = 30_000;
 const retryMs = 50;
