@@ -37,7 +37,7 @@ const ours = [
 const qemu = (vhost: "on" | "off"): string[] =>
   [
     ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-    ["-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,acpi=on,isa-serial=on", "-accel", "kvm", "-cpu", "host"],
+    ["-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=on,acpi=on,isa-serial=on", "-accel", "kvm", "-cpu", "host"],
     ["-m", "256", "-kernel", files.kernel, "-initrd", files.initramfs, "-append", commandLine, "-serial", "stdio"],
     ["-drive", `if=none,id=disk,file=${files.disk},format=raw,aio=io_uring`, "-device", "virtio-blk-device,drive=disk"],
     ["-netdev", `tap,id=net,ifname=tap0,script=no,downscript=no,vhost=${vhost}`],

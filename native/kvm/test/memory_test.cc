@@ -1,5 +1,6 @@
 // Which addresses of a guest are memory.
 #include <cerrno>
+#include <string>
 
 #include "memory/guest_memory.h"
 #include "memory/layout.h"
@@ -38,6 +39,18 @@ TEST(memory_leaves_the_device_window_free) {
   EXPECT(memory.at(layout::kVirtioMmio, 4) == nullptr);
   EXPECT(memory.at(5 * kGiB - 8, 8) != nullptr);
   EXPECT(memory.at(5 * kGiB, 1) == nullptr);
+}
+
+TEST(memory_is_filled_where_it_is_read) {
+  auto created = GuestMemory::create({.sizeBytes = 4 * kGiB});
+  EXPECT(created.ok());
+  const GuestMemory& memory = created.value();
+  const std::string bytes(10'000, 'x');
+  for (const uint64_t address : {uint64_t{1}, 3 * kGiB - bytes.size(), layout::kHighRam, 5 * kGiB - bytes.size()}) {
+    memory.fill(address, bytes.data(), bytes.size());
+    EXPECT(memcmp(memory.at(address, bytes.size()), bytes.data(), bytes.size()) == 0);
+  }
+  EXPECT(*memory.at(0, 1) == 0 && *memory.at(layout::kHighRam + bytes.size(), 1) == 0);
 }
 
 TEST(memory_refuses_sizes_it_cannot_map) {

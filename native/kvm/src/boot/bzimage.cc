@@ -81,7 +81,7 @@ Result<Kernel> loadBzImage(const Source& image, const GuestMemory& memory) {
     address = (layout::kKernelStart + step - 1) / step * step;
   }
   if (!fits(address, needed, memory)) return failure("kernel image", ENOMEM, "no room for it in the first GiB of RAM");
-  TRY(image.read(offset, memory.at(address, size), size));
+  TRY(image.load(offset, memory, address, size));
 
   Kernel kernel;
   kernel.protocol = Protocol::linux64;

@@ -41,9 +41,10 @@ Status checkHeader(const Elf64_Ehdr& header) {
 Status loadSegment(const Source& image, const Elf64_Phdr& segment, const GuestMemory& memory) {
   if (segment.p_filesz > segment.p_memsz) return refused("segment that is larger in the file than in memory");
   if (segment.p_paddr < layout::kKernelStart) return refused("segment below 1 MiB");
-  uint8_t* const to = memory.at(segment.p_paddr, segment.p_memsz);
-  if (to == nullptr) return failure("kernel image", ENOMEM, "segment outside the guest's RAM");
-  return image.read(segment.p_offset, to, segment.p_filesz);
+  if (memory.at(segment.p_paddr, segment.p_memsz) == nullptr) {
+    return failure("kernel image", ENOMEM, "segment outside the guest's RAM");
+  }
+  return image.load(segment.p_offset, memory, segment.p_paddr, segment.p_filesz);
 }
 
 uint64_t padded(uint64_t size) {

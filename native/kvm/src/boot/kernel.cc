@@ -24,11 +24,10 @@ Result<Initramfs> loadInitramfs(const Source& image, const Kernel& kernel, const
   if (size > top || top - size < kernel.end)
     return failure("initramfs", ENOMEM, "no room between kernel and end of RAM");
   const uint64_t address = (top - size) / kPage * kPage;
-  uint8_t* const to = memory.at(address, size);
-  if (address < kernel.end || to == nullptr) {
+  if (address < kernel.end || memory.at(address, size) == nullptr) {
     return failure("initramfs", ENOMEM, "no room between kernel and end of RAM");
   }
-  TRY(image.read(0, to, size));
+  TRY(image.load(0, memory, address, size));
   return Initramfs{address, size};
 }
 

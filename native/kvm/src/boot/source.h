@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "memory/guest_memory.h"
 #include "sys/fd.h"
 #include "sys/result.h"
 
@@ -16,6 +17,9 @@ class Source {
   virtual uint64_t sizeBytes() const = 0;
   /** All of [offset, offset + size), or an error: EBADMSG when the bytes are not there. */
   virtual Status read(uint64_t offset, void* to, uint64_t size) const = 0;
+
+  /** The same to the guest's RAM, where there is room for it. */
+  Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const;
 
   template <class T>
   Result<T> readAs(uint64_t offset) const {

@@ -100,6 +100,16 @@ void GuestMemory::discard(uint8_t* host, uint64_t sizeBytes) const {
   madvise(host, sizeBytes, file_.valid() ? MADV_REMOVE : MADV_DONTNEED);
 }
 
+void GuestMemory::fill(uint64_t address, const void* from, uint64_t sizeBytes) const {
+  uint8_t* const to = at(address, sizeBytes);
+  // The regions lie in the file and in the mapping in the same order, one behind the other.
+  const auto offset = static_cast<off_t>(to - regions_[0].host);
+  const long written = sys::retry([&] { return pwrite(file_.get(), from, sizeBytes, offset); });
+  const uint64_t done = written > 0 ? static_cast<uint64_t>(written) : 0;
+  // A private mapping has no file, and memory of large pages none that can be written.
+  if (done < sizeBytes) memcpy(to + done, static_cast<const uint8_t*>(from) + done, sizeBytes - done);
+}
+
 uint8_t* GuestMemory::at(uint64_t address, uint64_t sizeBytes) const {
   if (sizeBytes == 0) return nullptr;
   for (const Region& region : regions()) {

@@ -46,6 +46,11 @@ class GuestMemory {
   /** Host address of a range; nullptr unless all of it lies in one region. A range of no bytes is nowhere. */
   uint8_t* at(uint64_t address, uint64_t sizeBytes) const;
   /**
+   * Copies to a range that `at` answers, through the memory's file: pages that nobody has touched are neither emptied
+   * nor mapped for it.
+   */
+  void fill(uint64_t address, const void* from, uint64_t sizeBytes) const;
+  /**
    * Gives whole pages back to the host; the guest finds them empty, or as in the file that is mapped. Does nothing
    * where they are locked or large.
    */
