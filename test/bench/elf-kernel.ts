@@ -13,12 +13,16 @@ const stubAddress = 0x100000;
 const decompressBlock = (block: Buffer, out: Buffer, start: number): number => {
   let from = 0;
   let to = start;
+  /** A length of 15 goes on in bytes, of which the first below 255 is the last. */
   const longer = (length: number): number => {
+    if (length < 15) return length;
     let sum = length;
-    for (let more = 255; length === 15 && more === 255; from += 1) {
+    let more: number;
+    do {
       more = block[from] ?? 0;
+      from += 1;
       sum += more;
-    }
+    } while (more === 255);
     return sum;
   };
   while (from < block.length) {
