@@ -22,6 +22,13 @@ export interface FdWatch {
   unref(): void;
 }
 
+export interface Stalls {
+  someAvg10Percent: number;
+  someTotalUs: number;
+  fullAvg10Percent: number;
+  fullTotalUs: number;
+}
+
 export interface Usage {
   cpuUsageNs: number;
   throttledNs: number;
@@ -35,6 +42,8 @@ export interface Usage {
   ioWriteBytes: number;
   ioReadOps: number;
   ioWriteOps: number;
+  /** of the unified tree's cgroup; absent where the kernel counts none */
+  pressure?: { cpu: Stalls; memory: Stalls; io: Stalls };
 }
 
 export interface Limits {

@@ -85,6 +85,17 @@ Napi::Value orNull(Napi::Env env, const std::optional<T>& value) {
   return Napi::Number::New(env, static_cast<double>(*value));
 }
 
+Napi::Value stallsOf(Napi::Env env, const cgroup::Stalls& stalls) {
+  Napi::Object value = Napi::Object::New(env);
+  const auto set = [&](const char* average, const char* total, const cgroup::Stall& stall) {
+    value.Set(average, Napi::Number::New(env, static_cast<double>(stall.average10) / 100));
+    value.Set(total, Napi::Number::New(env, static_cast<double>(stall.totalUs)));
+  };
+  set("someAvg10Percent", "someTotalUs", stalls.some);
+  set("fullAvg10Percent", "fullTotalUs", stalls.full);
+  return value;
+}
+
 /** readUsage(paths) */
 Napi::Value readUsage(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -105,6 +116,13 @@ Napi::Value readUsage(const Napi::CallbackInfo& info) {
   set("ioWriteBytes", usage.ioWriteBytes);
   set("ioReadOps", usage.ioReadOps);
   set("ioWriteOps", usage.ioWriteOps);
+  if (usage.pressure.has_value()) {
+    Napi::Object pressure = Napi::Object::New(env);
+    pressure.Set("cpu", stallsOf(env, usage.pressure->cpu));
+    pressure.Set("memory", stallsOf(env, usage.pressure->memory));
+    pressure.Set("io", stallsOf(env, usage.pressure->io));
+    value.Set("pressure", pressure);
+  }
   return value;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "cgroup/stat_text.h"
@@ -42,6 +43,38 @@ std::optional<uint64_t> limitOf(std::optional<uint64_t> value) {
   return value.has_value() && *value < kNoLimit ? value : std::nullopt;
 }
 
+/** "some avg10=1.23 avg60=… avg300=… total=456" and the same for "full" (Documentation/accounting/psi.rst). */
+Stall stallOf(const std::string& text, const char* kind) {
+  Stall stall;
+  const size_t line = text.find(kind);
+  if (line == std::string::npos) return stall;
+  unsigned long long whole = 0;
+  unsigned hundredths = 0;
+  unsigned long long total = 0;
+  if (sscanf(text.c_str() + line + strlen(kind), " avg10=%llu.%2u avg60=%*s avg300=%*s total=%llu", &whole, &hundredths,
+             &total) == 3) {
+    stall = {whole * 100 + hundredths, total};
+  }
+  return stall;
+}
+
+std::optional<Pressure> readPressure(const Paths& paths) {
+  const Files files(paths, "unified");
+  Pressure pressure;
+  struct Source {
+    const char* file;
+    Stalls* stalls;
+  };
+  bool found = false;
+  for (const Source& source : {Source{"cpu.pressure", &pressure.cpu}, Source{"memory.pressure", &pressure.memory},
+                               Source{"io.pressure", &pressure.io}}) {
+    const std::string text = files.text(source.file);
+    found = found || !text.empty();
+    *source.stalls = {stallOf(text, "some"), stallOf(text, "full")};
+  }
+  return found ? std::optional<Pressure>(pressure) : std::nullopt;
+}
+
 Usage readV2(const Paths& paths) {
   const Files files(paths, "unified");
   Usage usage;
@@ -59,6 +92,7 @@ Usage readV2(const Paths& paths) {
   usage.ioWriteBytes = summedWord(io, "wbytes");
   usage.ioReadOps = summedWord(io, "rios");
   usage.ioWriteOps = summedWord(io, "wios");
+  usage.pressure = readPressure(paths);
   return usage;
 }
 
@@ -84,6 +118,7 @@ Usage readUsage(const Paths& paths) {
   const std::string operations = io.text("blkio.throttle.io_serviced_recursive");
   usage.ioReadOps = summed(operations, "Read");
   usage.ioWriteOps = summed(operations, "Write");
+  usage.pressure = readPressure(paths);
   return usage;
 }
 

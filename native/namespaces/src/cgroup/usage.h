@@ -9,6 +9,23 @@
 
 namespace bulkhead::cgroup {
 
+/** Time that work waited for something (PSI): some of it, and all of it at once. */
+struct Stall {
+  /** Percent of the last ten seconds, in hundredths. */
+  uint64_t average10 = 0;
+  uint64_t totalUs = 0;
+};
+struct Stalls {
+  Stall some;
+  Stall full;
+};
+/** From the unified tree, on hybrid hosts too. */
+struct Pressure {
+  Stalls cpu;
+  Stalls memory;
+  Stalls io;
+};
+
 struct Usage {
   uint64_t cpuUsageNs = 0;
   uint64_t throttledNs = 0;
@@ -22,6 +39,8 @@ struct Usage {
   uint64_t ioWriteBytes = 0;
   uint64_t ioReadOps = 0;
   uint64_t ioWriteOps = 0;
+  /** None where the kernel counts none (psi=0), or there is no unified tree. */
+  std::optional<Pressure> pressure;
 };
 /** Files that are missing count as zero: a controller may be absent, an instance may have just ended. */
 Usage readUsage(const Paths& paths);
