@@ -16,11 +16,12 @@ beforeAll(async () => {
 afterAll(() => fleet[Symbol.asyncDispose]());
 
 const memoryBytes = 192 * 2 ** 20;
+const diskBytes = 48 * 2 ** 20;
 const spec = (isolation: "container" | "vm") => ({
   isolation,
   image: "busybox",
   command: ["sleep", "100000"],
-  resources: { cpuMillis: 500, memoryBytes },
+  resources: { cpuMillis: 500, memoryBytes, diskBytes },
 });
 const say = async (instance: string, script: string): Promise<string> =>
   (await fleet.exec(instance, ["sh", "-c", script])).stdout.trim();
@@ -41,6 +42,18 @@ test("one image runs as a container on the host's kernel and as a machine on its
   expect(memory(await say("machine-0", "grep MemTotal /proc/meminfo"))).toBeLessThan(memoryBytes);
   expect(memory(await say("box-0", "grep MemTotal /proc/meminfo"))).toBeGreaterThan(memoryBytes);
 });
+
+test.each(["box-0", "machine-0"])(
+  "%s can write as much as its disk holds, and then hears that it is full",
+  async (name) => {
+    const rootBytes = Number(await say(name, "df -k / | awk 'END {print $2}'")) * 1024;
+    expect(rootBytes).toBeLessThanOrEqual(diskBytes);
+    expect(rootBytes).toBeGreaterThan(diskBytes / 2);
+    expect(await say(name, "dd if=/dev/zero of=/fill bs=1M count=64 2>&1; rm /fill; echo fine > /x && cat /x")).toMatch(
+      /No space left on device[^]*fine$/,
+    );
+  },
+);
 
 test("the host says what runs its machines", async () => {
   const [host] = await fleet.hosts();

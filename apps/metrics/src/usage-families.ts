@@ -21,6 +21,8 @@ const instanceMetrics: readonly [MetricKey, Read, Labels?][] = [
   ["instanceIoBytes", (one) => one.total("ioWriteBytes"), { "disk.io.direction": "write" }],
   ["instanceIoOperations", (one) => one.total("ioReadOps"), { "disk.io.direction": "read" }],
   ["instanceIoOperations", (one) => one.total("ioWriteOps"), { "disk.io.direction": "write" }],
+  ["instanceDiskUsage", (one) => one.sample.diskUsedBytes ?? null],
+  ["instanceDiskLimit", (one) => one.sample.diskLimitBytes ?? null],
   ["instanceContractHeld", (one) => (one.sample.contractHeld ? 1 : 0)],
 ];
 
@@ -60,6 +62,17 @@ export const usageFamilies = (store: UsageStore, nowMs: number): MetricFamily[] 
           const value = read(instance);
           return value === null ? [] : [{ labels: { ...labels, ...more }, value }];
         }),
+      ),
+    ),
+    ...(["instancePressure", "instancePressureTime"] as const).map((key) =>
+      family(
+        key,
+        instances.flatMap(([instance, labels]) =>
+          instance.pressure().map(({ resource, stalled, totalUs, avg10Percent }) => ({
+            labels: { ...labels, resource, stalled },
+            value: key === "instancePressure" ? avg10Percent : totalUs / 1e6,
+          })),
+        ),
       ),
     ),
     family(

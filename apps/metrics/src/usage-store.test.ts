@@ -39,6 +39,35 @@ describe("instances", () => {
     expect(points("bulkhead.instance.memory.limit")).toEqual([]);
   });
 
+  test("with a disk of their own and with pressure are shown with both", () => {
+    const { store, points, values } = open();
+    const stalls = { someAvg10Percent: 12.5, someTotalUs: 2_000_000, fullAvg10Percent: 0, fullTotalUs: 1_000_000 };
+    const pressure = { cpu: stalls, memory: { ...stalls, someTotalUs: 4_000_000 }, io: stalls };
+    store.add(batch([sample(1, { diskUsedBytes: 5, diskLimitBytes: 9, pressure }), sample(2)]));
+    expect(values("bulkhead.instance.disk.usage")).toEqual([5]);
+    expect(values("bulkhead.instance.disk.limit")).toEqual([9]);
+    expect(points("bulkhead.instance.pressure.time")).toHaveLength(6);
+    const of = (resource: string, stalled: string, name: string) =>
+      points(name).find(({ labels }) => labels["resource"] === resource && labels["stalled"] === stalled)?.value;
+    expect(of("memory", "some", "bulkhead.instance.pressure.time")).toBe(4);
+    expect(of("cpu", "full", "bulkhead.instance.pressure.time")).toBe(1);
+    expect(of("io", "some", "bulkhead.instance.pressure")).toBe(12.5);
+    // It was started anew.
+    store.add(
+      batch([sample(1, { pressure: { ...pressure, memory: { ...stalls, someTotalUs: 500_000 } } }), sample(2)]),
+    );
+    expect(of("memory", "some", "bulkhead.instance.pressure.time")).toBe(4.5);
+  });
+
+  test("whose pressure or disk no kernel gives are not taken over", () => {
+    const { store, values } = open();
+    const stalls = { someAvg10Percent: 101, someTotalUs: 0, fullAvg10Percent: 0, fullTotalUs: 0 };
+    store.add(
+      batch([sample(1, { pressure: { cpu: stalls, memory: stalls, io: stalls } }), sample(2, { diskUsedBytes: -1 })]),
+    );
+    expect(values("bulkhead.instance.pids")).toEqual([]);
+  });
+
   test("whose counters start anew go on from where they were", () => {
     const { store, values } = open();
     for (const seconds of [10, 12, 1, 3]) store.add(batch([sample(1, { cpuUsageNs: seconds * 1e9 })]));

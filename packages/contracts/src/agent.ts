@@ -106,6 +106,20 @@ export type SignalInstance = Static<typeof SignalInstance>;
 
 export const Accepted = Type.Object({}, closed);
 
+const Stalls = Type.Object(
+  {
+    someAvg10Percent: Type.Number({ description: "of the last ten seconds in which some of its work waited" }),
+    someTotalUs: Type.Integer(),
+    fullAvg10Percent: Type.Number({ description: "and in which all of it waited" }),
+    fullTotalUs: Type.Integer(),
+  },
+  closed,
+);
+
+/** How long work waited for each resource (the kernel's pressure stall information). */
+const Pressure = Type.Object({ cpu: Stalls, memory: Stalls, io: Stalls }, closed);
+export type Pressure = Static<typeof Pressure>;
+
 /** Usage of one instance since its start (counters) or now (gauges), read from its cgroup. */
 export const UsageSample = Type.Object(
   {
@@ -125,6 +139,9 @@ export const UsageSample = Type.Object(
     ioWriteBytes: Type.Integer(),
     ioReadOps: Type.Integer(),
     ioWriteOps: Type.Integer(),
+    diskUsedBytes: Type.Optional(Type.Integer()),
+    diskLimitBytes: Type.Optional(Type.Integer()),
+    pressure: Type.Optional(Pressure),
     contractHeld: Type.Boolean(),
   },
   closed,

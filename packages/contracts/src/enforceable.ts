@@ -8,6 +8,7 @@ export const enforceableFields = [
   "resources.memoryBytes",
   "resources.memoryReservationBytes",
   "resources.pidsMax",
+  "resources.diskBytes",
   "resources.io.readBytesPerSec",
   "resources.io.writeBytesPerSec",
   "resources.io.readOpsPerSec",

@@ -20,6 +20,7 @@ export {
   OpenExec,
   OpenLogs,
   SignalInstance,
+  type Pressure,
   UsageBatch,
   UsageSample,
 } from "./agent.ts";
@@ -54,6 +55,7 @@ export {
   instanceReasons,
   InstanceState,
   instanceStates,
+  type OomKill,
   ResizeStatus,
   Tombstone,
 } from "./instance.ts";

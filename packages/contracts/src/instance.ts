@@ -59,12 +59,28 @@ export const instanceReasons = [
 export const InstanceReason = Type.Enum(instanceReasons);
 export type InstanceReason = (typeof instanceReasons)[number];
 
+/** What a run used of its memory whose end was the kernel's doing. */
+const OomKill = Type.Object(
+  {
+    limitBytes: Type.Integer({ description: "memory limit in force" }),
+    peakBytes: Type.Integer({ description: "most that was in use at once; 0 where the kernel does not keep it" }),
+    kills: Type.Integer({ description: "processes that the kernel killed for memory in this run" }),
+    processName: Type.Union([Type.String(), Type.Null()], {
+      description: "the last of them, by the kernel's log; null where the agent cannot read that",
+    }),
+    processRssBytes: Type.Union([Type.Integer(), Type.Null()], { description: "what that one held" }),
+  },
+  closed,
+);
+export type OomKill = Static<typeof OomKill>;
+
 /** How one run (attempt) of an instance ended. */
 export const ExitStatus = Type.Object(
   {
     exitCode: Type.Union([Type.Integer({ minimum: 0, maximum: 255 }), Type.Null()]),
     signal: Type.Union([Type.Integer({ minimum: 1, maximum: 64 }), Type.Null()]),
     oomKilled: Type.Boolean(),
+    oom: Type.Optional(OomKill),
     startedAt: Timestamp,
     finishedAt: Timestamp,
   },

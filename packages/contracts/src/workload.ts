@@ -9,6 +9,8 @@ const closed = { additionalProperties: false } as const;
 export const minimumMemoryBytes = 4 * 1024 * 1024;
 /** Smallest memory of a VM, in bytes: Debian's kernel with its initramfs, and a small program. */
 export const minimumMachineBytes = 96 * 1024 * 1024;
+/** Smallest file system that an instance's root can be written to, in bytes: its tables and journal take 5 MiB of that. */
+const minimumDiskBytes = 16 * 1024 * 1024;
 /** Smallest CPU limit the kernel's CFS quota can express at its 100 ms period (1 ms), in thousandths of a CPU. */
 export const minimumCpuMillis = 10;
 
@@ -51,6 +53,14 @@ export const Resources = Type.Object(
     }),
     memoryReservationBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 46 })),
     pidsMax: Type.Optional(Type.Integer({ minimum: 2, maximum: 4_194_304, default: 1024 })),
+    diskBytes: Type.Optional(
+      Type.Integer({
+        minimum: minimumDiskBytes,
+        maximum: 2 ** 46,
+        description:
+          "size of the file system that it writes its root to, its tables included; fixed for its life (default: a container's is the host's, a VM's 16 GiB)",
+      }),
+    ),
     io: Type.Optional(IoLimits),
   },
   { ...closed, description: "limits and placement demand, the same meaning for containers and VMs" },

@@ -61,7 +61,10 @@ export const machineFacts = (jail: HostFacts, { facts, problems }: Machines): Ho
   const { hostNetwork: _, ...rest } = jail;
   return {
     ...rest,
-    enforceable: jail.enforceable.filter((field) => !notOfMachines.has(field)),
+    // A machine's root is a disk of whatever size.
+    enforceable: [...new Set([...jail.enforceable, "resources.diskBytes"])].filter(
+      (field) => !notOfMachines.has(field),
+    ),
     mountAllowList: [],
     machines: facts,
     problems: [...jail.problems, ...problems],

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   fleetError,
@@ -40,6 +40,9 @@ export interface MachineRunParts {
   readonly engine: Engine;
   released(run: MachineRun): void;
 }
+
+/** What stat(2) counts a file's blocks in, whatever the file system. */
+const statBlockBytes = 512;
 
 /** One run of one machine: its monitor is a jailed run, and its program is reached through the guest's agent. */
 export class MachineRun implements Run {
@@ -133,9 +136,15 @@ export class MachineRun implements Run {
     return Promise.resolve({ outcome: "infeasible", detail });
   }
 
-  /** As the host sees it: the monitor's, and of memory the guest's own limit. */
+  /** As the host sees it: the monitor's, of memory the guest's own limit, of its disk what that takes of the host's. */
   usage(): Usage {
-    return { ...this.#parts.jailed.usage(), memoryLimitBytes: this.assignment.spec.resources.memoryBytes };
+    const { size, blocks } = statSync(this.#parts.paths.scratch);
+    return {
+      ...this.#parts.jailed.usage(),
+      memoryLimitBytes: this.assignment.spec.resources.memoryBytes,
+      diskUsedBytes: blocks * statBlockBytes,
+      diskLimitBytes: size,
+    };
   }
 
   checkContract(): ContractCheck {

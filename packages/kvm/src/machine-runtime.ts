@@ -142,7 +142,7 @@ export class MachineRuntime implements Runtime {
     await rm(paths.run, { recursive: true, force: true });
     await mkdir(paths.ports, { recursive: true, mode: 0o700 });
     // The monitor's user passes through to its files, which are opened by name in its own root only.
-    await ensureScratchDisk(paths.scratch, scratchBytes);
+    await ensureScratchDisk(paths.scratch, spec.resources.diskBytes ?? scratchBytes);
     await makeSmallDisk(paths.report);
     const settings = encodeSettings({
       process,

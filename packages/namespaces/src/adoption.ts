@@ -4,6 +4,8 @@ import { readBootId, type HostPaths } from "@bulkhead/host";
 import { isAlive, killAll, readExit, readStatus } from "@bulkhead/native-namespaces";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { endLeftover } from "./leftover.ts";
+import type { KernelLog } from "./kernel-log.ts";
+import { oomOf } from "./oom.ts";
 import { runPaths, type RunPaths } from "./instance-paths.ts";
 import { stopMarker, type RunState } from "./run-state.ts";
 import { forgetRun, type FoundRecord, type RunRecord } from "./run-record.ts";
@@ -31,7 +33,7 @@ const undoStart = async (paths: RunPaths, cgroup: Readonly<Record<string, string
 /** Its record was written by the agent that started it, or is by the runtime that finds it. */
 const recorded = (): Promise<void> => Promise.resolve();
 
-const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
+const stateOf = (record: RunRecord, paths: RunPaths, kernelLog: KernelLog): RunState | null => {
   const status = readStatus(paths.runDir);
   if (status === null) return null;
   const { spec } = record.assignment;
@@ -41,7 +43,7 @@ const stateOf = (record: RunRecord, paths: RunPaths): RunState | null => {
   if (exit !== null) {
     const context = {
       stopWanted,
-      memoryBytes: spec.resources.memoryBytes,
+      oom: () => oomOf(kernelLog, { paths: record.cgroup }, record),
       leaseMs: spec.leaseMs ?? null,
     };
     return { ...base, paused: false, fate: { ended: endedFrom(exit, context) } };
@@ -77,14 +79,14 @@ const rebooted = (record: RunRecord, paths: RunPaths): RunState => {
  * What became of a recorded run: living, ended, ended with the machine's last boot, or never begun (null, and then
  * every trace of it is removed). A damaged record names nothing that could be adopted, so it goes too.
  */
-export const adopt = async (host: HostPaths, found: FoundRecord): Promise<RunState | null> => {
+export const adopt = async (host: HostPaths, found: FoundRecord, kernelLog: KernelLog): Promise<RunState | null> => {
   const paths = runPaths(host, found.key);
   if (found.record === null) {
     forgetRun(paths);
     return null;
   }
   if (found.record.bootId !== readBootId()) return rebooted(found.record, paths);
-  const state = stateOf(found.record, paths);
+  const state = stateOf(found.record, paths, kernelLog);
   if (state === null) await undoStart(paths, found.record.cgroup);
   return state;
 };

@@ -24,6 +24,8 @@ export interface Promised {
   readonly dedicated: boolean;
   readonly mode: CgroupMode;
   readonly enforcement: Enforcement;
+  /** why the root of this process is not the one it was promised; null when it is */
+  readonly disk: (pid: number) => string | null;
   /** namespaces in common with others; `links` is null when nothing holds them any more */
   readonly shared: { readonly name: string; readonly links: ReadonlyMap<string, string> | null } | null;
 }
@@ -138,7 +140,12 @@ const namespaceViolations = (pid: number, shared: Promised["shared"]): string[] 
  */
 export const checkContract = (cgroup: CgroupPlacement, init: ProcessRef, promised: Promised): ContractCheck => {
   try {
-    const violations = [...limitViolations(cgroup, promised), ...namespaceViolations(init.pid, promised.shared)];
+    const disk = promised.disk(init.pid);
+    const violations = [
+      ...limitViolations(cgroup, promised),
+      ...(disk === null ? [] : [disk]),
+      ...namespaceViolations(init.pid, promised.shared),
+    ];
     return { held: violations.length === 0, violations };
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;

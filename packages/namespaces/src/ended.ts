@@ -1,3 +1,4 @@
+import type { OomKill } from "@bulkhead/contracts";
 import { reasonOf } from "@bulkhead/lifecycle";
 import type { ExitRecord } from "@bulkhead/native-namespaces";
 import { signalName, type Ended } from "@bulkhead/node";
@@ -5,7 +6,8 @@ import { signalName, type Ended } from "@bulkhead/node";
 /** What is known beside the shim's own record. */
 export interface EndContext {
   readonly stopWanted: boolean;
-  readonly memoryBytes: number;
+  /** asked when the kernel ended it for memory */
+  readonly oom: () => OomKill;
   readonly leaseMs: number | null;
 }
 
@@ -13,31 +15,45 @@ const isoOf = (unixMs: number): string => new Date(unixMs).toISOString();
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
 
-const detailOf = (record: ExitRecord, context: EndContext): string => {
+const oomDetail = ({ limitBytes, peakBytes, kills, processName, processRssBytes }: OomKill): string => {
+  const held = processRssBytes === null ? "" : `, which held ${mebibytes(processRssBytes)}`;
+  return [
+    `killed by the kernel at its memory limit of ${mebibytes(limitBytes)}`,
+    ...(processName === null ? [] : [`the last process was ${JSON.stringify(processName)}${held}`]),
+    ...(peakBytes === 0 ? [] : [`at most ${mebibytes(peakBytes)} were in use`]),
+    ...(kills < 2 ? [] : [`${kills} processes were killed in this run`]),
+  ].join("; ");
+};
+
+const detailOf = (record: ExitRecord, context: EndContext, oom: OomKill | null): string => {
   if (record.leaseExpired) return `ended itself: no contact with the fleet for ${context.leaseMs ?? 0} ms`;
-  if (record.oomKilled) return `killed by the kernel at its memory limit of ${mebibytes(context.memoryBytes)}`;
+  if (oom !== null) return oomDetail(oom);
   if (record.signal !== null) return `ended by ${signalName(record.signal)}`;
   return `exited with code ${record.exitCode ?? 0}`;
 };
 
 /** How a run ended, from its shim's exit record. */
-export const endedFrom = (record: ExitRecord, context: EndContext): Ended => ({
-  exit: {
-    exitCode: record.exitCode,
-    signal: record.signal,
-    oomKilled: record.oomKilled,
-    startedAt: isoOf(record.startedAtUnixMs),
-    finishedAt: isoOf(record.finishedAtUnixMs),
-  },
-  reason: reasonOf({
-    exitCode: record.exitCode,
-    signal: record.signal,
-    oomKilled: record.oomKilled,
-    stopWanted: context.stopWanted,
-    leaseExpired: record.leaseExpired,
-  }),
-  detail: detailOf(record, context),
-});
+export const endedFrom = (record: ExitRecord, context: EndContext): Ended => {
+  const oom = record.oomKilled ? context.oom() : null;
+  return {
+    exit: {
+      exitCode: record.exitCode,
+      signal: record.signal,
+      oomKilled: record.oomKilled,
+      ...(oom === null ? {} : { oom }),
+      startedAt: isoOf(record.startedAtUnixMs),
+      finishedAt: isoOf(record.finishedAtUnixMs),
+    },
+    reason: reasonOf({
+      exitCode: record.exitCode,
+      signal: record.signal,
+      oomKilled: record.oomKilled,
+      stopWanted: context.stopWanted,
+      leaseExpired: record.leaseExpired,
+    }),
+    detail: detailOf(record, context, oom),
+  };
+};
 
 const recordless = {
   HostRebooted: "the host restarted; the exit code is not known",

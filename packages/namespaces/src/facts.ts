@@ -12,6 +12,8 @@ export interface FactsInput {
   readonly features: HostFeatures;
   readonly enforcement: Enforcement;
   readonly mountAllowList: MountAllowList;
+  /** why no instance's writable layer can be limited; null when it can */
+  readonly diskProblem: string | null;
   /** the kernel has nftables */
   readonly networks: boolean;
   /** instances may have the host's own network */
@@ -36,6 +38,7 @@ const controllerOf: Readonly<Partial<Record<EnforceableField, string>>> = {
 const isEnforceable = (field: EnforceableField, input: FactsInput): boolean => {
   const { parents, enforcement, features, networks } = input;
   if (field === "container.writable") return features.writeConfinement;
+  if (field === "resources.diskBytes") return input.diskProblem === null;
   if (field === namespaceShareField) return features.userNamespaces;
   // Networks need no controller, but nftables in the kernel.
   return (
@@ -55,5 +58,11 @@ export const hostFacts = (input: FactsInput): HostFacts => ({
   enforceable: enforceableFields.filter((field) => isEnforceable(field, input)),
   mountAllowList: [...input.mountAllowList.directories],
   ...(input.hostNetwork ? { hostNetwork: true } : {}),
-  problems: [...new Set([...input.features.problems, ...input.parents.problems])],
+  problems: [
+    ...new Set([
+      ...input.features.problems,
+      ...input.parents.problems,
+      ...(input.diskProblem === null ? [] : [input.diskProblem]),
+    ]),
+  ],
 });

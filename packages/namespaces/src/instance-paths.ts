@@ -32,7 +32,7 @@ export const parseRunName = (name: string): { epoch: Epoch; attempt: number } | 
   return match === null ? null : { epoch: { era: Number(match[1]), n: Number(match[2]) }, attempt: Number(match[3]) };
 };
 
-export const instancePaths = (host: HostPaths, instanceId: InstanceId): InstancePaths => {
+export const instancePaths = (host: Pick<HostPaths, "instances">, instanceId: InstanceId): InstancePaths => {
   const root = join(host.instances, instanceId);
   return { root, scratches: join(root, "scratch"), logs: join(root, "logs"), runs: join(root, "runs") };
 };
@@ -53,7 +53,7 @@ export const runPaths = (host: HostPaths, key: RunKey): RunPaths => {
 const scratchPrefix = "sha256-";
 
 /** Where an instance keeps what it writes on top of one image. */
-export const scratchOf = (host: HostPaths, instanceId: InstanceId, image: Digest): string =>
+export const scratchOf = (host: Pick<HostPaths, "instances">, instanceId: InstanceId, image: Digest): string =>
   join(instancePaths(host, instanceId).scratches, image.replace("sha256:", scratchPrefix));
 
 /** The image a scratch directory is for, from its name; null for another name. */

@@ -45,6 +45,12 @@ describe("limits", () => {
     );
     expect(run.checkContract()).toEqual({ held: true, violations: [] });
     expect(run.usage()).toMatchObject({ memoryLimitBytes: 32 * 2 ** 20, pids: 1, oomKills: 0 });
+    const stalls = {
+      someTotalUs: expect.any(Number),
+      fullTotalUs: expect.any(Number),
+      someAvg10Percent: expect.any(Number),
+    };
+    expect(run.usage().pressure).toMatchObject({ cpu: stalls, memory: stalls, io: stalls });
   });
 
   test("memory is a hard limit, and going over it is the reason", async () => {
@@ -54,6 +60,12 @@ describe("limits", () => {
     const ended = await run.ended;
     expect(ended).toMatchObject({ reason: "OomKilled", exit: { oomKilled: true } });
     expect(ended.detail).toContain("16 MiB");
+    const { oom } = ended.exit;
+    // The kernel's log is this machine's, and readable here: the shell is named by its program.
+    expect(oom).toMatchObject({ limitBytes: 16 * 2 ** 20, processName: "sh" });
+    expect(oom?.kills).toBeGreaterThan(0);
+    expect(oom?.processRssBytes).toBeGreaterThan(4 * 2 ** 20);
+    expect(oom?.peakBytes).toBeGreaterThan(12 * 2 ** 20);
   });
 
   test("the smallest memory the API takes is enough for a static program", async () => {

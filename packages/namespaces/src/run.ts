@@ -26,13 +26,16 @@ import type { ContractCheck, Ended, ExecRequest, ExecSession, ResizeOutcome, Run
 import { checkContract } from "./contract.ts";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
+import type { KernelLog } from "./kernel-log.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { settleMemoryLimit } from "./memory-limit.ts";
+import { oomOf } from "./oom.ts";
 import { resizeInPlace, type ResizeInput } from "./resize.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
 import { stopMarker, type Living, type RunState } from "./run-state.ts";
 import { askToEnd } from "./stop-signal.ts";
 import { settlesWithin } from "@bulkhead/node";
+import type { ScratchDisks } from "./scratch-disk.ts";
 import { reshare } from "./shares/reshare.ts";
 import type { ShareStore } from "./shares/share-store.ts";
 import { viewOfRun } from "./view/run-view.ts";
@@ -52,7 +55,9 @@ export interface RunHost {
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   release(run: ContainerRun): Promise<void>;
   readonly shares: ShareStore;
+  readonly disks: ScratchDisks;
   readonly kernel: string;
+  readonly kernelLog: KernelLog;
   /** name of an instance of this host, if it is known */
   nameOf(instanceId: InstanceId): string | undefined;
   /** instances of this host, of both agents, by the names of their cgroups */
@@ -130,7 +135,7 @@ export class ContainerRun implements Run {
         const { spec } = this.assignment;
         return endedFrom(record, {
           stopWanted: this.#stopWanted,
-          memoryBytes: spec.resources.memoryBytes,
+          oom: () => oomOf(this.#host.kernelLog, this.cgroup, this.#record),
           leaseMs: spec.leaseMs ?? null,
         });
       }
@@ -223,19 +228,22 @@ export class ContainerRun implements Run {
   }
 
   usage(): Usage {
-    return readUsage(this.cgroup);
+    const disk = this.#host.disks.fullness(this.assignment);
+    const usage = readUsage(this.cgroup);
+    return disk === null ? usage : { ...usage, diskUsedBytes: disk.usedBytes, diskLimitBytes: disk.totalBytes };
   }
 
   checkContract(): ContractCheck {
     if (this.#init === null || this.#over || !isAlive(this.#init)) return { held: true, violations: [] };
     const { namespaces } = this.assignment;
-    const { shares } = this.#host;
+    const { shares, disks } = this.#host;
     return checkContract(this.cgroup, this.#init, {
       resources: this.assignment.spec.resources,
       cpus: this.#host.cpusOf(this),
       dedicated: this.dedicated,
       mode: this.#host.mode,
       enforcement: this.#host.enforcement,
+      disk: (pid) => disks.violation(this.assignment, pid),
       shared: namespaces === undefined ? null : { name: namespaces.name, links: shares.namespaces.linksOf(namespaces) },
     });
   }

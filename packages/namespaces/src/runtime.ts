@@ -32,6 +32,7 @@ import { endUnrecorded } from "./leftover.ts";
 import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
 import { namespacesOf } from "./oci-spec.ts";
+import { KernelLog } from "./kernel-log.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun, type RunHost } from "./run.ts";
@@ -41,6 +42,7 @@ import { openRuntimeParts, readOpenFilesMax, type RuntimeParts } from "./runtime
 import { Trash } from "./trash.ts";
 import type { StepListener } from "./start-steps.ts";
 import { NamespaceHolders } from "./shares/namespace-holder.ts";
+import { scratchDiskProblem, ScratchDisks } from "./scratch-disk.ts";
 import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
 
@@ -61,6 +63,7 @@ export interface ContainerRuntimeOptions {
 export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly isolation = "container";
   readonly openFilesMax = readOpenFilesMax();
+  readonly kernelLog = new KernelLog();
   readonly #options: ContainerRuntimeOptions;
   readonly #parts: RuntimeParts;
   readonly #cpus: CpuSharing;
@@ -68,6 +71,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly #trash: Trash;
   readonly shares: ShareStore;
   readonly ready: ReadyProcesses;
+  readonly disks: ScratchDisks;
   readonly #runs = new Map<string, ContainerRun>();
   /** two runs of one instance would share its writable layer */
   readonly #starting = new Set<InstanceId>();
@@ -83,6 +87,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       enforcement: () => parts.enforcement,
       cgroupOf: (name) => cgroupOfRun(parts.parents, name, false),
     });
+    this.disks = new ScratchDisks(options.paths);
     this.shares = new ShareStore(options.paths, holders, this.#trash);
     this.ready = new ReadyProcesses({
       count: options.readyProcesses ?? 0,
@@ -98,9 +103,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       networks: parts.networks,
       cpus: this.#cpus,
       trash: this.#trash,
-      shares: this.shares,
       ready: this.ready,
-      kernel: parts.features.kernel,
       cgroupOf: (name, dedicated) => cgroupOfRun(parts.parents, name, dedicated),
     });
   }
@@ -156,6 +159,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       ...this.#parts,
       mountAllowList: this.#options.mountAllowList,
       networks: this.#parts.packetRules,
+      diskProblem: scratchDiskProblem(),
       hostNetwork: this.#options.hostNetwork ?? false,
     });
   }
@@ -192,7 +196,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     const { runs, instances } = await findRecords(this.#options.paths);
     const unknown = runs.filter(({ key }) => !this.#runs.has(`${key.instanceId}.${runName(key)}`));
     for (const found of unknown) {
-      const state = await adopt(this.#options.paths, found);
+      const state = await adopt(this.#options.paths, found, this.kernelLog);
       if (state === null) {
         this.#options.log.warn({ ...found.key }, "an unfinished start was undone");
         continue;
@@ -221,7 +225,10 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     );
     const { paths } = this.#options;
     const { uidRanges } = this.#parts;
-    await giveBackAbandoned({ paths, shares: this.shares, uidRanges, trash: this.#trash }, instances);
+    await giveBackAbandoned(
+      { paths, shares: this.shares, disks: this.disks, uidRanges, trash: this.#trash },
+      instances,
+    );
     return [...this.#runs.values()];
   }
 
@@ -250,7 +257,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
     if (held !== undefined) throw new Error(`run ${cpuName(held)} was not released`);
     await this.shares.leaveAll(instanceId);
-    this.#starter.discard(instanceId);
+    await this.#starter.discard(instanceId);
   }
 
   get kernel(): string {
@@ -274,6 +281,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ready[Symbol.asyncDispose]();
+    this.kernelLog[Symbol.dispose]();
     await this.#parts.networks[Symbol.asyncDispose]();
   }
 }

@@ -55,13 +55,20 @@ const record = {
   startedAtUnixMs: 0,
   finishedAtUnixMs: 1000,
 };
-const context = { stopWanted: false, memoryBytes: 64 * 2 ** 20, leaseMs: 5000 };
+const oom = { limitBytes: 64 * 2 ** 20, peakBytes: 0, kills: 1, processName: null, processRssBytes: null };
+const context = { stopWanted: false, oom: () => oom, leaseMs: 5000 };
 
 test("an end is explained by what was asked for, the lease, memory, the signal, in this order", () => {
   expect(endedFrom(record, context)).toMatchObject({ reason: "Signaled", detail: "ended by SIGKILL" });
   expect(endedFrom({ ...record, oomKilled: true }, context)).toMatchObject({
     reason: "OomKilled",
     detail: "killed by the kernel at its memory limit of 64 MiB",
+  });
+  const known = { ...oom, peakBytes: 63 * 2 ** 20, kills: 3, processName: "bad\nname", processRssBytes: 60 * 2 ** 20 };
+  expect(endedFrom({ ...record, oomKilled: true }, { ...context, oom: () => known })).toMatchObject({
+    detail:
+      'killed by the kernel at its memory limit of 64 MiB; the last process was "bad\\nname", which held 60 MiB; at most 63 MiB were in use; 3 processes were killed in this run',
+    exit: { oomKilled: true, oom: known },
   });
   expect(endedFrom({ ...record, leaseExpired: true }, context).reason).toBe("LeaseExpired");
   expect(endedFrom(record, { ...context, stopWanted: true }).reason).toBe("StoppedByUser");

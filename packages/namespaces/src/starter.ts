@@ -41,7 +41,6 @@ import { refuseSamePlaces } from "./places.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import { hostnameOf, openNamespaces } from "./shares/open-namespaces.ts";
 import { openShares } from "./shares/open-shares.ts";
-import type { ShareStore } from "./shares/share-store.ts";
 import type { Trash } from "./trash.ts";
 import { StartSteps, type StepListener } from "./start-steps.ts";
 import { settlesWithin } from "@bulkhead/node";
@@ -58,10 +57,7 @@ export interface StarterOptions {
   readonly hostNetwork?: boolean;
   readonly cpus: CpuSharing;
   readonly trash: Trash;
-  readonly shares: ShareStore;
   readonly ready: ReadyProcesses;
-  /** release of the host's kernel */
-  readonly kernel: string;
   /** hears the steps of every start, for benchmarks */
   readonly onSteps?: StepListener | undefined;
   cgroupOf(name: string, dedicated: boolean): Readonly<Record<string, string>>;
@@ -142,7 +138,8 @@ export class Starter {
     await using prepared = born ?? new PreparedStart(ahead ? { birth } : {});
     steps.begin("directories and ids");
     const scratch = this.#openDirectories(assignment, paths, undo);
-    using membership = await openNamespaces(this.#options, assignment);
+    await this.#options.host.disks.open(assignment);
+    using membership = await openNamespaces(this.#options.host, assignment);
     const uidRange = membership?.uidRange ?? this.#options.uidRanges.allocate(key.instanceId);
     giveFiles(program?.files ?? [], uidRange);
     steps.begin("record");
@@ -160,7 +157,7 @@ export class Starter {
     await network.plug();
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
-    const shares = [...(await openShares(this.#options, assignment)), ...(membership?.mounts ?? [])];
+    const shares = [...(await openShares(this.#options.host, assignment)), ...(membership?.mounts ?? [])];
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
     steps.begin("specification");
     const built = buildSpec({
@@ -266,16 +263,18 @@ export class Starter {
   #openDirectories(assignment: Assignment, paths: RunPaths, undo: AsyncDisposableStack): string {
     const { instanceId, imageDigest } = assignment;
     const instance = instancePaths(this.#options.paths, instanceId);
-    const scratch = scratchOf(this.#options.paths, instanceId, imageDigest);
     if (!existsSync(instance.root)) undo.defer(() => this.discard(instanceId));
     undo.defer(() => forgetRun(paths));
     // At once: each is some 30 µs in the page cache, and a turn through the thread pool costs several times that.
-    for (const path of [scratch, instance.logs]) mkdirSync(path, { recursive: true, mode: 0o700 });
-    return scratch;
+    for (const path of [scratchOf(this.#options.paths, instanceId, imageDigest), instance.logs]) {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+    }
+    return this.#options.host.disks.placeOf(assignment);
   }
 
   /** Moves an instance's directory away at once; its id range is free when nothing on disk belongs to it any more. */
-  discard(instanceId: InstanceId): void {
+  async discard(instanceId: InstanceId): Promise<void> {
+    await this.#options.host.disks.close(instanceId);
     const { root } = instancePaths(this.#options.paths, instanceId);
     this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
   }

@@ -1,4 +1,5 @@
 import type {
+  Pressure,
   AssignedShare,
   Assignment,
   Epoch,
@@ -62,6 +63,11 @@ export interface Usage {
   readonly ioWriteBytes: number;
   readonly ioReadOps: number;
   readonly ioWriteOps: number;
+  /** of the disk of its own that its root is written to; absent without one */
+  readonly diskUsedBytes?: number;
+  readonly diskLimitBytes?: number;
+  /** absent where the kernel counts none */
+  readonly pressure?: Pressure;
 }
 
 /** What was promised against what the kernel enforces; `violations` is empty while the contract is held. */

@@ -59,6 +59,10 @@ test("an image alone is a whole request; its name is made from the image's", () 
   expect(Value.Check(CreateWorkload, request)).toBe(true);
 });
 
+test("--disk is the room for its root", () => {
+  expect(body("run redis --disk 2Gi").spec.resources).toMatchObject({ diskBytes: 2 * 2 ** 30 });
+});
+
 test("--keep-entrypoint replaces the image's command only", () => {
   expect(body("run redis --keep-entrypoint -- --port 0").spec).toMatchObject({ args: ["--port", "0"] });
 });

@@ -82,6 +82,7 @@ export const workloadOf = (
   const labels = parseEnvironment(options.list("label"), {}, "label");
   const restart = options.text("restart");
   const pids = options.text("pids");
+  const disk = options.text("disk");
   const replicas = options.text("replicas");
   const grace = options.text("stop-grace");
   const ports = options.list("publish").map(parsePublish);
@@ -109,6 +110,7 @@ export const workloadOf = (
         ...(limit === undefined ? {} : { cpuLimitMillis: parseCpu(limit, "cpu-limit") }),
         memoryBytes: parseBytes(options.text("memory") ?? runDefaults.memory, "memory"),
         ...(pids === undefined ? {} : { pidsMax: parseCount(pids, "pids") }),
+        ...(disk === undefined ? {} : { diskBytes: parseBytes(disk, "disk") }),
       },
       ...(restart === undefined ? {} : { restart: parseRestart(restart) }),
       ...(replicas === undefined ? {} : { replicas: parseCount(replicas, "replicas") }),

@@ -49,6 +49,7 @@ export const workloadCommands: readonly Command[] = [
         description: `memory limit, such as 64Mi or 1.5Gi (default ${runDefaults.memory})`,
       },
       { name: "pids", value: "COUNT", description: "most processes and threads (default 1024)" },
+      { name: "disk", value: "SIZE", description: "room for what it writes to its root, such as 2Gi; at least 16Mi" },
       { name: "replicas", short: "r", value: "COUNT", description: "number of instances (default 1)" },
       shared.env,
       {

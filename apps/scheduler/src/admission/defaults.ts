@@ -39,6 +39,7 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
         ? {}
         : { memoryReservationBytes: resources.memoryReservationBytes }),
       pidsMax: resources.pidsMax ?? defaults.pidsMax,
+      ...(resources.diskBytes === undefined ? {} : { diskBytes: resources.diskBytes }),
       // What a patch took the last limit from says nothing any more.
       ...(resources.io === undefined || Object.keys(resources.io).length === 0 ? {} : { io: resources.io }),
     },
