@@ -9,9 +9,12 @@ export const monitorPath = join(build, "bulkhead-vmm");
 /** native/kvm/test/machine_bench.cc, whose first lines say what it can be asked. */
 export const machineBenchPath = join(build, "machine-bench");
 
+/** native/kvm/test/restore_bench.cc, likewise. */
+export const restoreBenchPath = join(build, "restore-bench");
+
 /** Builds what benchmarks of machines run; nothing when it is there and new. */
 export const buildMachineBench = async (): Promise<void> => {
-  await run("cmake", ["--build", build, "--target", "bulkhead-vmm", "machine-bench"]);
+  await run("cmake", ["--build", build, "--target", "bulkhead-vmm", "machine-bench", "restore-bench"]);
 };
 
 /** One answer of the helper. */

@@ -5,11 +5,10 @@
  * memory that is locked and therefore read whole. Beside them, how long the machine stood still for its snapshot.
  */
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { promisify } from "node:util";
+import { buildMachineBench, monitorPath, restoreBenchPath } from "./machine-bench.ts";
 import { printFigures } from "./report.ts";
 
-const build = join(import.meta.dirname, "../../native/kvm/build");
 const restores = 200;
 
 interface Times {
@@ -22,10 +21,8 @@ interface Times {
   readonly saveMs: number;
 }
 
-const { stdout } = await promisify(execFile)(join(build, "restore-bench"), [
-  join(build, "bulkhead-vmm"),
-  String(restores),
-]);
+await buildMachineBench();
+const { stdout } = await promisify(execFile)(restoreBenchPath, [monitorPath, String(restores)]);
 const lines = stdout.trimEnd().split("\n");
 const times = JSON.parse(lines.at(-1) ?? "") as Times;
 console.log(lines.slice(0, -1).join("\n"));

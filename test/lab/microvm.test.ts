@@ -152,4 +152,60 @@ ping -c 1 -W 1 10.99.0.1 > /dev/null || echo "no other address"`,
     );
     expect(said).toContain("balloon_inflate 16384\n");
   });
+
+  test("takes a machine to files, from which copies of it count on, on a clock that knows no gap", async () => {
+    const program = {
+      name: "counting",
+      modules: ["virtio_mmio", "virtio_rng"],
+      // The generic event device and the generation id are where ACPI says; randomness needs the queue and its interrupt.
+      script: `echo "described $(cat /sys/bus/acpi/devices/*/hid | grep -cE 'ACPI0013|VMGENCTR')"
+n=0
+while :; do
+  n=$((n + 1))
+  echo "count $n at $(cut -d ' ' -f 1 /proc/uptime) with $(dd if=/dev/hwrng bs=8 count=1 2>/dev/null | wc -c)"
+  usleep 100000
+done`,
+    };
+    const start = (name: string, words: readonly string[]): Promise<unknown> => {
+      const own = ["--serial", `/tmp/${name}.said`, "--control", `/tmp/${name}.control`, "--device", "entropy"];
+      const line = [monitor, ...words, ...own].map((word) => `'${word}'`).join(" ");
+      return lab.run(`: > /tmp/${name}.said; (setsid ${line} < /dev/null > /dev/null 2>&1 &)`, { timeoutMs: 30_000 });
+    };
+    const ask = (name: string, request: readonly string[]) =>
+      lab.run([monitor, "--ask", `/tmp/${name}.control`, "--request", ...request], { timeoutMs: 60_000 });
+    /** What it has said once there are so many whole lines of counts. */
+    const hear = async (name: string, atLeast: number): Promise<string> => {
+      const until = `until [ $(grep -c '^count .* with 8' /tmp/${name}.said) -ge ${atLeast} ]; do sleep 0.2; done`;
+      const { stdout } = await lab.run(`${until}; cat /tmp/${name}.said`, { timeoutMs: 110_000 });
+      return stdout;
+    };
+    /** Number, and seconds since the boot, of each. */
+    const countsIn = (said: string): number[][] =>
+      [...said.matchAll(/^count (\d+) at ([\d.]+) with 8\r?$/gm)].map((found) => found.slice(1).map(Number));
+    const boot = ["--kernel", kernel.image, "--initramfs", guestInitramfs(shared, kernel, program)];
+    await start("original", [...boot, "--memory-mib", "256", "--command-line", commandLine]);
+    expect(await hear("original", 3)).toContain("described 2");
+    const taken = await ask("original", ["snapshot", "--new-file", "/tmp/state", "--new-file", "/tmp/memory"]);
+    expect(taken).toMatchObject({ code: 0, stderr: "" });
+    expect(JSON.parse(taken.stdout)).toMatchObject({ memoryBytes: 256 * 2 ** 20, lacking: [] });
+    const before = countsIn(await hear("original", 3));
+    expect(await ask("original", ["stop"])).toMatchObject({ code: 0 });
+
+    for (const name of ["one", "other"]) {
+      await start(name, ["--restore", "/tmp/state", "--memory", "/tmp/memory"]);
+      const [first, ...rest] = countsIn(await hear(name, 4));
+      const last = before.find(([number]) => number === (first?.[0] ?? 0) - 1);
+      // The count goes on, and so does the guest's clock, whatever time went by until there was a copy.
+      expect({ before, first, last }).toMatchObject({ last: expect.any(Array) });
+      expect((first?.[1] ?? 0) - (last?.[1] ?? 0)).toBeLessThan(5);
+      expect(rest.map(([number]) => number)).toEqual(rest.map((_, index) => (first?.[0] ?? 0) + 1 + index));
+      expect(await ask(name, ["stop"])).toMatchObject({ code: 0 });
+    }
+    // Files are made, never replaced: a copy may be using them.
+    await start("third", ["--restore", "/tmp/state", "--memory", "/tmp/memory"]);
+    await hear("third", 1);
+    const again = await ask("third", ["snapshot", "--new-file", "/tmp/state", "--new-file", "/tmp/memory"]);
+    expect([again.code, JSON.parse(again.stderr)]).toEqual([1, expect.objectContaining({ errno: "EEXIST" })]);
+    expect(await ask("third", ["stop"])).toMatchObject({ code: 0 });
+  });
 });

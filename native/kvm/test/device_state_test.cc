@@ -230,6 +230,14 @@ TEST(a_state_that_no_driver_can_bring_about_is_refused) {
     const Status loaded = loadInto(state, each.at, each.bytes);
     EXPECT_THAT(!loaded.ok() && loaded.error().err == each.err, each.what);
   }
+  // A queue that is not ready, in which something was done all the same.
+  std::string unready = state;
+  unready[kQueueSizeAt + 2] = 0;
+  for (size_t at = kDescriptorsAt + 24; at < kDescriptorsAt + 30; ++at) unready[at] = static_cast<char>(at);
+  Driver still(std::make_unique<Entropy>());
+  EXPECT(still.transport->load(unready).ok());
+  still.transport->wake();
+  EXPECT(still.reg(0x70) == 0xf && !still.interrupted());
   for (size_t size = 0; size < state.size(); ++size) {
     Driver copy(std::make_unique<Entropy>());
     EXPECT(copy.transport->load(state.substr(0, size)).error().err == EBADMSG);

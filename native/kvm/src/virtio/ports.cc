@@ -94,7 +94,7 @@ bool Ports::transmitOne(Port* port, const Chain& chain) {
   iovec pieces[Chain::kMaxSegments];
   const uint32_t count = slice(chain.readable(), from, size, pieces);
   port->takenBytes = from;
-  for (const iovec& piece : Span<const iovec>(pieces, count)) {
+  for (const iovec& piece : Span<const iovec>{pieces, count}) {
     const size_t taken = port->named.output.offer(static_cast<const uint8_t*>(piece.iov_base), piece.iov_len);
     port->takenBytes += taken;
     if (taken < piece.iov_len) return false;

@@ -40,8 +40,9 @@ class Queue {
   /** A request is there that was not taken. */
   bool waiting() const { return size_ != 0 && published() != next_; }
   QueuePosition position() const { return {next_, given_, told_}; }
-  /** Any position is one that a driver could have brought about. */
+  /** Any position is one that a driver could have brought about, in a queue that is ready; in others there is none. */
   void goOnFrom(const QueuePosition& position) {
+    if (size_ == 0) return;
     next_ = position.next;
     given_ = position.given;
     told_ = position.told;
