@@ -16,6 +16,18 @@ test("a machine runs the image's program on a kernel of its own, and its end is 
   expect(lines.toSorted()).toEqual([release, "test-0", "0", "1", "to stderr"].toSorted());
 });
 
+test("its clock is the host's at every connection, whatever it was before", async () => {
+  await using rig = await MachineRig.open(shared);
+  const run = await rig.start(rig.assignment({ command: ["sleep", "1000"] }));
+  const set = await run.exec({ command: ["date", "-s", "2001-01-01 00:00"], tty: false });
+  expect(await set.ended).toMatchObject({ exitCode: 0 });
+  const now = Math.floor(Date.now() / 1000);
+  const command = ["sh", "-c", `now=$(date +%s) && [ $now -ge ${now - 1} ] && [ $now -le ${now + 120} ]`];
+  const look = await run.exec({ command, tty: false });
+  expect(await look.ended).toMatchObject({ exitCode: 0 });
+  await run.stop(0);
+});
+
 test("its agent greets at every connection, however fast one follows the other", async () => {
   await using rig = await MachineRig.open(shared);
   const run = await rig.start(rig.assignment({ command: ["sleep", "1000"] }));

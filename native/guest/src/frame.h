@@ -14,6 +14,7 @@ enum { kWindow = 256 * 1024 };
 enum frame_type {
   kFrameHello = 1,     // both ways: u32 version. The host's comes first and begins anew
   kFrameSignal = 2,    // host: u32 signal for the entrypoint
+  kFrameClock = 3,     // host: i64 seconds and u32 nanoseconds since 1970; what the guest's clock shows from here on
   kFrameExec = 16,     // host: u8 terminal, u8 0, u16 rows, u16 columns, then the words of a process
   kFrameInput = 17,    // host: bytes for the command's input; none: their end
   kFrameTaken = 18,    // both ways: u32 bytes of the stream that were taken

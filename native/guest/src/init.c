@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "channel.h"
@@ -83,11 +84,24 @@ static void startEntrypoint(void) {
   await(&children, EPOLLIN);
 }
 
+// A machine that was paused, or is a copy of one, has a clock that was not told of the time between.
+static void setClock(const uint8_t* payload) {
+  int64_t seconds;
+  uint32_t nanoseconds;
+  memcpy(&seconds, payload, sizeof seconds);
+  memcpy(&nanoseconds, payload + sizeof seconds, sizeof nanoseconds);
+  const struct timespec now = {.tv_sec = seconds, .tv_nsec = nanoseconds};
+  // It fails only for a time that is none.
+  clock_settime(CLOCK_REALTIME, &now);
+}
+
 void onFrame(const struct frame* frame, const uint8_t* payload) {
   uint32_t number;
   if (frame->type == kFrameSignal && frame->size == sizeof number) {
     memcpy(&number, payload, sizeof number);
     if (entrypoint > 0) kill(entrypoint, (int)number);
+  } else if (frame->type == kFrameClock && frame->size == sizeof(int64_t) + sizeof(uint32_t)) {
+    setClock(payload);
   } else if (frame->type == kFrameUsage) {
     char text[2048];
     sendFrame(kFrameUsage, frame->stream, text, readGuestUsage(text, sizeof text));

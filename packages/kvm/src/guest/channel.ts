@@ -90,8 +90,19 @@ export class GuestChannel {
       return;
     }
     const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;
-    if (version === protocolVersion) this.#greeted.resolve();
-    else this.cutOff(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
+    if (version === protocolVersion) {
+      this.#setClock();
+      this.#greeted.resolve();
+    } else this.cutOff(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
+  }
+
+  /** At every connection: a guest that stood still, or is a copy of one that ran earlier, does not know what time it is. */
+  #setClock(): void {
+    const now = Date.now();
+    const payload = Buffer.alloc(12);
+    payload.writeBigInt64LE(BigInt(Math.floor(now / 1000)), 0);
+    payload.writeUInt32LE((now % 1000) * 1_000_000, 8);
+    this.send(frameTypes.clock, 0, payload);
   }
 
   send(type: number, stream: number, payload?: Uint8Array): void {

@@ -2,6 +2,7 @@
 export const frameTypes = {
   hello: 1,
   signal: 2,
+  clock: 3,
   exec: 16,
   input: 17,
   taken: 18,
