@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import type { Instance } from "@bulkhead/contracts";
+import type { Instance, InstanceView } from "@bulkhead/contracts";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startFleet, type Fleet } from "../fleet.ts";
@@ -89,6 +89,36 @@ test("a machine and a container find each other in one network, and a port of th
   await fleet.remove("near");
   await fleet.remove("far");
   await expect.poll(async () => (await fleet.http("DELETE", "/v1/networks/lan")).status, patience).toBe(204);
+});
+
+test("every channel between a machine and its host is an answer of the API, beside what a container may call", async () => {
+  const view = (await fleet.http("GET", "/v1/instances/machine-0/view")).body as InstanceView;
+  const { machine } = view;
+  expect(machine).toMatchObject({ engine: "qemu", exits: null });
+  expect(machine?.channels).toContainEqual(
+    expect.objectContaining({ kind: "port", name: "serial port", at: "0x3f8-0x3ff", uses: null }),
+  );
+  const registers = machine?.channels.filter(({ kind }) => kind === "registers").map(({ name }) => name);
+  expect(registers).toEqual(expect.arrayContaining(["virtio-blk image", "virtio-blk scratch", "virtio-serial"]));
+  expect(machine?.uncounted).toContainEqual(expect.stringContaining("QEMU counts none of them"));
+  // What its monitor holds open is what it was given, and nothing of the host is among it that it may write.
+  const files = machine?.files ?? [];
+  expect(files).toContainEqual(expect.objectContaining({ target: expect.stringContaining("/machine/scratch") }));
+  expect(
+    files.filter(({ target, mode }) => target.startsWith("/") && mode !== "r").map(({ target }) => target),
+  ).toEqual(expect.not.arrayContaining([expect.stringMatching(/^\/(?!machine\/|dev\/)/)]));
+  expect(machine?.systemCalls.reads).toBeGreaterThan(0);
+  // The monitor's own system calls, which is all that the host's kernel shows to the guest's software.
+  expect(view.seccomp).toMatchObject({ mode: "filter", from: "kernel" });
+  expect(view.seccomp.allowed).not.toContain("mount");
+  expect(((await fleet.http("GET", "/v1/instances/box-0/view")).body as InstanceView).machine).toBeUndefined();
+
+  const alone = await fleet.cli("view", "machine");
+  expect(alone.stdout).toMatch(/^CHANNELS\n {2}serial port port +0x3f8-0x3ff, not counted$/m);
+  const both = await fleet.cli("view", "box", "machine");
+  expect(both).toMatchObject({ code: 0 });
+  expect(both.stdout).toMatch(/^ {2}engine +- +qemu$/m);
+  expect(both.stdout).toMatch(/^SYSTEM CALLS$/m);
 });
 
 test("its machines outlive the agent, and the next one ends them as it should", async () => {

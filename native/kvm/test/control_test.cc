@@ -166,8 +166,9 @@ TEST(a_control_shows_every_channel_of_the_machine) {
   EXPECT(scene.counts());
   const std::string view = scene.ask("view");
   for (const char* part :
-       {"\"exits\":{\"portReads\":0,\"portWrites\":1,", "{\"first\":1016,\"count\":8}", "\"calls\":null}",
-        "{\"kind\":\"entropy\",\"address\":3221229568,\"sizeBytes\":4096,\"queues\":1,\"doorbells\":0,"}) {
+       {"\"exits\":{\"portReads\":0,\"portWrites\":1,", "{\"first\":1016,\"count\":8,\"uses\":0}",
+        "{\"first\":128,\"count\":1,\"uses\":1}", "\"hypercalls\":", "\"calls\":null}",
+        "{\"kind\":\"entropy\",\"address\":3221229568,\"sizeBytes\":4096,\"uses\":0,\"queues\":1,\"doorbells\":0,"}) {
     if (view.find(part) == std::string::npos) fprintf(stderr, "%s\nhas no %s\n", view.c_str(), part);
     EXPECT(view.find(part) != std::string::npos);
   }

@@ -191,12 +191,14 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
   constexpr size_t kThreads = 3;
   size_t confined = 0;
   size_t all = 0;
+  size_t named = 0;
   for (int round = 0; round < 2000 && (confined < kThreads || confined < all); ++round) {
-    confined = all = 0;
+    confined = all = named = 0;
     if (DIR* directory = opendir(tasks.c_str()); directory != nullptr) {
       while (const dirent* entry = readdir(directory)) {
         if (entry->d_name[0] == '.') continue;
         ++all;
+        named += statusOf(tasks + "/" + entry->d_name + "/comm").starts_with("vcpu ") ? 1 : 0;
         const std::string status = statusOf(tasks + "/" + entry->d_name + "/status");
         confined += has(status, "\nSeccomp:\t2\n") && has(status, "\nNoNewPrivs:\t1\n") &&
                             has(status, "\nCapEff:\t0000000000000000\n") && has(status, "\nCapPrm:\t0000000000000000\n")
@@ -208,7 +210,7 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
     struct pollfd nothing = {-1, 0, 0};
     if (confined < kThreads || confined < all) poll(&nothing, 1, 5);
   }
-  EXPECT(confined >= kThreads && confined == all);
+  EXPECT(confined >= kThreads && confined == all && named == 2);
   EXPECT_TEXT(monitor.ask("pause"), "{\"state\":\"paused\"}");
   EXPECT_TEXT(monitor.ask("resume"), "{\"state\":\"running\"}");
   const std::string view = monitor.ask("view");

@@ -141,6 +141,7 @@ export {
   ViewSocket,
   type NamespaceType,
 } from "./view.ts";
+export { channelKinds, MachineChannel, MachineFile, MachineThreads, MachineView } from "./machine-view.ts";
 export {
   BindMount,
   TemporaryDirectory,

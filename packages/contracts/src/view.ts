@@ -1,5 +1,6 @@
 import { Type, type Static } from "typebox";
 import { InstanceId, Timestamp } from "./ids.ts";
+import { MachineView } from "./machine-view.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -163,6 +164,7 @@ export const InstanceView = Type.Object(
       description: "limits in force, as the cgroup's files have them",
     }),
     truncated: Type.Array(Type.String(), { description: "lists that were cut" }),
+    machine: Type.Optional(MachineView),
   },
   { ...closed, $id: "InstanceView" },
 );

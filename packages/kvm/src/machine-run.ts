@@ -28,6 +28,7 @@ import { machineEnded } from "./machine-ended.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
+import { machineView } from "./view/machine-view.ts";
 
 /** File that says that a stop was asked for, so that the next agent calls it one. */
 const stopMarker = "stop-wanted";
@@ -161,9 +162,16 @@ export class MachineRun implements Run {
     return Promise.resolve(wanted.map(outcomeOf));
   }
 
-  /** What its monitor can see: whatever the guest reaches of the host, it reaches through that. */
-  view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
-    return this.#parts.jailed.view(from);
+  /** What its monitor can see, through which the guest reaches whatever it reaches of the host, and its channels to it. */
+  async view(from: ViewInstance["seccompFrom"]): Promise<InstanceView> {
+    const { engine, jailed, paths } = this.#parts;
+    const view = await jailed.view(from);
+    try {
+      const channels = await engine.channels(paths.ports, view.pid);
+      return { ...view, machine: await machineView(engine.name, view.pid, channels) };
+    } catch (cause) {
+      throw this.#over ? fleetError("STATE_CONFLICT", "the instance has ended", { cause }) : cause;
+    }
   }
 
   async exec(request: ExecRequest): Promise<ExecSession> {

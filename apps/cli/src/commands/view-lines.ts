@@ -42,8 +42,38 @@ const seccompFacts = ({ seccomp }: InstanceView): Fact[] => {
   ];
 };
 
+const times = (uses: number | null): string => (uses === null ? "not counted" : `${uses} times`);
+
+/** Of a virtual machine; the rest of its view is its monitor's. */
+const machineFacts = ({ machine }: InstanceView): Fact[] => {
+  if (machine === undefined) return [];
+  const { exits, systemCalls } = machine;
+  const fact = (section: string, about: string, value: string): Fact => ({ section, about, value });
+  return [
+    fact("MACHINE", "engine", machine.engine),
+    ...(exits === null
+      ? []
+      : Object.entries(exits).map(([name, count]) => fact("MACHINE", `exits: ${name}`, String(count)))),
+    fact("MACHINE", "monitor reads", times(systemCalls.reads)),
+    fact("MACHINE", "monitor writes", times(systemCalls.writes)),
+    ...machine.threads.map(({ kind, count, calls }) =>
+      fact("MACHINE", `${kind} threads`, `${count}, which may ${calls.join(" ")}`),
+    ),
+    ...machine.uncounted.map((what) => fact("MACHINE", "not counted", what)),
+    ...machine.channels.map(({ kind, name, at, queues, uses }) =>
+      fact(
+        "CHANNELS",
+        `${name} ${kind}`,
+        [...(at === null ? [] : [at]), ...(queues === null ? [] : [`${queues} queues`]), times(uses)].join(", "),
+      ),
+    ),
+    ...machine.files.map(({ target, mode, count }) => fact("OPEN FILES", target, `${mode} ${count}`)),
+  ];
+};
+
 /** Everything a view says, one fact a line, in the order in which people ask. */
 export const factsOf = (view: InstanceView): Fact[] => [
+  ...machineFacts(view),
   ...mountFacts(view),
   ...view.namespaces.map((namespace) => ({
     section: "NAMESPACES",

@@ -69,3 +69,27 @@ test("what only one has, and what both have differently, are told", () => {
     { section: "SYSTEM CALLS", about: "mount", left: "allowed", right: "-" },
   ]);
 });
+
+test("of a machine its channels are told, with their uses or that nobody counts them", () => {
+  const channel = { name: "serial port", at: "0x3f8-0x3ff", queues: null };
+  const machine: InstanceView["machine"] = {
+    engine: "kvm",
+    channels: [
+      { kind: "port", ...channel, uses: 12 },
+      { kind: "hypercall", name: "the host's KVM", at: null, queues: null, uses: null },
+    ],
+    exits: { portReads: 1, portWrites: 2, memoryReads: 3, memoryWrites: 4, unclaimed: 5 },
+    threads: [{ kind: "processor", count: 2, calls: ["ioctl", "read"] }],
+    files: [{ target: "/machine/scratch", mode: "rw", count: 1 }],
+    systemCalls: { reads: 6, writes: 7 },
+    uncounted: ["hypercalls: no counter"],
+  };
+  const container = view(4, [], ["read"]);
+  const facts = factsOf({ ...container, machine });
+  expect(facts).toContainEqual({ section: "CHANNELS", about: "serial port port", value: "0x3f8-0x3ff, 12 times" });
+  expect(facts).toContainEqual({ section: "CHANNELS", about: "the host's KVM hypercall", value: "not counted" });
+  expect(facts).toContainEqual({ section: "MACHINE", about: "processor threads", value: "2, which may ioctl read" });
+  expect(differences(container, { ...container, machine })).toContainEqual(
+    expect.objectContaining({ section: "OPEN FILES", about: "/machine/scratch", left: "-", right: "rw 1" }),
+  );
+});

@@ -45,7 +45,8 @@ std::string viewOf(Machine* machine, const std::string& calls) {
   view += ",\"ports\":[";
   const char* comma = "";
   for (const BusRange& range : machine->portRanges()) {
-    print(&view, "%s{\"first\":%lu,\"count\":%lu}", comma, range.address, range.sizeBytes);
+    print(&view, "%s{\"first\":%lu,\"count\":%lu,\"uses\":%lu}", comma, range.address, range.sizeBytes,
+          range.uses->load());
     comma = ",";
   }
   view += "],\"devices\":[";
@@ -55,13 +56,15 @@ std::string viewOf(Machine* machine, const std::string& calls) {
     const BusRange& range = machine->deviceRanges()[index];
     const TransportCounts counts = transport.counts();
     print(&view,
-          "%s{\"kind\":\"%s\",\"address\":%lu,\"sizeBytes\":%lu,\"queues\":%u,\"doorbells\":%lu,\"interrupts\":%lu,"
-          "\"faults\":%lu}",
-          comma, nameOf(transport.kind()), range.address, range.sizeBytes, transport.doorbellCount(), counts.doorbells,
-          counts.interrupts, counts.faults);
+          "%s{\"kind\":\"%s\",\"address\":%lu,\"sizeBytes\":%lu,\"uses\":%lu,\"queues\":%u,\"doorbells\":%lu,"
+          "\"interrupts\":%lu,\"faults\":%lu}",
+          comma, nameOf(transport.kind()), range.address, range.sizeBytes, range.uses->load(),
+          transport.doorbellCount(), counts.doorbells, counts.interrupts, counts.faults);
     comma = ",";
   }
-  view += "],\"calls\":" + calls + "}";
+  const auto hypercalls = machine->hypercalls();
+  view += "],\"hypercalls\":" + (hypercalls.has_value() ? std::to_string(*hypercalls) : "null");
+  view += ",\"calls\":" + calls + "}";
   return view;
 }
 

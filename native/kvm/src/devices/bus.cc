@@ -11,7 +11,7 @@ Status Bus::add(uint64_t address, uint64_t sizeBytes, BusDevice* device) {
       return failure("bus", EEXIST, "two devices at one address");
     }
   }
-  ranges_.push_back({address, sizeBytes, device});
+  ranges_.push_back({address, sizeBytes, device, std::make_unique<std::atomic<uint64_t>>(0)});
   return Done{};
 }
 
@@ -19,7 +19,9 @@ const BusRange* Bus::find(uint64_t address, uint32_t size) const {
   for (const BusRange& range : ranges_) {
     if (address < range.address) continue;
     const uint64_t offset = address - range.address;
-    if (offset < range.sizeBytes && size <= range.sizeBytes - offset) return &range;
+    if (offset >= range.sizeBytes || size > range.sizeBytes - offset) continue;
+    range.uses->fetch_add(1, std::memory_order_relaxed);
+    return &range;
   }
   return nullptr;
 }

@@ -1,7 +1,9 @@
 // Which device answers at which address.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "sys/result.h"
@@ -23,6 +25,8 @@ struct BusRange {
   uint64_t address;
   uint64_t sizeBytes;
   BusDevice* device;
+  /** Accesses, ever; by any processor's thread. */
+  std::unique_ptr<std::atomic<uint64_t>> uses;
 };
 
 /** An address space of devices that never change once the machine runs. */

@@ -65,7 +65,9 @@ Status setMsrs(int vcpu) {
 
 Result<Vcpu> Vcpu::map(Fd fd, size_t sharedBytes) {
   Mapping shared = TRY(Mapping::create(fd.get(), sharedBytes, 0, "vCPU"));
-  return Vcpu(std::move(fd), std::move(shared));
+  Vcpu vcpu(std::move(fd), std::move(shared));
+  vcpu.hypercalls_ = VcpuStatistic::find(vcpu.fd_.get(), "hypercalls");
+  return vcpu;
 }
 
 Status Vcpu::setCpuid(const std::vector<kvm_cpuid_entry2>& entries) const {

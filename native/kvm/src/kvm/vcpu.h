@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "kvm/statistics.h"
 #include "memory/mapping.h"
 #include "sys/fd.h"
 #include "sys/result.h"
@@ -39,6 +40,8 @@ class Vcpu {
   /** From any thread: the current or the next `run` answers EINTR at once, until `allow`. A signal must follow. */
   void interrupt() const;
   void allow() const;
+  /** Times that the guest asked KVM itself for something; nothing where KVM does not count them. From any thread. */
+  std::optional<uint64_t> hypercalls() const { return hypercalls_.value(); }
   kvm_run& shared() const { return *shared_.at<kvm_run>(0); }
   int get() const { return fd_.get(); }
   size_t sharedBytes() const { return shared_.sizeBytes(); }
@@ -48,6 +51,7 @@ class Vcpu {
 
   Fd fd_;
   Mapping shared_;
+  VcpuStatistic hypercalls_;
 };
 
 }  // namespace bulkhead::vm

@@ -39,7 +39,7 @@ Status prepareSignals() {
 
 Cpus::Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings, std::vector<uint32_t> pinned)
     : surroundings_(surroundings), pinned_(std::move(pinned)) {
-  for (Vcpu& vcpu : vcpus) slots_.push_back(std::make_unique<Slot>(std::move(vcpu), this));
+  for (Vcpu& vcpu : vcpus) slots_.push_back(std::make_unique<Slot>(std::move(vcpu), this, slots_.size()));
 }
 
 Cpus::~Cpus() {
@@ -58,9 +58,6 @@ Status Cpus::start(Confine confine) {
     const int err = pthread_create(&slot->thread, nullptr, enter, slot);
     if (err != 0) return failure("pthread_create", err, "vCPU");
     slot->started = true;
-    FixedText<16> name("vcpu ");
-    name.append(std::to_string(index));
-    pthread_setname_np(slot->thread, name.c_str());
     // It waits, so that nothing of the guest runs where it should not.
     if (!pinned_.empty()) TRY(runOn(slot->thread, {pinned_[index]}));
   }
@@ -95,6 +92,16 @@ ExitCounts Cpus::exits() const {
   return sum;
 }
 
+std::optional<uint64_t> Cpus::hypercalls() const {
+  uint64_t sum = 0;
+  for (const auto& slot : slots_) {
+    const auto counted = slot->vcpu.hypercalls();
+    if (!counted.has_value()) return std::nullopt;
+    sum += *counted;
+  }
+  return sum;
+}
+
 /**
  * The order that leaves no gap: first the wish, then the flag that ends KVM_RUN at once, then the signal that ends one
  * under way. A thread clears the flag before it looks at the wish, so it either sees the wish or runs into the flag.
@@ -115,6 +122,10 @@ void Cpus::want(Want wanted) {
 
 void* Cpus::enter(void* argument) {
   auto* slot = static_cast<Slot*>(argument);
+  // By itself: another thread's name is a file, which a confined process does not open.
+  FixedText<16> name("vcpu ");
+  name.append(std::to_string(slot->number));
+  pthread_setname_np(pthread_self(), name.c_str());
   Status confined = slot->owner->confine_ ? slot->owner->confine_(ThreadKind::processor) : Status(Done{});
   slot->owner->gate_.wait();
   if (confined.ok()) {

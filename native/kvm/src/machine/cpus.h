@@ -9,6 +9,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "devices/bus.h"
@@ -61,16 +62,19 @@ class Cpus {
   /** While it is paused, or has not begun. */
   const Vcpu& vcpu(size_t index) const { return slots_[index]->vcpu; }
   ExitCounts exits() const;
+  /** Of all processors; nothing where KVM does not count them. */
+  std::optional<uint64_t> hypercalls() const;
 
  private:
   enum class Want { run, pause, end };
   struct Slot {
     Vcpu vcpu;
     Cpus* owner;
+    size_t number;
     pthread_t thread = {};
     bool started = false;
     std::atomic<uint64_t> portReads = 0, portWrites = 0, memoryReads = 0, memoryWrites = 0, unclaimed = 0;
-    Slot(Vcpu taken, Cpus* of) : vcpu(std::move(taken)), owner(of) {}
+    Slot(Vcpu taken, Cpus* of, size_t index) : vcpu(std::move(taken)), owner(of), number(index) {}
   };
 
   static void* enter(void* slot);

@@ -97,6 +97,7 @@ class Machine {
   const GuestMemory& memory() const { return memory_; }
   const ProgressPort& progress() const { return progress_; }
   ExitCounts exits() const { return cpus_->exits(); }
+  std::optional<uint64_t> hypercalls() const { return cpus_->hypercalls(); }
   Span<const std::unique_ptr<Transport>> transports() const {
     return {transports_.data(), static_cast<uint32_t>(transports_.size())};
   }
