@@ -44,3 +44,23 @@ test("its agent greets at every connection, however fast one follows the other",
   expect(slow).toEqual([]);
   await run.stop(0);
 });
+
+test("its monitor has nothing of the host open but what is the machine's, and leaves nothing when it is killed", async () => {
+  await using rig = await MachineRig.open(shared);
+  const assignment = rig.assignment({ command: ["sleep", "1000"] });
+  const run = await rig.start(assignment);
+  const { pid, machine, seccomp } = await run.view("kernel");
+  const own = /^(\/machine\/|\/dev\/|anon_inode:|pipe$|socket$)/;
+  expect(machine?.files.filter(({ target }) => !own.test(target))).toEqual([]);
+  expect(machine?.files).toContainEqual({ target: "/machine/scratch", mode: "rw", count: 1 });
+  expect(machine?.files).toContainEqual({ target: "/machine/image", mode: "r", count: 1 });
+  expect(seccomp).toMatchObject({ mode: "filter", from: "kernel" });
+  expect(seccomp.allowed).not.toContain("mount");
+  process.kill(pid, "SIGKILL");
+  const detail: unknown = expect.stringMatching(/monitor ended.*SIGKILL/);
+  expect(await run.ended).toMatchObject({ reason: "RuntimeFailed", detail });
+  await run.release();
+  await rig.runtime.remove(assignment.instanceId);
+  const again = await rig.start({ ...assignment, spec: { ...assignment.spec, command: ["true"] } });
+  expect(await again.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 0 } });
+});
