@@ -53,7 +53,8 @@ export interface RunHost {
   /** CPUs the run may use now */
   cpusOf(run: ContainerRun): readonly number[];
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
-  release(run: ContainerRun): Promise<void>;
+  /** `shimGone`: until then its shim holds the writable layer's mount */
+  release(run: ContainerRun, shimGone: Promise<void>): Promise<void>;
   readonly shares: ShareStore;
   readonly disks: ScratchDisks;
   readonly kernel: string;
@@ -287,11 +288,13 @@ export class ContainerRun implements Run {
   async release(): Promise<void> {
     if (!this.#over) throw fleetError("STATE_CONFLICT", "only an ended run can be released");
     await this.#recorded;
-    // Until the shim is gone it holds the writable layer's mount, which no other run may have beside it.
-    if (this.#shim !== null) await watchExit(this.#shim).exited;
-    // In a pid namespace of others what it left runs on; where there is no cgroup2, its guardian cannot end that.
-    if (this.assignment.namespaces?.namespaces.includes("pid") === true) this.#kill();
-    await this.#host.release(this);
+    const shimGone = this.#shim === null ? Promise.resolve() : watchExit(this.#shim).exited;
+    if (this.assignment.namespaces?.namespaces.includes("pid") === true) {
+      // In a pid namespace of others what it left runs on; where there is no cgroup2, its guardian cannot end that.
+      await shimGone;
+      this.#kill();
+    }
+    await this.#host.release(this, shimGone);
   }
 
   #refuseWhenOver(): void {

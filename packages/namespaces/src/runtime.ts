@@ -45,6 +45,7 @@ import { NamespaceHolders } from "./shares/namespace-holder.ts";
 import { scratchDiskProblem, ScratchDisks } from "./scratch-disk.ts";
 import { ShareStore } from "./shares/share-store.ts";
 import { Starter } from "./starter.ts";
+import { Unmounting } from "./unmounting.ts";
 
 export interface ContainerRuntimeOptions {
   readonly paths: HostPaths;
@@ -53,7 +54,7 @@ export interface ContainerRuntimeOptions {
   /** instances may have the host's own network; from the agent's own configuration and nowhere else */
   readonly hostNetwork?: boolean;
   readonly log: RuntimeLog;
-  /** first processes that wait for their containers; each costs about a megabyte, most of it the kernel's. Default 0 */
+  /** first processes that wait for their containers; each costs some 300 KiB. Default 0 */
   readonly readyProcesses?: number | undefined;
   /** hears the steps of every start, for benchmarks */
   readonly onSteps?: StepListener | undefined;
@@ -73,6 +74,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly ready: ReadyProcesses;
   readonly disks: ScratchDisks;
   readonly #runs = new Map<string, ContainerRun>();
+  readonly #unmounting = new Unmounting();
   /** two runs of one instance would share its writable layer */
   readonly #starting = new Set<InstanceId>();
 
@@ -180,6 +182,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     }
     this.#starting.add(instanceId);
     try {
+      await this.#unmounting.of(instanceId);
       const run = await this.#starter.start(request, signal);
       this.#runs.set(cpuName(run), run);
       return run;
@@ -244,7 +247,8 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return this.#parts.networks;
   }
 
-  async release(run: ContainerRun): Promise<void> {
+  async release(run: ContainerRun, shimGone: Promise<void>): Promise<void> {
+    this.#unmounting.add(run.key.instanceId, shimGone);
     await removeCgroup(run.cgroup);
     if (run.assignment.network !== undefined) {
       await this.#parts.networks.disconnect({ instanceId: run.key.instanceId, run: run.paths.name });
@@ -270,6 +274,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   /** Resolves when everything removed so far is gone from the disk. */
   async settled(): Promise<void> {
+    await this.#unmounting.all();
     await this.#trash.settled();
   }
 
