@@ -61,12 +61,9 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
       executable: executable ?? defaults.executable,
     })),
     // What is at no path is not read-only either.
-    shares: (spec.shares ?? []).map(({ share, path, readOnly }) => ({
-      share,
-      ...(path === undefined
-        ? { ...(readOnly === undefined ? {} : { readOnly }) }
-        : { path, readOnly: readOnly ?? defaults.mountReadOnly }),
-    })),
+    shares: (spec.shares ?? []).map((use) =>
+      use.path === undefined ? use : { ...use, readOnly: use.readOnly ?? defaults.mountReadOnly },
+    ),
     stopGraceMs: spec.stopGraceMs ?? defaults.stopGraceMs,
     onLoss: spec.onLoss ?? defaults.onLoss,
     leaseMs: spec.leaseMs ?? defaults.leaseMs,
