@@ -143,6 +143,27 @@ TEST(capabilitiesNeverBecomeInheritableAndStayInTheBoundingSet) {
   EXPECT(compiled.warnings.size() == 3);
 }
 
+TEST(aMaskIsAsLongAsItsLastCpuWants) {
+  struct Case {
+    const char* cpus;
+    uint32_t words;
+    uint32_t last;
+  };
+  // 1024 CPUs are what glibc's cpu_set_t holds, 8192 what a kernel can have.
+  for (const Case& each : {Case{"\"0,63\"", 1, 63}, Case{"\"0,64\"", 2, 64}, Case{"\"1023-1025\"", 17, 1025},
+                           Case{"\"0-3,8191\"", 128, 8191}}) {
+    plan::Compiled compiled;
+    plan::CompileError error;
+    EXPECT(plan::compileContainer(with(planInput(), "\"0-1,3\"", each.cpus), nullptr, &compiled, &error));
+    Arena arena(plan::kPlanArenaBytes);
+    plan::Container container;
+    EXPECT(plan::decode(compiled.bytes, &arena, &container));
+    const Span<uint64_t>& mask = container.process.affinity;
+    EXPECT(mask.count == each.words);
+    EXPECT((mask[each.last / 64] >> (each.last % 64) & 1) == 1);
+  }
+}
+
 TEST(everyMountWordOfTheSpecificationIsKnown) {
   // config.md, "Linux mount options" of runtime-spec 1.2
   const char* words[] = {

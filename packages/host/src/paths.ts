@@ -23,6 +23,8 @@ export interface HostPaths {
   readonly runInstances: string;
   /** shares that are file systems of their own, mounted where nobody but root looks */
   readonly runShares: string;
+  /** writable layers that are file systems of their own, the same way */
+  readonly runDisks: string;
   /** one per agent: each agent's contact counts for its own instances only */
   readonly leasePage: string;
   /** name of the cgroup that all instances of the agent are below */
@@ -61,6 +63,7 @@ export const hostPaths = (
     run,
     runInstances: join(run, own("instances")),
     runShares: join(run, "shares"),
+    runDisks: join(run, "disks"),
     leasePage: join(run, `lease.${isolation}`),
     cgroups: own(`bulkhead-${hash}`),
     lock: join(run, "lock"),

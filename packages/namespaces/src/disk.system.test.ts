@@ -65,7 +65,7 @@ test("what was written is there at the next start, under another agent too", asy
 test("without a limit there is no disk of its own, and none in the usage", async () => {
   const run = await rig.start(rig.assignment(busybox, { command: ["sleep", "1000"] }));
   expect(run.usage()).not.toHaveProperty("diskUsedBytes");
-  expect(existsSync(join(rig.paths.run, "disks", run.key.instanceId))).toBe(false);
+  expect(existsSync(join(rig.paths.runDisks, run.key.instanceId))).toBe(false);
 });
 
 test("a root that is larger than promised breaks the contract", async () => {
@@ -80,7 +80,7 @@ test("a root that is larger than promised breaks the contract", async () => {
 test("a start that fails, and an agent that was killed, leave no disk mounted", async () => {
   const lost = { ...limited("true"), spec: { ...limited("true").spec, command: ["/no/such/program"] } };
   await expect(rig.start(lost)).rejects.toMatchObject({ reason: "EntrypointNotFound" });
-  expect(existsSync(join(rig.paths.run, "disks", lost.instanceId))).toBe(false);
+  expect(existsSync(join(rig.paths.runDisks, lost.instanceId))).toBe(false);
   // As one leaves that was killed between the directory's removal and the disk's.
   const orphan = limited("true");
   await rig.start(orphan).then((run) => run.ended.then(() => run.release()));

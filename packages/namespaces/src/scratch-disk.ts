@@ -51,14 +51,14 @@ const fullnessOf = (path: string): Fullness => {
  * is removed, since a file that two loop devices write to is lost.
  */
 export class ScratchDisks {
-  readonly #paths: Pick<HostPaths, "run" | "instances">;
+  readonly #paths: Pick<HostPaths, "runDisks" | "instances">;
 
-  constructor(paths: Pick<HostPaths, "run" | "instances">) {
+  constructor(paths: Pick<HostPaths, "runDisks" | "instances">) {
     this.#paths = paths;
   }
 
   get #root(): string {
-    return join(this.#paths.run, "disks");
+    return this.#paths.runDisks;
   }
 
   /** Where the instance's writable layer is, or will be. */

@@ -120,6 +120,7 @@ const endRuns = async (paths: HostPaths): Promise<number> => {
 const endHost = async ({ container, vm }: Readonly<Record<Isolation, HostPaths>>): Promise<number> => {
   const ended = (await endRuns(container)) + (await endRuns(vm));
   await closeMountArea(container.runShares);
+  await closeMountArea(container.runDisks);
   await using networks = new HostNetworks({ hash: container.hash, runDir: container.run, isolation: "container" });
   await networks.end();
   await rm(container.run, { recursive: true, force: true });

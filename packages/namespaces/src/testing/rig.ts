@@ -229,7 +229,7 @@ export class Rig implements AsyncDisposable {
       this.paths.instances,
       this.paths.shares,
       this.paths.runShares,
-      join(this.paths.run, "disks"),
+      this.paths.runDisks,
       this.paths.mountPoints,
       this.paths.uidRanges,
       this.paths.trash,
@@ -263,7 +263,7 @@ export class Rig implements AsyncDisposable {
     await this.clear();
     await removeCgroupParents(this.runtime.parents);
     await closeMountArea(this.paths.runShares);
-    await closeMountArea(join(this.paths.run, "disks"));
+    await closeMountArea(this.paths.runDisks);
     await rm(this.root, { recursive: true, force: true });
     await rm(dirname(this.paths.run), { recursive: true, force: true });
   }
