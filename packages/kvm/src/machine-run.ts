@@ -28,6 +28,7 @@ import { machineEnded } from "./machine-ended.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
+import { channelsOf } from "./view/engine-channels.ts";
 import { machineView } from "./view/machine-view.ts";
 
 /** File that says that a stop was asked for, so that the next agent calls it one. */
@@ -167,7 +168,7 @@ export class MachineRun implements Run {
     const { engine, jailed, paths } = this.#parts;
     const view = await jailed.view(from);
     try {
-      const channels = await engine.channels(paths.ports, view.pid);
+      const channels = await channelsOf(engine.name, paths.ports, view.pid);
       return { ...view, machine: await machineView(engine.name, view.pid, channels) };
     } catch (cause) {
       throw this.#over ? fleetError("STATE_CONFLICT", "the instance has ended", { cause }) : cause;

@@ -1,6 +1,5 @@
 import type { JailedFile, JailedProgram } from "@bulkhead/node";
 import type { GuestPort } from "../guest/connection.ts";
-import type { MachineChannels } from "../view/channels.ts";
 import type { Socket } from "node:net";
 
 /** What a machine is made of. Files are on the host. */
@@ -31,8 +30,6 @@ export interface Engine {
   program(root: readonly string[], plan: MachinePlan): JailedProgram;
   /** Opens a connection to the agent inside a machine whose sockets are in `ports`. */
   connect(ports: string): Promise<Socket>;
-  /** Every channel of a running machine, as its program, the process `pid`, or the host's kernel tells. */
-  channels(ports: string, pid: number): Promise<MachineChannels>;
 }
 
 /** What every engine's program sees: the same names, whatever the files are called on the host. */

@@ -1,8 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { cardDescriptor } from "@bulkhead/node";
 import { connectPort } from "../guest/connection.ts";
 import { agentPort, commandLine, machineFiles, type Engine, type MachinePlan } from "./engine.ts";
-import { qemuChannels } from "../view/qemu-channels.ts";
 import { qemuRoot } from "./qemu-root.ts";
 
 /** Translated code that QEMU keeps, in MiB; without a number it takes up to 1024. */
@@ -64,5 +62,4 @@ export const qemuEngine = (directory: string): Engine => ({
     devices: [],
   }),
   connect: (ports) => connectPort(agentPort(ports)),
-  channels: async (_ports, pid) => qemuChannels((await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0")),
 });
