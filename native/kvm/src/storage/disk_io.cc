@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <deque>
+#include <utility>
 
 #include "storage/uring.h"
 
@@ -61,6 +62,7 @@ class ByUring : public DiskIo {
   void start(uint64_t number, const DiskRequest& request) override {
     // There are as many places as requests.
     io_uring_sqe* const entry = ring_.next();
+    started_ = true;
     entry->fd = Uring::kFile;
     entry->flags = IOSQE_FIXED_FILE;
     entry->user_data = number;
@@ -86,7 +88,12 @@ class ByUring : public DiskIo {
         break;
     }
   }
-  Status submit() override { return ring_.submit(); }
+  Status submit() override {
+    TRY(ring_.submit());
+    // Told already, and looked for next; what is completed after this is told anew.
+    if (std::exchange(started_, false)) completed().take();
+    return Done{};
+  }
   Status wait() override { return ring_.wait(); }
   bool next(DiskCompletion* completion) override {
     Uring::Completed completed;
@@ -97,6 +104,8 @@ class ByUring : public DiskIo {
 
  private:
   Uring ring_;
+  /** Something is to be submitted. */
+  bool started_ = false;
 };
 
 }  // namespace

@@ -41,10 +41,7 @@ Result<Uring> Uring::create(uint32_t entries, int file, int eventFd) {
   io_uring_params params = {};
   params.flags = IORING_SETUP_R_DISABLED;
   Fd fd = TRY(sys::opened("io_uring_setup", [&] { return syscall(SYS_io_uring_setup, entries, &params); }));
-  // Linux 5.8 has both.
-  if ((params.features & IORING_FEAT_SINGLE_MMAP) == 0 || params.cq_off.flags == 0) {
-    return failure("io_uring_setup", ENOSYS, "one mapping, and flags of what is completed");
-  }
+  if ((params.features & IORING_FEAT_SINGLE_MMAP) == 0) return failure("io_uring_setup", ENOSYS, "one mapping");
   const size_t bytes = std::max<size_t>(params.sq_off.array + params.sq_entries * sizeof(uint32_t),
                                         params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe));
   Mapping rings = TRY(Mapping::create(fd.get(), bytes, IORING_OFF_SQ_RING, "io_uring"));
@@ -66,7 +63,6 @@ Uring::Uring(Fd fd, Mapping rings, Mapping entries, const Offsets& offsets)
       submissionSize_(*rings_.at<uint32_t>(offsets.submission.ring_entries)),
       completionHead_(rings_.at<uint32_t>(offsets.completion.head)),
       completionTail_(rings_.at<uint32_t>(offsets.completion.tail)),
-      completionFlags_(rings_.at<uint32_t>(offsets.completion.flags)),
       completions_(rings_.at<io_uring_cqe>(offsets.completion.cqes)),
       completionSize_(*rings_.at<uint32_t>(offsets.completion.ring_entries)) {}
 
@@ -85,12 +81,8 @@ Status Uring::enter(uint32_t atLeast) {
   const uint32_t waiting = tail_ - __atomic_load_n(submissionHead_, __ATOMIC_ACQUIRE);
   if (waiting == 0 && atLeast == 0) return Done{};
   const unsigned flags = atLeast > 0 ? IORING_ENTER_GETEVENTS : 0;
-  __atomic_store_n(completionFlags_, IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);
-  Status entered = sys::check(
-      "io_uring_enter", [&] { return syscall(SYS_io_uring_enter, fd_.get(), waiting, atLeast, flags, nullptr, 0); });
-  // Before the caller looks for completions, so that one that he does not see is told.
-  __atomic_store_n(completionFlags_, 0, __ATOMIC_SEQ_CST);
-  return entered;
+  return sys::check("io_uring_enter",
+                    [&] { return syscall(SYS_io_uring_enter, fd_.get(), waiting, atLeast, flags, nullptr, 0); });
 }
 
 bool Uring::reap(Completed* completed) {

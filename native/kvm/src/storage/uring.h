@@ -22,9 +22,8 @@ class Uring {
 
   /** A zeroed entry that the next `submit` submits; nullptr when there are too many. */
   io_uring_sqe* next();
-  /** Whoever submits looks for what is completed already: the eventfd tells only of what is completed later. */
   Status submit() { return enter(0); }
-  /** Submits, and waits until something is completed, which the eventfd need not tell. */
+  /** Submits, and waits until something is completed. */
   Status wait() { return enter(1); }
   struct Completed {
     uint64_t userData;
@@ -49,7 +48,6 @@ class Uring {
   uint32_t submissionSize_;
   uint32_t* completionHead_;
   uint32_t* completionTail_;
-  uint32_t* completionFlags_;
   io_uring_cqe* completions_;
   uint32_t completionSize_;
   uint32_t tail_ = 0;
