@@ -2,13 +2,14 @@ import { resolve } from "node:path";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Lab } from "../lab/lab.ts";
 
+/** Of the boot and of the run: a benchmark is worth waiting for. */
 const longestMs = 3_600_000;
 
 /** Runs another benchmark inside a lab host, where only its ratio says something; what it prints is printed. */
 export const benchInLab = async (name: string, options: readonly string[]): Promise<void> => {
   // The lab host cannot download; it finds the image in the cache.
   await busyboxImage();
-  await using lab = await Lab.boot({ modprobe: [] });
+  await using lab = await Lab.boot({ modprobe: [], bootMs: longestMs });
   const bench = resolve(import.meta.dirname, `${name}.bench.ts`);
   const { code, stdout, stderr } = await lab.run([process.execPath, bench, ...options, ...process.argv.slice(2)], {
     timeoutMs: longestMs,
