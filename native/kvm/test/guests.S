@@ -36,6 +36,20 @@ guestCountsEnd:
         jmp     1b
 guestResetsEnd:
 
+// Says that it panics, when the port is what a kernel looks for, and resets otherwise.
+        guest guestPanics
+        movw    $0x505, %dx
+        inb     %dx, %al
+        testb   $1, %al
+        jz      1f
+        movb    $1, %al
+        outb    %al, %dx
+1:      movb    $0xfe, %al
+        outb    %al, $0x64
+2:      hlt
+        jmp     2b
+guestPanicsEnd:
+
 // Faults without anybody to handle it.
         guest guestFaultsThrice
         ud2

@@ -21,6 +21,7 @@
 GUEST(guestEchoesCommandLine);
 GUEST(guestCounts);
 GUEST(guestResets);
+GUEST(guestPanics);
 GUEST(guestFaultsThrice);
 GUEST(guestReachesNowhere);
 GUEST(guestUsesOneQueue);
@@ -102,6 +103,7 @@ TEST(machine_outlives_whoever_reads_its_serial_port) {
 TEST(machine_ends_as_its_guest_does) {
   if (!haveKvm()) return;
   EXPECT(outcomeOf({guestResets, guestResetsEnd}) == Outcome::reset);
+  EXPECT(outcomeOf({guestPanics, guestPanicsEnd}) == Outcome::panicked);
   EXPECT(outcomeOf({guestFaultsThrice, guestFaultsThriceEnd}) == Outcome::tripleFault);
 }
 

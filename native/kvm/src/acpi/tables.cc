@@ -152,6 +152,7 @@ AcpiTable dsdt(const AcpiMachine& machine) {
   Bytes devices =
       device("COM1", named("_HID", eisaId("PNP0501")) + named("_UID", integer(0)) +
                          named("_CRS", resources(ports(layout::kSerialPort, 8) + interrupt(layout::kSerialGsi))));
+  devices += device("PEVT", named("_HID", text("QEMU0001")) + named("_CRS", resources(ports(layout::kPanicPort, 1))));
   uint32_t number = 0;
   for (const AcpiDevice& each : machine.devices) {
     constexpr char kDigits[] = "0123456789ABCDEF";

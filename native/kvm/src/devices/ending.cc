@@ -18,6 +18,8 @@ const char* nameOf(Outcome outcome) {
       return "cpu-failed";
     case Outcome::stopped:
       return "stopped";
+    case Outcome::panicked:
+      return "kernel-panic";
   }
   return "unknown";
 }

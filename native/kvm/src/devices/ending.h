@@ -22,6 +22,8 @@ enum class Outcome : uint32_t {
   cpuFailed,
   /** Somebody on the host asked for it. */
   stopped,
+  /** The guest's kernel said that it cannot go on. */
+  panicked,
 };
 
 /** Stable name, as in reports. */

@@ -4,6 +4,12 @@
 #include "events/clock.h"
 
 namespace bulkhead::vm {
+namespace {
+
+/** The one event of several that is of use here. */
+constexpr uint8_t kPanicked = 1;
+
+}  // namespace
 
 void PowerPorts::read(uint64_t, uint8_t* data, uint32_t size) {
   for (uint32_t index = 0; index < size; ++index) data[index] = 0;
@@ -24,6 +30,14 @@ void KeyboardController::write(uint64_t offset, const uint8_t* data, uint32_t si
   constexpr uint64_t kCommand = 4;
   constexpr uint8_t kPulseReset = 0xfe;
   if (size == 1 && offset == kCommand && data[0] == kPulseReset) ending_->end(Outcome::reset);
+}
+
+void PanicPort::read(uint64_t, uint8_t* data, uint32_t size) {
+  if (size == 1) data[0] = kPanicked;
+}
+
+void PanicPort::write(uint64_t, const uint8_t* data, uint32_t size) {
+  if (size == 1 && (data[0] & kPanicked) != 0) ending_->end(Outcome::panicked);
 }
 
 void ProgressPort::read(uint64_t, uint8_t* data, uint32_t) {

@@ -33,6 +33,17 @@ class KeyboardController : public BusDevice {
   Ending* ending_;
 };
 
+/** Where a kernel says that it panics (Linux, drivers/misc/pvpanic; QEMU, docs/specs/pvpanic.txt). */
+class PanicPort : public BusDevice {
+ public:
+  explicit PanicPort(Ending* ending) : ending_(ending) {}
+  void read(uint64_t offset, uint8_t* data, uint32_t size) override;
+  void write(uint64_t offset, const uint8_t* data, uint32_t size) override;
+
+ private:
+  Ending* ending_;
+};
+
 /** Port 0x80, where firmware shows its progress: the last byte written and how many there were. */
 class ProgressPort : public BusDevice {
  public:

@@ -67,7 +67,8 @@ Machine::Machine(GuestMemory memory, Vm vm, EventLoop loop, Ending ending, Event
       serialInterrupt_(std::move(serialInterrupt)),
       generationInterrupt_(std::move(generationInterrupt)),
       power_(&ending_),
-      keyboard_(&ending_) {}
+      keyboard_(&ending_),
+      panic_(&ending_) {}
 
 Status Machine::connect(Fd serialOutput) {
   serial_ = std::make_unique<Serial>(Output(std::move(serialOutput)), &serialInterrupt_);
@@ -76,6 +77,7 @@ Status Machine::connect(Fd serialOutput) {
   TRY(ports_.add(layout::kSerialPort, 8, serial_.get()));
   TRY(ports_.add(layout::kPowerPorts, kPowerPortCount, &power_));
   TRY(ports_.add(KeyboardController::kPort, KeyboardController::kPorts, &keyboard_));
+  TRY(ports_.add(layout::kPanicPort, 1, &panic_));
   return ports_.add(ProgressPort::kPort, 1, &progress_);
 }
 

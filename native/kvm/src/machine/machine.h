@@ -133,6 +133,7 @@ class Machine {
   Bus devices_;
   PowerPorts power_;
   KeyboardController keyboard_;
+  PanicPort panic_;
   ProgressPort progress_;
   std::unique_ptr<Serial> serial_;
   std::vector<std::unique_ptr<Transport>> transports_;

@@ -45,6 +45,7 @@ inline constexpr uint32_t kSerialGsi = 4;
 inline constexpr uint32_t kFirstVirtioGsi = 5;
 /** Behind the last virtio device's, and below the IOAPIC's 24. */
 inline constexpr uint32_t kGenerationGsi = 21;
+inline constexpr uint16_t kPanicPort = 0x505;
 /** ACPI sleep control, sleep status and reset registers, one byte each. */
 inline constexpr uint16_t kPowerPorts = 0x600;
 
