@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "machine.h"
+
 static int reportDisk = -1;
 
 // Aligned, because the disk is opened with O_DIRECT.
@@ -52,6 +54,8 @@ void fail(const char* step, const char* path, int error) {
 
 void powerOff(void) {
   sync();
+  // The kernel calls its own end an emergency, in the middle of what the program said last.
+  writeFile("/proc/sys/kernel/printk", "0", 0);
   reboot(RB_POWER_OFF);
   // A machine without a power button: the monitor ends with its processors.
   reboot(RB_AUTOBOOT);

@@ -5,7 +5,7 @@ import type { OciMount, OciNamespace, OciProcess, OciResources, OciSpec } from "
 import type { AdmittedMount, AdmittedTmpfs } from "./admission.ts";
 import { capabilitySets, defaultCapabilities } from "./capabilities.ts";
 import { defaultMounts, hostNetworkMounts, maskedPaths, readonlyPaths } from "./default-mounts.ts";
-import type { JailedDevice, JailedFile, ProcessPlan } from "@bulkhead/node";
+import type { JailedDevice, JailedFile, JailedProgram, ProcessPlan } from "@bulkhead/node";
 import type { SharedMount } from "./shares/admit-share.ts";
 import { defaultSeccomp } from "./seccomp-profile.ts";
 
@@ -27,7 +27,7 @@ export interface SpecInput {
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   /** what a program of ours sees and opens beside that */
-  readonly jail?: { readonly files: readonly JailedFile[]; readonly devices: readonly JailedDevice[] } | undefined;
+  readonly jail?: Pick<JailedProgram, "files" | "devices" | "lockedBytes"> | undefined;
   readonly options: WorkloadSpec["container"];
   /** the host's own network instead of one of its own */
   readonly hostNetwork?: boolean;
@@ -118,6 +118,10 @@ export const ociProcess = (plan: ProcessPlan, input: Pick<SpecInput, "options" |
   };
 };
 
+/** Raised from outside: in a user namespace no capability does, nor is a program given any. */
+const lockable = (bytes: number | undefined): NonNullable<OciProcess["rlimits"]> =>
+  bytes === undefined ? [] : [{ type: "RLIMIT_MEMLOCK", soft: bytes, hard: bytes }];
+
 /**
  * The OCI runtime-spec of an instance: everything it will see and may do. Pure. User binds come after the provided
  * files, so that a user may replace /etc/hosts with a file of theirs.
@@ -129,6 +133,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
   const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !wanted.has(destination));
   const { files = [], devices = [] } = input.jail ?? {};
   const fixed = [...own, ...input.tmpfs.map(tmpfsOf), ...input.files.map(providedOf), ...files.map(jailedOf)];
+  const process = ociProcess(input.process, input);
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
     ...input.shares.map((share) => ({
@@ -143,7 +148,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
   return {
     spec: {
       ociVersion: "1.2.0",
-      process: ociProcess(input.process, input),
+      process: { ...process, rlimits: [...(process.rlimits ?? []), ...lockable(input.jail?.lockedBytes)] },
       root: { path: "rootfs", readonly: input.options?.readOnlyRoot ?? false },
       ...(joined.has("uts") ? {} : { hostname: input.hostname }),
       mounts,

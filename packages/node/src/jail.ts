@@ -22,6 +22,8 @@ export interface JailedProgram {
   readonly args: readonly string[];
   readonly files: readonly JailedFile[];
   readonly devices: readonly JailedDevice[];
+  /** memory that it may keep from being swapped, in bytes; the host's limit without it */
+  readonly lockedBytes?: number;
 }
 
 /**
