@@ -221,6 +221,25 @@ test("what exists for containers only is refused for a VM", async () => {
   );
 });
 
+test.each<[string, object, string]>([
+  ["what exists for VMs only, for a container", { vm: { engine: "kvm" } }, "/spec/vm"],
+  [
+    "locked memory of an engine that cannot hold it",
+    { isolation: "vm", vm: { engine: "qemu", memoryPolicy: "locked" } },
+    "/spec/vm/memoryPolicy",
+  ],
+  [
+    "large pages of an engine that has none",
+    { isolation: "vm", vm: { engine: "qemu", hugepages: true } },
+    "/spec/vm/hugepages",
+  ],
+])("%s", async (_, changes, pointer) => {
+  const resources = { cpuMillis: 100, memoryBytes: 128 * 2 ** 20 };
+  expect(refusal(await send({ body: withSpec({ resources, ...changes }) }))).toEqual(
+    nothingDone({ status: 422, code: "FIELD_NOT_APPLICABLE", pointers: [pointer] }),
+  );
+});
+
 test("an image nobody imported", async () => {
   expect(refusal(await send({ body: withSpec({ image: "nothing" }) }))).toEqual(
     nothingDone({

@@ -18,6 +18,10 @@ export const enforceableFields = [
   "bandwidth",
   "container.writable",
   "shares.namespace",
+  "vm.engine.kvm",
+  "vm.engine.qemu",
+  "vm.memoryPolicy",
+  "vm.hugepages",
 ] as const;
 /** What a workload needs whose shares have one of kind namespace; which kind they are its spec does not say. */
 export const namespaceShareField = "shares.namespace";
@@ -28,6 +32,9 @@ const isSet = (spec: WorkloadSpec, field: EnforceableField): boolean => {
   for (const key of field.split(".")) {
     value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
   }
+  if (field.startsWith("vm.engine.")) return field === `vm.engine.${spec.vm?.engine}`;
+  // What a host does anyway is no demand.
+  if (field === "vm.memoryPolicy" || field === "vm.hugepages") return value === "locked" || value === true;
   // Loopback needs no network of the host, and the host's own is a permission, not an ability.
   if (field === "network" && (value === "none" || value === "host")) return false;
   // The shared policy is the absence of one, which every host can enforce.

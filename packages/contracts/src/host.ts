@@ -1,5 +1,6 @@
 import { Type, type Static } from "typebox";
 import { ClusterId, HostId, InstanceId, Isolation, Labels, Timestamp } from "./ids.ts";
+import { HostMachines } from "./machine.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -32,18 +33,7 @@ export const HostFacts = Type.Object(
     hostNetwork: Type.Optional(
       Type.Boolean({ description: "its own configuration lets instances have the host's network" }),
     ),
-    machines: Type.Optional(
-      Type.Object(
-        {
-          engine: Type.Union([Type.Literal("kvm"), Type.Literal("qemu")], { description: "what runs its machines" }),
-          kvm: Type.Union([Type.Literal("kvm"), Type.Literal("kvm-emulated"), Type.Literal("none")], {
-            description: "found by running a small guest; kvm-emulated runs no distribution's kernel",
-          }),
-          reason: Type.String(),
-        },
-        { ...closed, description: "how the host runs virtual machines" },
-      ),
-    ),
+    machines: Type.Optional(HostMachines),
     problems: Type.Array(Type.String()),
   },
   closed,

@@ -1,4 +1,12 @@
 export {
+  HostMachines,
+  MachineEngine,
+  machineEngines,
+  machineMemoryPolicies,
+  VmOptions,
+  type MachineMemoryPolicy,
+} from "./machine.ts";
+export {
   formatAddress,
   formatRange,
   gatewayOf,

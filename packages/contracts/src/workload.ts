@@ -1,6 +1,7 @@
 import { Type, type Static, type TSchema } from "typebox";
 import { Bandwidth, NetworkChoice, PublishedPort } from "./network.ts";
 import { Digest, Isolation, Labels, Name, Timestamp, WorkloadId } from "./ids.ts";
+import { VmOptions } from "./machine.ts";
 import { ShareMount } from "./share.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -198,6 +199,7 @@ const specFields = {
   ),
   leaseMs: Type.Optional(Type.Integer({ minimum: 5_000, maximum: 86_400_000, default: 300_000 })),
   container: Type.Optional(ContainerOptions),
+  vm: Type.Optional(VmOptions),
   labels: Type.Optional(Labels),
 };
 

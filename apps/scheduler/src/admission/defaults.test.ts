@@ -20,7 +20,7 @@ const at = (value: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>((inner, name) => (inner as Record<string, unknown> | undefined)?.[name], value);
 
 test("every default that the schema names is filled in with that value", () => {
-  const filled = withDefaults(bare);
+  const filled = { ...withDefaults({ ...bare, isolation: "vm" }), ...withDefaults(bare) };
   const defaults = named(WorkloadSpec as unknown as Shape);
   expect(defaults.length).toBeGreaterThan(8);
   for (const [path, value] of defaults) expect([path.join("."), at(filled, path)]).toEqual([path.join("."), value]);
@@ -51,6 +51,7 @@ test("what was given stays, and the result is a valid specification", () => {
   expect(withDefaults(filled)).toEqual(filled);
 });
 
-test("a VM gets no container settings", () => {
+test("each kind gets its own settings and not the other's", () => {
   expect(withDefaults({ ...bare, isolation: "vm" })).not.toHaveProperty("container");
+  expect(withDefaults(bare)).not.toHaveProperty("vm");
 });

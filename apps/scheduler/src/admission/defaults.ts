@@ -14,6 +14,8 @@ const defaults = {
   readOnlyRoot: false,
   temporaryMode: "1777",
   executable: false,
+  memoryPolicy: "normal",
+  hugepages: false,
   network: "none",
   protocol: "tcp",
 } as const;
@@ -72,6 +74,11 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
       : spec.container === undefined
         ? {}
         : { container: spec.container }),
+    ...(isolation === "vm"
+      ? { vm: { memoryPolicy: defaults.memoryPolicy, hugepages: defaults.hugepages, ...spec.vm } }
+      : spec.vm === undefined
+        ? {}
+        : { vm: spec.vm }),
     labels: spec.labels ?? {},
   };
 };

@@ -45,21 +45,36 @@ const textFaults = (spec: WorkloadSpec): Fault[] => {
 const writableFaults = ({ container }: WorkloadSpec): Fault[] =>
   (container?.writable ?? []).flatMap((path, at) => pathFaults(`/spec/container/writable/${at}`, path));
 
-/** Fields that a VM does not have by its nature, or not yet. */
-const isolationFaults = (spec: WorkloadSpec): Fault[] => {
-  if (spec.isolation !== "vm") return [];
-  const fault = (field: string, message: string): Fault => ({
-    code: "FIELD_NOT_APPLICABLE",
-    pointer: `/spec/${field}`,
-    message,
-  });
+const notApplicable = (field: string, message: string): Fault => ({
+  code: "FIELD_NOT_APPLICABLE",
+  pointer: `/spec/${field}`,
+  message,
+});
+
+/** What QEMU cannot hold. */
+const engineFaults = ({ vm }: WorkloadSpec): Fault[] => {
+  if (vm?.engine !== "qemu") return [];
+  const message = "is held by the engine kvm only; leave the engine out or ask for kvm";
   return [
+    ...(vm.memoryPolicy === "locked" ? [notApplicable("vm/memoryPolicy", message)] : []),
+    ...(vm.hugepages === true ? [notApplicable("vm/hugepages", message)] : []),
+  ];
+};
+
+/** Fields that a VM does not have by its nature, or not yet, and those that it alone has. */
+const isolationFaults = (spec: WorkloadSpec): Fault[] => {
+  if (spec.isolation !== "vm") {
+    const message = "exists for VMs only; remove it or use isolation vm";
+    return spec.vm === undefined ? [] : [notApplicable("vm", message)];
+  }
+  return [
+    ...engineFaults(spec),
     ...(spec.container === undefined
       ? []
-      : [fault("container", "exists for containers only; remove it or use isolation container")]),
+      : [notApplicable("container", "exists for containers only; remove it or use isolation container")]),
     ...(["mounts", "shares"] as const)
       .filter((field) => (spec[field] ?? []).length > 0)
-      .map((field) => fault(field, "exists for containers only, so far")),
+      .map((field) => notApplicable(field, "exists for containers only, so far")),
   ];
 };
 

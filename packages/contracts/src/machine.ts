@@ -1,0 +1,56 @@
+import { Type, type Static } from "typebox";
+
+const closed = { additionalProperties: false } as const;
+
+/** Programs that run virtual machines: our own monitor on the host's KVM, and QEMU, which emulates processors. */
+export const machineEngines = ["kvm", "qemu"] as const;
+export const MachineEngine = Type.Enum(machineEngines);
+export type MachineEngine = (typeof machineEngines)[number];
+
+export const machineMemoryPolicies = ["normal", "locked"] as const;
+export type MachineMemoryPolicy = (typeof machineMemoryPolicies)[number];
+
+/** Settings that only VMs have; refused when isolation is container. */
+export const VmOptions = Type.Object(
+  {
+    engine: Type.Optional(
+      Type.Enum(machineEngines, { description: "what runs the machine; default: the best that its host has" }),
+    ),
+    memoryPolicy: Type.Optional(
+      Type.Enum(machineMemoryPolicies, {
+        default: "normal",
+        description: "locked: all of its memory is in RAM before it starts, and stays there",
+      }),
+    ),
+    hugepages: Type.Optional(
+      Type.Boolean({ default: false, description: "its memory is made of the host's reserved pages of 2 MiB" }),
+    ),
+  },
+  closed,
+);
+export type VmOptions = Static<typeof VmOptions>;
+
+/** How a host runs virtual machines. */
+export const HostMachines = Type.Object(
+  {
+    engine: Type.Union([MachineEngine, Type.Null()], { description: "what runs a machine that asks for none" }),
+    engines: Type.Array(
+      Type.Object(
+        {
+          name: MachineEngine,
+          overheadBytes: Type.Integer({ minimum: 0, description: "memory of a monitor beside its guest's" }),
+          overheadBytesPerMib: Type.Integer({ minimum: 0, description: "and for each MiB of that: what maps it" }),
+          emulatorMillis: Type.Integer({ minimum: 0, description: "CPU of a monitor beside its guest's processors" }),
+        },
+        closed,
+      ),
+      { description: "what it can run, the best first" },
+    ),
+    kvm: Type.Union([Type.Literal("kvm"), Type.Literal("kvm-emulated"), Type.Literal("none")], {
+      description: "found by running a small guest; kvm-emulated runs no distribution's kernel",
+    }),
+    reason: Type.String(),
+  },
+  { ...closed, description: "how the host runs virtual machines" },
+);
+export type HostMachines = Static<typeof HostMachines>;
