@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import type { AgentKind, RuntimeParts } from "@bulkhead/agent";
 import { hostResolvers, MountAllowList, NameResponder } from "@bulkhead/host";
-import { GuestKernels, MachineRuntime, qemuEngine } from "@bulkhead/kvm";
+import { GuestKernels, kvmEngine, MachineRuntime, qemuEngine } from "@bulkhead/kvm";
 import { ContainerRuntime } from "@bulkhead/namespaces";
 
 /** Opens the machine runtime of this host, whose monitors run in jails of the container runtime, and answers names. */
 const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Promise<MachineRuntime> => {
   const { log } = scope;
+  const engines = join(paths.state, "engines");
   const jail = await ContainerRuntime.open({
     paths,
     images: { ensure: () => Promise.reject(new Error("a jail runs no image")) },
@@ -18,7 +19,7 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
   return new MachineRuntime({
     paths,
     jail,
-    engine: qemuEngine(join(paths.state, "engines")),
+    engines: [kvmEngine({ directory: engines }), qemuEngine(engines)],
     kernels: new GuestKernels(config.kernelDir ?? join(config.stateDir, "kernels")),
     images,
     diskRoot: join(paths.state, "disks"),

@@ -2,13 +2,13 @@ import { rm } from "node:fs/promises";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { busyboxCommands, busyboxPrograms, runtimeSuite } from "@bulkhead/testkit/runtime";
 import { afterAll } from "vitest";
-import { MachineRig, sharedParts } from "./testing/machine-rig.ts";
+import { engine, MachineRig, sharedParts } from "./testing/machine-rig.ts";
 
 const shared = await sharedParts(await busyboxImage());
 afterAll(() => rm(shared.directory, { recursive: true, force: true }));
 
 runtimeSuite(
-  "vm, engine qemu",
+  `vm, engine ${engine.name}`,
   async () => {
     const rig = await MachineRig.open(shared);
     return {

@@ -1,7 +1,9 @@
 import { rm } from "node:fs/promises";
+import type { Assignment } from "@bulkhead/contracts";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, expect, test } from "vitest";
-import { MachineRig, sharedParts, testKernels } from "./testing/machine-rig.ts";
+import { engine, MachineRig, sharedParts, testKernels } from "./testing/machine-rig.ts";
+import { monitorOf, threadsOf } from "./testing/monitor.ts";
 
 const shared = await sharedParts(await busyboxImage());
 afterAll(() => rm(shared.directory, { recursive: true, force: true }));
@@ -63,4 +65,67 @@ test("its monitor has nothing of the host open but what is the machine's, and le
   await rig.runtime.remove(assignment.instanceId);
   const again = await rig.start({ ...assignment, spec: { ...assignment.spec, command: ["true"] } });
   expect(await again.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 0 } });
+});
+
+const twoProcessors = { cpuMillis: 2000, memoryBytes: 160 * 2 ** 20 };
+
+test("a kernel that panics is told from every other end", async () => {
+  await using rig = await MachineRig.open(shared);
+  const run = await rig.start(rig.assignment({ command: ["sh", "-c", "sleep 1; echo c > /proc/sysrq-trigger"] }));
+  const { exit, reason, detail } = await run.ended;
+  expect([exit.exitCode, reason]).toEqual([null, "RuntimeFailed"]);
+  expect(detail).toMatch(/^the guest's kernel panicked/);
+  expect(await rig.output(run)).toContain("Kernel panic - not syncing: sysrq triggered crash");
+});
+
+test("a machine has the processors it was given, and nothing of what it says is lost", async () => {
+  await using rig = await MachineRig.open(shared);
+  const script = "nproc >&2; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i of many; done";
+  const run = await rig.start(rig.assignment({ command: ["sh", "-c", script], resources: twoProcessors }));
+  expect(await run.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 0 } });
+  const lines = (await rig.output(run)).trim().split("\n");
+  expect(lines.filter((line) => !line.startsWith("line "))).toEqual(["2"]);
+  const said = lines.filter((line) => line.startsWith("line "));
+  expect(said.findIndex((line, at) => line !== `line ${at + 1} of many`)).toBe(-1);
+  expect(said).toHaveLength(20_000);
+});
+
+test("a machine under load uses no more than it has and its monitor may", async () => {
+  await using rig = await MachineRig.open(shared);
+  const resources = { cpuMillis: 400, cpuLimitMillis: 400, memoryBytes: 128 * 2 ** 20 };
+  const load = "cat /dev/zero | head -c 1G | tail & while :; do :; done";
+  const run = await rig.start(rig.assignment({ command: ["sh", "-c", load], resources }));
+  const [from, begun] = [run.usage().cpuUsageNs, performance.now()];
+  await expect.poll(() => run.usage().cpuUsageNs - from, { timeout: 120_000, interval: 50 }).toBeGreaterThan(3e9);
+  const used = (run.usage().cpuUsageNs - from) / 1e6 / (performance.now() - begun);
+  const { emulatorMillis, overheadBytes, overheadBytesPerMib } = engine.overhead;
+  // The kernel hands a quota out in slices, and may lend one.
+  expect(used * 1000).toBeLessThan((resources.cpuLimitMillis + emulatorMillis) * 1.1);
+  expect(run.usage().throttledPeriods).toBeGreaterThan(0);
+  const limitBytes = resources.memoryBytes + 128 * overheadBytesPerMib + overheadBytes;
+  expect(run.usage().memoryPeakBytes).toBeLessThanOrEqual(limitBytes);
+  expect(run.checkContract()).toEqual({ held: true, violations: [] });
+  await run.stop(0);
+});
+
+/** What the kernel says of a machine whose memory is locked and whose one processor has a CPU of its own. */
+const placesOf = async (rig: MachineRig, assignment: Assignment): Promise<object> => {
+  const run = await rig.start(assignment);
+  const { pid, lockedBytes } = monitorOf(assignment.instanceId);
+  const processors = threadsOf(pid).filter(({ name }) => name.startsWith("vcpu "));
+  const contract = run.checkContract();
+  await run.stop(0);
+  return { locked: lockedBytes >= assignment.spec.resources.memoryBytes, processors, contract };
+};
+
+test("what only our own monitor holds is held by it, and refused by another engine", async () => {
+  await using rig = await MachineRig.open(shared);
+  const resources = { cpuMillis: 1000, cpuPolicy: "dedicated", memoryBytes: 160 * 2 ** 20 } as const;
+  const assignment = rig.assignment({ command: ["sleep", "1000"], resources, vm: { memoryPolicy: "locked" } });
+  const places = placesOf(rig, { ...assignment, cpuIds: [1] });
+  expect(await places.catch((error: Error) => error.message)).toEqual(
+    engine.holdsPlaces
+      ? { locked: true, processors: [{ name: "vcpu 0", cpus: "1" }], contract: { held: true, violations: [] } }
+      : "the engine qemu cannot lock a machine's memory or give it large pages",
+  );
 });

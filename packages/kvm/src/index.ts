@@ -1,3 +1,4 @@
+export { kvmEngine } from "./engine/kvm.ts";
 export { qemuEngine } from "./engine/qemu.ts";
 export type { Engine } from "./engine/engine.ts";
 export { GuestKernels, type GuestKernel } from "./kernel/guest-kernel.ts";

@@ -1,10 +1,13 @@
 import { reasonOf } from "@bulkhead/lifecycle";
 import { signalName, type Ended } from "@bulkhead/node";
+import type { MachineOutcome } from "./engine/engine.ts";
 import type { GuestReport } from "./guest/report.ts";
 
 export interface MachineEnd {
   /** how the monitor ended, from its guardian */
   readonly monitor: Ended;
+  /** what that says of the machine; null: nothing */
+  readonly outcome: MachineOutcome | null;
   /** what the guest said last */
   readonly report: GuestReport | null;
   readonly stopWanted: boolean;
@@ -28,8 +31,19 @@ const toldBy = (report: Extract<GuestReport, { state: "ended" }>, end: MachineEn
   return { exit: { exitCode, signal, oomKilled, startedAt, finishedAt }, reason, detail };
 };
 
+/** Each way in which a machine goes down without its program's end. */
+const happened: Readonly<Record<MachineOutcome, string>> = {
+  "kernel-panic": "the guest's kernel panicked; its last words are in the log",
+  "triple-fault": "triple fault: the guest's kernel faulted while it handled a fault",
+  reset: "the machine was reset from inside",
+  "powered-off": "the machine was switched off from inside",
+  "instruction-not-emulated": "the host's KVM cannot carry out an instruction of the guest's",
+  "cpu-failed": "the host's KVM refused the state of the guest's processor",
+  "not-started": "the monitor could not start the machine; why is in the log",
+};
+
 /** The machine went down under its program: nothing is known of the program but that. */
-const cutOff = ({ monitor, stopWanted, report }: MachineEnd): Ended => {
+const cutOff = ({ monitor, outcome, stopWanted, report }: MachineEnd): Ended => {
   const { startedAt, finishedAt } = monitor.exit;
   const exit = { exitCode: null, signal: null, oomKilled: false, startedAt, finishedAt };
   if (stopWanted) {
@@ -44,11 +58,8 @@ const cutOff = ({ monitor, stopWanted, report }: MachineEnd): Ended => {
     return { exit, reason: kept, detail: `its monitor ended: ${monitor.detail ?? monitor.reason}` };
   }
   const when = report === null ? "before its program ran" : "under its program";
-  return {
-    exit,
-    reason: "RuntimeFailed",
-    detail: `the guest's kernel went down ${when} (a panic or a reset); its last words are in the log`,
-  };
+  const what = outcome === null ? `its monitor ended: ${monitor.detail ?? monitor.reason}` : happened[outcome];
+  return { exit, reason: "RuntimeFailed", detail: `${what}, ${when}` };
 };
 
 /** How a machine's run ended: by its program's end when the guest could tell of it, else by what became of the machine. */

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import type { HostFacts } from "@bulkhead/contracts";
 import { isFleetError } from "@bulkhead/contracts";
@@ -10,10 +11,14 @@ import type { Engine } from "./engine/engine.ts";
 /** What this host can do for machines. */
 export interface Machines {
   readonly facts: NonNullable<HostFacts["machines"]>;
+  /** engines that can run machines here, the best first */
+  readonly usable: readonly Engine[];
   readonly problems: readonly string[];
   /** how often the time stamp counter counts, in kHz; null: not known */
   readonly tscKhz: number | null;
 }
+
+type Level = Machines["facts"]["kvm"];
 
 const execute = promisify(execFile);
 
@@ -41,28 +46,68 @@ const selfTest = async (): Promise<string> => {
   return stdout;
 };
 
-/** Runs a small guest on the host's KVM, and looks whether the engine is there. Never rejects. */
-export const describeMachines = async (engine: Engine): Promise<Machines> => {
+/** Why an engine is of no use here; null when it can run machines. */
+const uselessness = async (engine: Engine, level: Level): Promise<string | null> => {
+  if (engine.name === "kvm" && level !== "kvm") return "";
+  return engine.prepare(AbortSignal.timeout(60_000)).then(
+    () => null,
+    (error: unknown) => (isFleetError(error) ? error.message : String(error)),
+  );
+};
+
+/** Runs a small guest on the host's KVM, and looks which engines, the best first, are there. Never rejects. */
+export const describeMachines = async (engines: readonly Engine[]): Promise<Machines> => {
   const answer: unknown = await selfTest()
     .then((text) => JSON.parse(text) as unknown)
     .catch((error: unknown) => String(error));
   const { level, reason, tscKhz } = Value.Check(SelfTest, answer)
     ? answer
     : { level: "none" as const, reason: `its self-test answers ${JSON.stringify(answer)}`, tscKhz: null };
-  const problems = await engine.prepare(AbortSignal.timeout(60_000)).then(
-    () => [],
-    (error: unknown) => [isFleetError(error) ? error.message : String(error)],
-  );
-  return { facts: { engine: engine.name, kvm: level, reason }, problems, tscKhz };
+  const usable: Engine[] = [];
+  const problems: string[] = [];
+  for (const engine of engines) {
+    const why = await uselessness(engine, level);
+    if (why === null) usable.push(engine);
+    // What this host's processors cannot do is no fault of it.
+    else if (why !== "") problems.push(why);
+  }
+  const published = usable.map(({ name, overhead }) => ({ name, ...overhead }));
+  const facts = { engine: usable[0]?.name ?? null, engines: published, kvm: level, reason };
+  return { facts, usable, problems, tscKhz };
+};
+
+/** CAP_SYS_RESOURCE of capabilities(7): this agent may raise limits, so a machine's memory can be locked. */
+const mayRaiseLimits = (): boolean => {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${effective}`) >> 24n) & 1n) === 1n;
+};
+
+/** Whether somebody reserved pages of 2 MiB; the kernel makes none by itself. */
+const hasHugepages = (): boolean => {
+  try {
+    return Number(readFileSync("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "utf8")) > 0;
+  } catch {
+    return false;
+  }
+};
+
+/** What a machine may ask for on this host. */
+const abilitiesOf = (usable: readonly Engine[]): string[] => {
+  const holds = usable.some(({ holdsPlaces }) => holdsPlaces);
+  return [
+    ...usable.map(({ name }) => `vm.engine.${name}`),
+    ...(holds && mayRaiseLimits() ? ["vm.memoryPolicy"] : []),
+    ...(holds && hasHugepages() ? ["vm.hugepages"] : []),
+  ];
 };
 
 /** The jail's facts as a machine's: what it enforces on a monitor, it enforces on what runs in it. */
-export const machineFacts = (jail: HostFacts, { facts, problems }: Machines): HostFacts => {
+export const machineFacts = (jail: HostFacts, { facts, usable, problems }: Machines): HostFacts => {
   const { hostNetwork: _, ...rest } = jail;
   return {
     ...rest,
     // A machine's root is a disk of whatever size.
-    enforceable: [...new Set([...jail.enforceable, "resources.diskBytes"])].filter(
+    enforceable: [...new Set([...jail.enforceable, "resources.diskBytes", ...abilitiesOf(usable)])].filter(
       (field) => !notOfMachines.has(field),
     ),
     mountAllowList: [],

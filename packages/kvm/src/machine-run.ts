@@ -81,6 +81,7 @@ export class MachineRun implements Run {
     this.#over = true;
     return machineEnded({
       monitor,
+      outcome: monitor.exit.exitCode === null ? null : this.engine.outcomeOf(monitor.exit.exitCode),
       report: readReport(this.#parts.paths.report),
       stopWanted: this.#stopWanted,
       memoryBytes: this.assignment.spec.resources.memoryBytes,

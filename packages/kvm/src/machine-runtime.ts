@@ -30,7 +30,7 @@ import { encodeSettings } from "./guest/settings.ts";
 import type { GuestKernels } from "./kernel/guest-kernel.ts";
 import { describeMachines, machineFacts } from "./machine-facts.ts";
 import { machinePaths, machinesOf, type MachinePaths } from "./machine-paths.ts";
-import { readMachineRecord, writeMachineRecord } from "./machine-record.ts";
+import { readMachineRecord, writeMachineRecord, type MachineRecord } from "./machine-record.ts";
 import { MachineRun } from "./machine-run.ts";
 import { cpusOf, memoryMibOf, monitorAssignment } from "./machine-size.ts";
 import { firstReport } from "./report-watch.ts";
@@ -38,7 +38,8 @@ import { firstReport } from "./report-watch.ts";
 export interface MachineRuntimeOptions {
   readonly paths: HostPaths;
   readonly jail: Jail;
-  readonly engine: Engine;
+  /** the best first */
+  readonly engines: readonly Engine[];
   readonly kernels: Pick<GuestKernels, "current">;
   readonly images: { ensure(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> };
   /** where the images' disks lie */
@@ -74,17 +75,31 @@ export class MachineRuntime implements Runtime {
 
   /** Asked once: neither the host nor what is installed there changes while an agent runs. */
   #describe(): ReturnType<typeof describeMachines> {
-    this.#machines ??= describeMachines(this.#options.engine);
+    this.#machines ??= describeMachines(this.#options.engines);
     return this.#machines;
   }
 
+  /** The one that a workload asks for, or the best. Rejects StartFailure when this host has none. */
+  async #engineOf({ spec }: Assignment): Promise<Engine> {
+    const { usable, problems } = await this.#describe();
+    const { engine: wanted, memoryPolicy, hugepages } = spec.vm ?? {};
+    const found = wanted === undefined ? usable[0] : usable.find(({ name }) => name === wanted);
+    if (found !== undefined) {
+      if (found.holdsPlaces || (memoryPolicy !== "locked" && hugepages !== true)) return found;
+      const what = `the engine ${found.name} cannot lock a machine's memory or give it large pages`;
+      throw new StartFailure("ResourceExhausted", what);
+    }
+    const what = wanted === undefined ? "no engine for virtual machines" : `no engine ${wanted}`;
+    throw new StartFailure("RuntimeFailed", `this host has ${what}: ${problems.join("; ")}`);
+  }
+
   async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
-    await this.#ready(assignment, signal);
+    await this.#ready(await this.#engineOf(assignment), assignment, signal);
   }
 
   /** Everything that a start needs of the host and that outlives it. */
-  async #ready(assignment: Assignment, signal: AbortSignal) {
-    const { engine, images, kernels } = this.#options;
+  async #ready(engine: Engine, assignment: Assignment, signal: AbortSignal) {
+    const { images, kernels } = this.#options;
     try {
       const image = await images.ensure(assignment, signal);
       const [disk, root, guest] = await Promise.all([
@@ -100,15 +115,16 @@ export class MachineRuntime implements Runtime {
 
   async start({ key, assignment }: StartRequest, signal: AbortSignal): Promise<Run> {
     signal.throwIfAborted();
-    const { engine, jail, paths: host } = this.#options;
-    const { resources } = assignment.spec;
+    const { jail, paths: host } = this.#options;
+    const { resources, vm } = assignment.spec;
     if (resources.memoryBytes < minimumMachineBytes) {
       throw new StartFailure(
         "ResourceExhausted",
         `a VM holds a kernel of its own and needs ${minimumMachineBytes} bytes at least, not ${resources.memoryBytes}`,
       );
     }
-    const { image, disk, root, guest } = await this.#ready(assignment, signal);
+    const engine = await this.#engineOf(assignment);
+    const { image, disk, root, guest } = await this.#ready(engine, assignment, signal);
     const process = processOf(assignment.spec, image.config, assignment.name);
     const paths = machinePaths(host, key, assignment.imageDigest);
     await using undo = new AsyncDisposableStack();
@@ -119,6 +135,9 @@ export class MachineRuntime implements Runtime {
     const program = engine.program(root, {
       cpus: cpusOf(resources),
       memoryMib: memoryMibOf(resources),
+      cpuIds: assignment.cpuIds,
+      memoryPolicy: vm?.memoryPolicy ?? "normal",
+      hugepages: vm?.hugepages ?? false,
       tscKhz: (await this.#describe()).tscKhz,
       kernel: guest.image,
       initramfs: guest.initramfs,
@@ -134,7 +153,7 @@ export class MachineRuntime implements Runtime {
     });
     await this.#awaitProgram(jailed, paths, process, signal);
     undo.move();
-    return this.#keep(jailed, paths, { assignment, process, engine: engine.name });
+    return this.#keep(jailed, paths, engine, { assignment, process, engine: engine.name });
   }
 
   async #makeFiles(paths: MachinePaths, assignment: Assignment, process: ProcessPlan): Promise<void> {
@@ -189,13 +208,13 @@ export class MachineRuntime implements Runtime {
     return lines.length === 0 ? "" : `: ${lines.map(({ text }) => Buffer.from(text).toString()).join(" / ")}`;
   }
 
-  #keep(jailed: Run, paths: MachinePaths, record: ConstructorParameters<typeof MachineRun>[0]["record"]): MachineRun {
+  #keep(jailed: Run, paths: MachinePaths, engine: Engine, record: MachineRecord): MachineRun {
     const released = (run: MachineRun): void => {
       this.#runs.delete(idOf(run));
       // Its log stays with the jail, its writable disk with the instance.
       rmSync(paths.run, { recursive: true, force: true });
     };
-    const run = new MachineRun({ jailed, paths, record, engine: this.#options.engine, released });
+    const run = new MachineRun({ jailed, paths, record, engine, released });
     this.#runs.set(idOf(run), run);
     return run;
   }
@@ -205,13 +224,14 @@ export class MachineRuntime implements Runtime {
       if (this.#runs.has(idOf(jailed))) continue;
       const paths = machinePaths(this.#options.paths, jailed.key, jailed.assignment.imageDigest);
       const record = readMachineRecord(paths.record);
-      if (record === null) {
+      const engine = this.#options.engines.find(({ name }) => name === record?.engine);
+      if (record === null || engine === undefined) {
         this.#options.log.warn({ ...jailed.key }, "a machine without a record was ended");
         await jailed.stop(0);
         await jailed.release();
         continue;
       }
-      this.#keep(jailed, paths, record);
+      this.#keep(jailed, paths, engine, record);
     }
     return [...this.#runs.values()];
   }

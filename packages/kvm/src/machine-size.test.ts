@@ -4,6 +4,7 @@ import { qemuEngine } from "./engine/qemu.ts";
 import { cpusOf, monitorAssignment } from "./machine-size.ts";
 
 const engine = qemuEngine("/nowhere");
+const { overheadBytes, overheadBytesPerMib, emulatorMillis } = engine.overhead;
 const mebibyte = 2 ** 20;
 
 const monitorOf = (resources: Resources): Resources => {
@@ -24,8 +25,8 @@ test("a monitor may use what its machine has and what it needs itself, and no mo
   const monitor = monitorOf({ cpuMillis: 100, cpuLimitMillis: 1500, memoryBytes: 128 * mebibyte });
   expect(monitor).toMatchObject({
     cpuMillis: 100,
-    cpuLimitMillis: 1500 + engine.emulatorMillis,
-    memoryBytes: 128 * mebibyte + engine.overheadBytes,
+    cpuLimitMillis: 1500 + emulatorMillis,
+    memoryBytes: 128 * (mebibyte + overheadBytesPerMib) + overheadBytes,
   });
 });
 

@@ -10,7 +10,8 @@ const monitorThreads = 128;
 export const cpusOf = ({ cpuMillis, cpuLimitMillis }: Resources): number =>
   Math.ceil((cpuLimitMillis ?? cpuMillis) / millisPerCpu);
 
-export const memoryMibOf = ({ memoryBytes }: Resources): number => Math.floor(memoryBytes / mebibyte);
+/** In whole large pages of 2 MiB, of which processors like their tables to be made. */
+export const memoryMibOf = ({ memoryBytes }: Resources): number => 2 * Math.floor(memoryBytes / mebibyte / 2);
 
 /**
  * The assignment as the jail enforces it: the monitor's limits are the machine's with what the engine uses itself. A
@@ -20,7 +21,9 @@ export const memoryMibOf = ({ memoryBytes }: Resources): number => Math.floor(me
 export const monitorAssignment = (assignment: Assignment, engine: Engine): Assignment => {
   const { resources } = assignment.spec;
   const { memoryReservationBytes: _, ...limits } = resources;
-  const quota = (resources.cpuLimitMillis ?? cpusOf(resources) * millisPerCpu) + engine.emulatorMillis;
+  const { overheadBytes, overheadBytesPerMib, emulatorMillis } = engine.overhead;
+  const quota = (resources.cpuLimitMillis ?? cpusOf(resources) * millisPerCpu) + emulatorMillis;
+  const memoryMib = memoryMibOf(resources);
   const { cpuLimitMillis: __, ...unlimited } = limits;
   return {
     ...assignment,
@@ -32,7 +35,7 @@ export const monitorAssignment = (assignment: Assignment, engine: Engine): Assig
       resources: {
         ...unlimited,
         ...(resources.cpuPolicy === "dedicated" ? {} : { cpuLimitMillis: quota }),
-        memoryBytes: memoryMibOf(resources) * mebibyte + engine.overheadBytes,
+        memoryBytes: memoryMib * (mebibyte + overheadBytesPerMib) + overheadBytes,
         pidsMax: cpusOf(resources) + monitorThreads,
       },
     },

@@ -20,9 +20,10 @@ import {
   type HostSnapshot,
 } from "@bulkhead/host";
 import { BlobStore, importArchive, LayerStore, type EnsuredImage } from "@bulkhead/images";
-import { GuestKernels, MachineRuntime, qemuEngine } from "@bulkhead/kvm";
+import { GuestKernels, kvmEngine, MachineRuntime, qemuEngine, type Engine } from "@bulkhead/kvm";
 import { ContainerRuntime } from "@bulkhead/namespaces";
 import type { Run } from "@bulkhead/node";
+import { testedEngine } from "@bulkhead/testkit/runtime";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
 
@@ -49,6 +50,18 @@ export const sharedParts = async (archive: string): Promise<SharedParts> => {
   const image = await layers.ensureImage(imported.manifestDigest, fetcher, { signal: new AbortController().signal });
   return { directory, image };
 };
+
+/**
+ * QEMU's software SVM, of which lab hosts' KVM is made, loses extended processor state between guest and host: kernels
+ * that use xsave cannot return from signals.
+ */
+const onLabHosts = { kernelWords: ["noxsave"] };
+
+const engineAt = (directory: string): Engine =>
+  testedEngine === "kvm" ? kvmEngine({ directory, ...onLabHosts }) : qemuEngine(directory);
+
+/** The engine that this run of the tests is about. */
+export const engine = engineAt("/nowhere");
 
 /** A host of its own that runs machines, which is checked for leaks when it is closed. */
 export class MachineRig implements AsyncDisposable {
@@ -87,7 +100,7 @@ export class MachineRig implements AsyncDisposable {
     this.runtime = new MachineRuntime({
       paths,
       jail: this.#jail,
-      engine: qemuEngine(join(directory, "engines")),
+      engines: [engineAt(join(directory, "engines"))],
       kernels: testKernels,
       images: { ensure: () => Promise.resolve(image) },
       diskRoot: join(directory, "disks"),

@@ -1,11 +1,16 @@
 import type { JailedFile, JailedProgram } from "@bulkhead/node";
-import type { GuestPort } from "../guest/connection.ts";
 import type { Socket } from "node:net";
+import type { MachineEngine, MachineMemoryPolicy } from "@bulkhead/contracts";
 
 /** What a machine is made of. Files are on the host. */
 export interface MachinePlan {
   readonly cpus: number;
   readonly memoryMib: number;
+  /** CPUs of the host that are its own, one or more for each of its processors; empty: shared ones */
+  readonly cpuIds: readonly number[];
+  readonly memoryPolicy: MachineMemoryPolicy;
+  /** its memory is made of pages of 2 MiB */
+  readonly hugepages: boolean;
   /** how often the host's time stamp counter counts, in kHz; null: not known */
   readonly tscKhz: number | null;
   readonly kernel: string;
@@ -18,18 +23,38 @@ export interface MachinePlan {
   readonly ports: string;
 }
 
+/** What a monitor may use beside what its guest has. */
+export interface MonitorOverhead {
+  readonly overheadBytes: number;
+  /** for each mebibyte of the guest's memory: the tables that map it */
+  readonly overheadBytesPerMib: number;
+  /** CPU beside the guest's processors, in thousandths of a CPU */
+  readonly emulatorMillis: number;
+}
+
+/** How a machine went down, as far as its monitor knows. */
+export type MachineOutcome =
+  | "powered-off"
+  | "reset"
+  | "triple-fault"
+  | "kernel-panic"
+  | "instruction-not-emulated"
+  | "cpu-failed"
+  | "not-started";
+
 /** A program that runs machines. What it prints is the instance's log. */
 export interface Engine {
-  readonly name: "qemu";
-  /** what it may use beside the guest's memory, in bytes */
-  readonly overheadBytes: number;
-  /** CPU that it may use beside what the guest's processors are, in thousandths of a CPU */
-  readonly emulatorMillis: number;
+  readonly name: MachineEngine;
+  readonly overhead: MonitorOverhead;
+  /** It can keep a machine's memory in RAM and make it of large pages, and each processor on a CPU of its own. */
+  readonly holdsPlaces: boolean;
   /** Makes its root file system ready; answers the directories, TOPMOST FIRST. Rejects SETUP_FAILED. */
   prepare(signal: AbortSignal): Promise<readonly string[]>;
   program(root: readonly string[], plan: MachinePlan): JailedProgram;
   /** Opens a connection to the agent inside a machine whose sockets are in `ports`. */
   connect(ports: string): Promise<Socket>;
+  /** null: the code says nothing of the machine */
+  outcomeOf(exitCode: number): MachineOutcome | null;
 }
 
 /** What every engine's program sees: the same names, whatever the files are called on the host. */
@@ -43,16 +68,8 @@ export const machineFiles = ({ kernel, initramfs, disks, ports }: MachinePlan): 
   { hostPath: ports, path: "/machine/ports", writable: true },
 ];
 
-/** Where the guest's agent is reached. */
-export const agentPort = (directory: string): GuestPort => ({ directory, name: "agent" });
-
 /**
- * What the guest's kernel is told. Its messages go to the serial port, which is the instance's error output, and only the
- * worst of them: a panic ends the machine at once, and is all that is known of its reason. A machine without a clock chip
- * measures its counter against a timer that a busy host delays, and may find none; the host knows it
- * (Linux, Documentation/admin-guide/kernel-parameters.txt, tsc_early_khz).
+ * What the guest's kernel is told by every engine. Its messages go to the serial port, which is the instance's error
+ * output, and only the worst of them: a panic ends the machine at once, and its words are all that is known of why.
  */
-export const commandLine = ({ tscKhz }: MachinePlan): string =>
-  ["console=ttyS0 quiet loglevel=0 panic=-1 reboot=t", ...(tscKhz === null ? [] : [`tsc_early_khz=${tscKhz}`])].join(
-    " ",
-  );
+export const kernelWords = ["console=ttyS0", "quiet", "loglevel=1", "panic=-1"] as const;

@@ -1,6 +1,6 @@
 import { cardDescriptor } from "@bulkhead/node";
 import { connectPort } from "../guest/connection.ts";
-import { agentPort, commandLine, machineFiles, type Engine, type MachinePlan } from "./engine.ts";
+import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
 import { qemuRoot } from "./qemu-root.ts";
 
 /** Translated code that QEMU keeps, in MiB; without a number it takes up to 1024. */
@@ -29,10 +29,22 @@ const card = ({ card }: MachinePlan): string[] =>
         ["-device", `virtio-net-device,netdev=card,mac=${card.mac},host_mtu=${card.mtu}`],
       ].flat();
 
+/**
+ * A machine without a clock chip measures its counter against a timer that a busy host delays, and may find none; the host
+ * knows it (Linux, Documentation/admin-guide/kernel-parameters.txt, tsc_early_khz). A triple fault resets what emulates no
+ * keyboard controller.
+ */
+const commandLine = ({ tscKhz }: MachinePlan): string =>
+  [...kernelWords, "reboot=t", ...(tscKhz === null ? [] : [`tsc_early_khz=${tscKhz}`])].join(" ");
+
+/** A panic is told by its own device; QEMU ends alike at a power-off, a reset and a triple fault. */
+const outcomes: Readonly<Record<number, MachineOutcome>> = { 0: "powered-off", 1: "kernel-panic" };
+
 /** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
 const argumentsOf = (plan: MachinePlan): string[] =>
   [
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ["-action", "panic=exit-failure", "-device", "pvpanic"],
     ["-L", "/usr/share/qemu"],
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ["-machine", "microvm,acpi=on,rtc=on", "-accel", `tcg,thread=multi,tb-size=${translatedMib}`, "-cpu", "max,-la57"],
@@ -52,8 +64,8 @@ const argumentsOf = (plan: MachinePlan): string[] =>
 /** QEMU, which emulates what the host's KVM cannot run; `directory` is for its root. */
 export const qemuEngine = (directory: string): Engine => ({
   name: "qemu",
-  overheadBytes: 256 * 2 ** 20,
-  emulatorMillis: 250,
+  overhead: { overheadBytes: 256 * 2 ** 20, overheadBytesPerMib: 4096, emulatorMillis: 250 },
+  holdsPlaces: false,
   prepare: async (signal) => [await qemuRoot(directory, signal)],
   program: (root, plan) => ({
     root,
@@ -61,5 +73,6 @@ export const qemuEngine = (directory: string): Engine => ({
     files: machineFiles(plan),
     devices: [],
   }),
-  connect: (ports) => connectPort(agentPort(ports)),
+  connect: (directory) => connectPort({ directory, name: "agent" }),
+  outcomeOf: (exitCode) => outcomes[exitCode] ?? null,
 });

@@ -25,6 +25,8 @@ const guestModules = [
   "virtio_console",
   "virtio_net",
   "virtio_balloon",
+  "virtio_rng",
+  "pvpanic_mmio",
   "vmw_vsock_virtio_transport",
   "overlay",
 ] as const;

@@ -45,6 +45,7 @@ const portNames: Readonly<Record<number, string>> = {
   0x60: "keyboard controller (reset)",
   0x80: "progress",
   0x3f8: "serial port",
+  0x505: "panic of the guest's kernel",
   0x600: "power",
 };
 

@@ -11,3 +11,4 @@ export { Mortal } from "./mortal.ts";
 export { busyboxCommands, busyboxPrograms } from "./busybox-programs.ts";
 export { runtimeSuite } from "./runtime-suite.ts";
 export type { ProgramKind, RuntimeFixture, SuiteOptions } from "./runtime-suite.ts";
+export { testedEngine } from "./tested-engine.ts";

@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { InstanceId } from "@bulkhead/contracts";
+
+const programs: ReadonlySet<string> = new Set(["bulkhead-vmm", "qemu-system-x86"]);
+
+const read = (...path: string[]): string => {
+  try {
+    return readFileSync(join("/proc", ...path), "utf8");
+  } catch {
+    return "";
+  }
+};
+
+const line = (status: string, name: string): string => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1] ?? "";
+
+/** The monitor of an instance, as the kernel sees it; throws when there is none. */
+export const monitorOf = (instanceId: InstanceId): { pid: number; lockedBytes: number } => {
+  const found = readdirSync("/proc").find(
+    (pid) => programs.has(read(pid, "comm").trim()) && read(pid, "cgroup").includes(instanceId),
+  );
+  if (found === undefined) throw new Error(`no monitor of ${instanceId} is running`);
+  return { pid: Number(found), lockedBytes: Number.parseInt(line(read(found, "status"), "VmLck"), 10) * 1024 };
+};
+
+/** Names of a process's threads, and the CPUs that each may run on. */
+export const threadsOf = (pid: number): { name: string; cpus: string }[] =>
+  readdirSync(join("/proc", String(pid), "task")).map((thread) => {
+    const status = read(String(pid), "task", thread, "status");
+    return { name: line(status, "Name"), cpus: line(status, "Cpus_allowed_list") };
+  });

@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { fleetError } from "@bulkhead/contracts";
+import { monitorPath } from "@bulkhead/native-kvm";
+import { cardDescriptor } from "@bulkhead/node";
+import { connectVsock } from "../guest/vsock.ts";
+import { engineRoot } from "./engine-root.ts";
+import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
+
+/** /dev/kvm (Linux, Documentation/admin-guide/devices.txt) */
+const kvmDevice = { path: "/dev/kvm", major: 10, minor: 232 } as const;
+
+/** Port at which a guest's agent listens (native/guest/src/channel.c). */
+const agentPort = 1024;
+
+const device = (words: string): string[] => ["--device", words];
+
+const disk = (name: string, words = ""): string[] => device(`block,file=/machine/${name},id=${name}${words}`);
+
+/** Its first CPUs are its processors', one each; what is left of them is the monitor's own threads'. */
+const placesOf = ({ cpuIds, cpus }: MachinePlan): string[][] => {
+  if (cpuIds.length < cpus) return [];
+  const others = cpuIds.slice(cpus);
+  return [["--pin", cpuIds.slice(0, cpus).join(",")], others.length === 0 ? [] : ["--loop-cpus", others.join(",")]];
+};
+
+const argumentsOf = (plan: MachinePlan, words: readonly string[]): string[] =>
+  [
+    ["--kernel", "/machine/kernel", "--initramfs", "/machine/initramfs"],
+    // A kernel that cannot go on resets by the keyboard controller, and so is told from one that faulted to its end.
+    ["--command-line", [...kernelWords, "reboot=k", ...words].join(" ")],
+    ["--cpus", String(plan.cpus), "--memory-mib", String(plan.memoryMib)],
+    ...placesOf(plan),
+    plan.memoryPolicy === "locked" ? ["--locked"] : [],
+    plan.hugepages ? ["--hugepages"] : [],
+    ["--serial", "fd:2", "--control", "/machine/ports/control", "--quiet"],
+    disk("image", ",readonly"),
+    disk("scratch"),
+    disk("settings", ",readonly"),
+    disk("report"),
+    device("ports,stdout=fd:1,stderr=fd:2"),
+    device("vsock,cid=3,listen=/machine/ports/vsock"),
+    device("entropy"),
+    plan.card === null ? [] : device(`net,mac=${plan.card.mac},mtu=${plan.card.mtu},frames=fd:${cardDescriptor}`),
+  ].flat();
+
+/** What a monitor locks beside its guest's memory, in bytes: rings that it shares with the kernel. */
+const lockedBesides = 16 * 2 ** 20;
+
+/** Exit codes of the monitor: 10 and the outcome's number in native/kvm/src/devices/ending.h. */
+const outcomes: Readonly<Record<number, MachineOutcome>> = {
+  0: "powered-off",
+  1: "not-started",
+  2: "not-started",
+  12: "reset",
+  13: "triple-fault",
+  14: "instruction-not-emulated",
+  15: "cpu-failed",
+  17: "kernel-panic",
+};
+
+interface KvmEngineOptions {
+  /** for its root */
+  readonly directory: string;
+  /** what this host's guests are told besides */
+  readonly kernelWords?: readonly string[];
+}
+
+/** Our own monitor on the host's KVM. */
+export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptions): Engine => ({
+  name: "kvm",
+  overhead: { overheadBytes: 32 * 2 ** 20, overheadBytesPerMib: 8192, emulatorMillis: 100 },
+  holdsPlaces: true,
+  prepare: async (signal) => {
+    const built = await stat(monitorPath).catch(() => null);
+    if (built === null) throw fleetError("SETUP_FAILED", `${monitorPath} is not there; it is built by npm run build.`);
+    const version = createHash("sha256").update(`${built.size} ${built.mtimeMs}`).digest("hex").slice(0, 12);
+    const files = () => Promise.resolve([{ from: monitorPath, to: "/bulkhead-vmm" }]);
+    return [await engineRoot({ directory, name: `kvm-${version}`, program: "bulkhead-vmm", files }, signal)];
+  },
+  program: (root, plan) => ({
+    root,
+    args: ["/bulkhead-vmm", ...argumentsOf(plan, words)],
+    files: machineFiles(plan),
+    devices: [kvmDevice],
+    ...(plan.memoryPolicy === "locked" ? { lockedBytes: plan.memoryMib * 2 ** 20 + lockedBesides } : {}),
+  }),
+  connect: (ports) => connectVsock({ directory: ports, name: "vsock" }, agentPort),
+  outcomeOf: (exitCode) => outcomes[exitCode] ?? null,
+});
