@@ -49,7 +49,7 @@ const open = async ({ root, hostId, image, shared }: Extract<BothOrder, { do: "o
   const machines = new MachineRuntime({
     paths: hostPaths(`${root}/state`, `${root}/run`, hostId, "vm"),
     jail,
-    engine: qemuEngine(`${shared}/engines`),
+    engines: [qemuEngine(`${shared}/engines`)],
     kernels: testKernels,
     images,
     diskRoot: `${shared}/disks`,
