@@ -1,10 +1,16 @@
 // Which addresses of a guest are memory.
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <string>
 
 #include "memory/guest_memory.h"
 #include "memory/layout.h"
 #include "runner.h"
+#include "snapshot/memory_file.h"
+#include "sys/syscalls.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -64,6 +70,49 @@ TEST(memory_that_cannot_be_huge_fails_at_once) {
   // A pool of large pages as big as this exists nowhere.
   auto created = GuestMemory::create({.sizeBytes = 1024 * kGiB, .hugepages = true});
   EXPECT(!created.ok() && created.error().err == ENOMEM);
+}
+
+TEST(memory_of_a_file_is_read_from_it_and_never_written_to_it) {
+  constexpr uint64_t kSize = 2 * layout::kMiB;
+  const Fd file = sys::memoryFile("memory", 0).take();
+  EXPECT(ftruncate(file.get(), kSize) == 0);
+  const char was = 'a';
+  EXPECT(pwrite(file.get(), &was, 1, 4096) == 1);
+  auto mapped = GuestMemory::mapPrivate(file, kSize);
+  EXPECT(mapped.ok());
+  if (!mapped.ok()) return;
+  const GuestMemory memory = mapped.take();
+  uint8_t* const page = memory.at(4096, 4096);
+  EXPECT(*page == 'a');
+  *page = 'b';
+  char now = 0;
+  EXPECT(pread(file.get(), &now, 1, 4096) == 1 && now == 'a');
+  // What the balloon takes is as in the file when it is touched again.
+  memory.discard(page, 4096);
+  EXPECT(*page == 'a');
+  EXPECT(!GuestMemory::mapPrivate(file, 4096).ok());
+}
+
+TEST(memory_is_saved_without_what_is_zero_and_belongs_to_its_snapshot) {
+  constexpr uint64_t kSize = 16 * layout::kMiB;
+  const GuestMemory memory = GuestMemory::create({.sizeBytes = kSize}).take();
+  *memory.at(5 * layout::kMiB, 1) = 'x';
+  // Present, and zero all the same.
+  *memory.at(9 * layout::kMiB, 1) = 0;
+  const Fd file = sys::memoryFile("memory", 0).take();
+  const SnapshotId id = {1, 2, 3};
+  EXPECT(saveMemory(memory, file.get(), id).ok());
+  struct stat status = {};
+  EXPECT(fstat(file.get(), &status) == 0);
+  // The page that is not, and the one behind all.
+  EXPECT(status.st_size == kSize + 4096 && status.st_blocks * 512 <= 2 * 4096);
+  for (const bool locked : {false, true}) {
+    auto opened = openMemory(file, id, {.sizeBytes = kSize, .locked = locked});
+    EXPECT(opened.ok() && *opened.value().at(5 * layout::kMiB, 1) == 'x' && *opened.value().at(0, 1) == 0);
+    EXPECT(opened.ok() && opened.value().file().valid() == locked);
+  }
+  EXPECT(openMemory(file, {}, {.sizeBytes = kSize}).error().err == EBADMSG);
+  EXPECT(openMemory(file, id, {.sizeBytes = kSize / 2}).error().err == EBADMSG);
 }
 
 }  // namespace bulkhead::vm
