@@ -4,7 +4,6 @@ import {
   fleetError,
   type AssignedShare,
   type Assignment,
-  type InstanceId,
   type InstanceView,
   type Resources,
   type ShareOutcome,
@@ -26,47 +25,22 @@ import type { ContractCheck, Ended, ExecRequest, ExecSession, ResizeOutcome, Run
 import { checkContract } from "./contract.ts";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
-import type { KernelLog } from "./kernel-log.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { settleMemoryLimit } from "./memory-limit.ts";
 import { oomOf } from "./oom.ts";
-import { resizeInPlace, type ResizeInput } from "./resize.ts";
+import { resizeInPlace } from "./resize.ts";
+import type { RunHost } from "./run-host.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
 import { stopMarker, type Living, type RunState } from "./run-state.ts";
 import { askToEnd } from "./stop-signal.ts";
 import { settlesWithin } from "@bulkhead/node";
-import type { ScratchDisks } from "./scratch-disk.ts";
 import { reshare } from "./shares/reshare.ts";
-import type { ShareStore } from "./shares/share-store.ts";
 import { viewOfRun } from "./view/run-view.ts";
 
 /** Longest wait for all of an instance's processes to freeze, in milliseconds. */
 const freezeTimeoutMs = 5_000;
 /** How often SIGKILL is repeated while processes remain: on v1 a fork may slip through one round. */
 const killRepeatMs = 500;
-/** What a run needs of the host it is on; the runtime gives it. */
-export interface RunHost {
-  readonly mode: ResizeInput["mode"];
-  readonly enforcement: ResizeInput["enforcement"];
-  readonly openFilesMax: number;
-  capacity(): ResizeInput["capacity"];
-  /** CPUs the run may use now */
-  cpusOf(run: ContainerRun): readonly number[];
-  saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
-  /** `shimGone`: until then its shim holds the writable layer's mount */
-  release(run: ContainerRun, shimGone: Promise<void>): Promise<void>;
-  readonly shares: ShareStore;
-  readonly disks: ScratchDisks;
-  readonly kernel: string;
-  readonly kernelLog: KernelLog;
-  /** name of an instance of this host, if it is known */
-  nameOf(instanceId: InstanceId): string | undefined;
-  /** instances of this host, of both agents, by the names of their cgroups */
-  cgroupOwners(): ReadonlyMap<string, InstanceId>;
-  /** called once, when a living run has ended */
-  ended(run: ContainerRun): void;
-}
-
 /** One run of one container, started by this agent or by an earlier one. */
 export class ContainerRun implements Run {
   readonly key: RunKey;

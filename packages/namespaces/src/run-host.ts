@@ -1,0 +1,31 @@
+import type { InstanceId } from "@bulkhead/contracts";
+import type { RunPaths } from "./instance-paths.ts";
+import type { KernelLog } from "./kernel-log.ts";
+import type { ResizeInput } from "./resize.ts";
+import type { ContainerRun } from "./run.ts";
+import type { RunRecord } from "./run-record.ts";
+import type { ScratchDisks } from "./scratch-disk.ts";
+import type { ShareStore } from "./shares/share-store.ts";
+
+/** What a run needs of the host it is on; the runtime gives it. */
+export interface RunHost {
+  readonly mode: ResizeInput["mode"];
+  readonly enforcement: ResizeInput["enforcement"];
+  readonly openFilesMax: number;
+  capacity(): ResizeInput["capacity"];
+  /** CPUs the run may use now */
+  cpusOf(run: ContainerRun): readonly number[];
+  saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
+  /** `shimGone`: until then its shim holds the writable layer's mount */
+  release(run: ContainerRun, shimGone: Promise<void>): Promise<void>;
+  readonly shares: ShareStore;
+  readonly disks: ScratchDisks;
+  readonly kernel: string;
+  readonly kernelLog: KernelLog;
+  /** name of an instance of this host, if it is known */
+  nameOf(instanceId: InstanceId): string | undefined;
+  /** instances of this host, of both agents, by the names of their cgroups */
+  cgroupOwners(): ReadonlyMap<string, InstanceId>;
+  /** called once, when a living run has ended */
+  ended(run: ContainerRun): void;
+}
