@@ -1,11 +1,20 @@
-import type { InstanceId } from "@bulkhead/contracts";
+import type { Assignment, InstanceId } from "@bulkhead/contracts";
+import type { CgroupPlacement } from "@bulkhead/native-namespaces";
+import type { RunKey } from "@bulkhead/node";
 import type { RunPaths } from "./instance-paths.ts";
 import type { KernelLog } from "./kernel-log.ts";
 import type { ResizeInput } from "./resize.ts";
-import type { ContainerRun } from "./run.ts";
 import type { RunRecord } from "./run-record.ts";
 import type { ScratchDisks } from "./scratch-disk.ts";
 import type { ShareStore } from "./shares/share-store.ts";
+
+/** A run as its host knows it. */
+export interface HostedRun {
+  readonly key: RunKey;
+  readonly assignment: Assignment;
+  readonly paths: RunPaths;
+  readonly cgroup: CgroupPlacement;
+}
 
 /** What a run needs of the host it is on; the runtime gives it. */
 export interface RunHost {
@@ -14,10 +23,10 @@ export interface RunHost {
   readonly openFilesMax: number;
   capacity(): ResizeInput["capacity"];
   /** CPUs the run may use now */
-  cpusOf(run: ContainerRun): readonly number[];
+  cpusOf(run: HostedRun): readonly number[];
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   /** `shimGone`: until then its shim holds the writable layer's mount */
-  release(run: ContainerRun, shimGone: Promise<void>): Promise<void>;
+  release(run: HostedRun, shimGone: Promise<void>): Promise<void>;
   readonly shares: ShareStore;
   readonly disks: ScratchDisks;
   readonly kernel: string;
@@ -27,5 +36,5 @@ export interface RunHost {
   /** instances of this host, of both agents, by the names of their cgroups */
   cgroupOwners(): ReadonlyMap<string, InstanceId>;
   /** called once, when a living run has ended */
-  ended(run: ContainerRun): void;
+  ended(run: HostedRun): void;
 }

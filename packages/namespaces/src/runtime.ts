@@ -36,7 +36,7 @@ import { KernelLog } from "./kernel-log.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun } from "./run.ts";
-import type { RunHost } from "./run-host.ts";
+import type { HostedRun, RunHost } from "./run-host.ts";
 import { ReadyProcesses } from "./ready-processes.ts";
 import { findRecords, forgetRun, ownersOfCgroups, writeLiveRecord, writeRecord } from "./run-record.ts";
 import { openRuntimeParts, readOpenFilesMax, type RuntimeParts } from "./runtime-parts.ts";
@@ -134,7 +134,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return readCapacity(this.#parts.layout);
   }
 
-  cpusOf(run: ContainerRun): readonly number[] {
+  cpusOf(run: HostedRun): readonly number[] {
     return this.#cpus.cpusOf(cpuName(run));
   }
 
@@ -151,7 +151,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     await writeRecord(paths.record, record);
   }
 
-  ended(run: ContainerRun): void {
+  ended(run: HostedRun): void {
     this.#cpus
       .leave(cpuName(run))
       .catch((err: unknown) => this.#options.log.warn({ err, ...run.key }, "CPUs not given back"));
@@ -248,7 +248,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return this.#parts.networks;
   }
 
-  async release(run: ContainerRun, shimGone: Promise<void>): Promise<void> {
+  async release(run: HostedRun, shimGone: Promise<void>): Promise<void> {
     this.#unmounting.add(run.key.instanceId, shimGone);
     await removeCgroup(run.cgroup);
     if (run.assignment.network !== undefined) {
@@ -292,4 +292,4 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   }
 }
 
-const cpuName = (run: ContainerRun): string => `${run.key.instanceId}.${run.paths.name}`;
+const cpuName = (run: HostedRun): string => `${run.key.instanceId}.${run.paths.name}`;
