@@ -10,10 +10,14 @@ export class Unmounting {
 
   /** `gone` never rejects. */
   add(instanceId: InstanceId, gone: Promise<void>): void {
-    const all = Promise.all([this.#going.get(instanceId), gone]).then(() => {
+    const all = this.#settle(this.#going.get(instanceId), gone).finally(() => {
       if (this.#going.get(instanceId) === all) this.#going.delete(instanceId);
     });
     this.#going.set(instanceId, all);
+  }
+
+  async #settle(...going: (Promise<void> | undefined)[]): Promise<void> {
+    await Promise.all(going);
   }
 
   /** Resolves when nobody holds the instance's writable layer. */
