@@ -10,14 +10,15 @@ export class Unmounting {
 
   /** `gone` never rejects. */
   add(instanceId: InstanceId, gone: Promise<void>): void {
-    const all = this.#settle(this.#going.get(instanceId), gone).finally(() => {
+    const all = this.#both(this.#going.get(instanceId), gone).finally(() => {
       if (this.#going.get(instanceId) === all) this.#going.delete(instanceId);
     });
     this.#going.set(instanceId, all);
   }
 
-  async #settle(...going: (Promise<void> | undefined)[]): Promise<void> {
-    await Promise.all(going);
+  async #both(before: Promise<void> | undefined, gone: Promise<void>): Promise<void> {
+    await before;
+    await gone;
   }
 
   /** Resolves when nobody holds the instance's writable layer. */
