@@ -154,6 +154,16 @@ test("instances that share namespaces see each other's loopback, host name and p
   ]);
 });
 
+/** Restarts an instance; resolves when another process of it runs. */
+const restart = async (name: string): Promise<void> => {
+  const before = await fleet.pidOf(name);
+  await fleet.act(name, "restart", "running");
+  await fleet.until(async () => {
+    const pid = await fleet.pidOf(name).catch(() => before);
+    return pid !== before && existsSync(`/proc/${pid}/ns`);
+  }, `${name} runs anew`);
+};
+
 test("namespaces stay with their members: no attaching, no detaching; a member comes back into them, also under a new agent", async () => {
   for (const [method, body] of [
     ["PUT", { path: "/x" }],
@@ -168,9 +178,9 @@ test("namespaces stay with their members: no attaching, no detaching; a member c
   }
   const namespacesOf = async (name: string) => readlinkSync(`/proc/${await fleet.pidOf(name)}/ns/net`);
   const before = await namespacesOf("side-0");
-  await fleet.act("front-0", "restart", "running");
+  await restart("front-0");
   await fleet.kill("container-node");
-  await fleet.act("side-0", "restart", "running");
+  await restart("side-0");
   expect([await namespacesOf("front-0"), await namespacesOf("side-0")]).toEqual([before, before]);
   expect(await fleet.http("DELETE", "/v1/shares/pod")).toMatchObject({ status: 409, body: { code: "SHARE_IN_USE" } });
   for (const name of ["front", "side", "stranger"]) await fleet.remove(name);

@@ -15,6 +15,7 @@ import {
   type Ended,
   type ExecRequest,
   type ExecSession,
+  type JailedRun,
   type ResizeOutcome,
   type Run,
   type RunKey,
@@ -25,6 +26,7 @@ import { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
 import { frameTypes } from "./guest/frames.ts";
 import { machineEnded } from "./machine-ended.ts";
+import { placesOf, placeViolations } from "./machine-places.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
@@ -36,7 +38,7 @@ const stopMarker = "stop-wanted";
 
 export interface MachineRunParts {
   /** the monitor */
-  readonly jailed: Run;
+  readonly jailed: JailedRun;
   readonly paths: MachinePaths;
   readonly record: MachineRecord;
   readonly engine: Engine;
@@ -150,8 +152,13 @@ export class MachineRun implements Run {
     };
   }
 
+  /** The monitor's limits, and where its machine's processors and memory are. */
   checkContract(): ContractCheck {
-    return this.#parts.jailed.checkContract();
+    const { jailed, engine } = this.#parts;
+    const limits = jailed.checkContract();
+    if (jailed.pid === null) return limits;
+    const violations = [...limits.violations, ...placeViolations(jailed.pid, placesOf(this.assignment, engine))];
+    return { held: violations.length === 0, violations };
   }
 
   reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {

@@ -15,6 +15,7 @@ import {
   processOf,
   StartFailure,
   type Jail,
+  type JailedRun,
   type LogLine,
   type LogRequest,
   type ProcessPlan,
@@ -208,7 +209,7 @@ export class MachineRuntime implements Runtime {
     return lines.length === 0 ? "" : `: ${lines.map(({ text }) => Buffer.from(text).toString()).join(" / ")}`;
   }
 
-  #keep(jailed: Run, paths: MachinePaths, engine: Engine, record: MachineRecord): MachineRun {
+  #keep(jailed: JailedRun, paths: MachinePaths, engine: Engine, record: MachineRecord): MachineRun {
     const released = (run: MachineRun): void => {
       this.#runs.delete(idOf(run));
       // Its log stays with the jail, its writable disk with the instance.

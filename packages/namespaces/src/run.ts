@@ -86,6 +86,10 @@ export class ContainerRun implements Run {
     return this.#paused;
   }
 
+  get pid(): number | null {
+    return this.#over ? null : (this.#init?.pid ?? null);
+  }
+
   /** true from the moment its end is known */
   get over(): boolean {
     return this.#over;

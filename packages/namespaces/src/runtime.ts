@@ -17,7 +17,6 @@ import {
   type LogLine,
   type JailRequest,
   type LogRequest,
-  type Run,
   type StartRequest,
   type Runtime,
   type Jail,
@@ -175,7 +174,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     }
   }
 
-  async start(request: StartRequest & Partial<JailRequest>, signal: AbortSignal): Promise<Run> {
+  async start(request: StartRequest & Partial<JailRequest>, signal: AbortSignal): Promise<ContainerRun> {
     const { instanceId } = request.key;
     const held = [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId);
     if (held !== undefined || this.#starting.has(instanceId)) {
@@ -192,11 +191,11 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     }
   }
 
-  confine(request: JailRequest, signal: AbortSignal): Promise<Run> {
+  confine(request: JailRequest, signal: AbortSignal): Promise<ContainerRun> {
     return this.start(request, signal);
   }
 
-  async list(): Promise<Run[]> {
+  async list(): Promise<ContainerRun[]> {
     const { runs, instances } = await findRecords(this.#options.paths);
     const unknown = runs.filter(({ key }) => !this.#runs.has(`${key.instanceId}.${runName(key)}`));
     for (const found of unknown) {

@@ -37,16 +37,23 @@ export interface JailRequest extends StartRequest {
   readonly program: JailedProgram;
 }
 
+/** A jailed program that runs, or ran. */
+export interface JailedRun extends Run {
+  /** of the program, as the host numbers processes; null when it has ended */
+  readonly pid: number | null;
+}
+
 /**
  * Runs a program in place of an instance's own: namespaces, a cgroup, an unprivileged range of ids, no capability, a root
  * of only its files, and a guardian that keeps its log, its lease and its end. What it runs is a `Run` like any other.
  */
 export interface Jail extends Pick<
   Runtime,
-  "facts" | "list" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose
+  "facts" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose
 > {
+  list(): Promise<JailedRun[]>;
   /** Images of all instances of this host. */
   imagesInUse(): Promise<ReadonlySet<Digest>>;
   /** Resolves when the program runs; rejects StartFailure with everything undone. */
-  confine(request: JailRequest, signal: AbortSignal): Promise<Run>;
+  confine(request: JailRequest, signal: AbortSignal): Promise<JailedRun>;
 }
