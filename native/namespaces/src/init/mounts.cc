@@ -248,6 +248,14 @@ Status pivotInto(int root) {
   return Done{};
 }
 
+/** A slave was made one of the host's root when it was copied, and a mount inside may have asked for its own. */
+Status spread(const plan::Root& root) {
+  const uint64_t kind = root.propagation & ~uint64_t{MS_REC};
+  if (kind != MS_SHARED && kind != MS_UNBINDABLE) return Done{};
+  const unsigned deep = (root.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
+  return sys::setMountAttributes(AT_FDCWD, "/", deep, 0, 0, kind);
+}
+
 }  // namespace
 
 Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull) {
@@ -273,23 +281,20 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   TRY(announce(container, steps, socket));
   TRY(steps.begin("masked paths"));
   TRY(restrictPaths(container, root.get()));
-  Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);
-  if (null.ok()) *devNull = null.take();
   if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
   if (joined.valid()) {
     TRY(steps.begin("join mount namespace"));
     TRY(enterMounts(joined.get(), root.get()));
-    return hooked ? Status(Done{}) : awaitStatus(steps, &handed);
+  } else {
+    TRY(steps.begin("pivot_root"));
+    TRY(pivotInto(root.get()));
+    TRY(spread(container.root));
   }
-  TRY(steps.begin("pivot_root"));
-  TRY(pivotInto(root.get()));
-  // A slave was made one of the host's root when it was copied, and a mount inside may have asked for its own.
-  const uint64_t kind = container.root.propagation & ~uint64_t{MS_REC};
-  if (kind == MS_SHARED || kind == MS_UNBINDABLE) {
-    const unsigned deep = (container.root.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
-    TRY(sys::setMountAttributes(AT_FDCWD, "/", deep, 0, 0, kind));
-  }
-  return hooked ? Status(Done{}) : awaitStatus(steps, &handed);
+  if (!hooked) TRY(awaitStatus(steps, &handed));
+  // Not before the limits are there: while cgroup v1 writes its device rules, no device can be opened for a moment.
+  Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);
+  if (null.ok()) *devNull = null.take();
+  return Done{};
 }
 
 }  // namespace bulkhead::init
