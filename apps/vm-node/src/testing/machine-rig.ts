@@ -63,11 +63,35 @@ const engineAt = (directory: string): Engine =>
 /** The engine that this run of the tests is about. */
 export const engine = engineAt("/nowhere");
 
+/** What an agent has on a host. */
+export const openMachines = async (
+  paths: HostPaths,
+  { directory, image }: SharedParts,
+): Promise<{ jail: ContainerRuntime; runtime: MachineRuntime }> => {
+  const log = { warn: () => undefined };
+  const jail = await ContainerRuntime.open({
+    paths,
+    images: { ensure: () => Promise.reject(new Error("a jail has no image")) },
+    mountAllowList: MountAllowList.parse(""),
+    log,
+  });
+  const runtime = new MachineRuntime({
+    paths,
+    jail,
+    engines: [engineAt(join(directory, "engines"))],
+    kernels: testKernels,
+    images: { ensure: () => Promise.resolve(image) },
+    diskRoot: join(directory, "disks"),
+    log,
+  });
+  return { jail, runtime };
+};
+
 /** A host of its own that runs machines, which is checked for leaks when it is closed. */
 export class MachineRig implements AsyncDisposable {
   readonly paths: HostPaths;
   readonly #root: string;
-  readonly #shared: SharedParts;
+  readonly shared: SharedParts;
   readonly #before: HostSnapshot;
   #jail!: ContainerRuntime;
   runtime!: MachineRuntime;
@@ -75,7 +99,7 @@ export class MachineRig implements AsyncDisposable {
   private constructor(root: string, paths: HostPaths, shared: SharedParts, before: HostSnapshot) {
     this.#root = root;
     this.paths = paths;
-    this.#shared = shared;
+    this.shared = shared;
     this.#before = before;
   }
 
@@ -89,23 +113,9 @@ export class MachineRig implements AsyncDisposable {
 
   /** A new runtime on the same host, as an agent that starts again has; machines are not touched. */
   async reopen(): Promise<MachineRuntime> {
-    const { paths } = this;
-    const { directory, image } = this.#shared;
-    this.#jail = await ContainerRuntime.open({
-      paths,
-      images: { ensure: () => Promise.reject(new Error("a jail has no image")) },
-      mountAllowList: MountAllowList.parse(""),
-      log: { warn: () => undefined },
-    });
-    this.runtime = new MachineRuntime({
-      paths,
-      jail: this.#jail,
-      engines: [engineAt(join(directory, "engines"))],
-      kernels: testKernels,
-      images: { ensure: () => Promise.resolve(image) },
-      diskRoot: join(directory, "disks"),
-      log: { warn: () => undefined },
-    });
+    const opened = await openMachines(this.paths, this.shared);
+    this.#jail = opened.jail;
+    this.runtime = opened.runtime;
     return this.runtime;
   }
 
@@ -120,7 +130,7 @@ export class MachineRig implements AsyncDisposable {
       epoch: { era: 1, n: 1 },
       desired: "running",
       restartRequest: 0,
-      imageDigest: this.#shared.image.manifestDigest,
+      imageDigest: this.shared.image.manifestDigest,
       spec: { image: "test", resources: { cpuMillis: 1000, memoryBytes: 160 * 2 ** 20 }, ...spec },
       cpuIds: [],
     };
