@@ -59,6 +59,25 @@ TEST(memory_is_filled_where_it_is_read) {
   EXPECT(*memory.at(0, 1) == 0 && *memory.at(layout::kHighRam + bytes.size(), 1) == 0);
 }
 
+TEST(memory_takes_from_a_file_what_is_there) {
+  auto created = GuestMemory::create({.sizeBytes = 4 * kGiB});
+  EXPECT(created.ok());
+  const GuestMemory& memory = created.value();
+  auto file = sys::memoryFile("image", 0);
+  EXPECT(file.ok());
+  const std::string bytes = std::string(100, '-') + std::string(10'000, 'x');
+  EXPECT(sys::writeAll(file.value().get(), bytes.data(), bytes.size()).ok());
+  for (const uint64_t address : {uint64_t{1}, 3 * kGiB - 10'000, layout::kHighRam}) {
+    EXPECT(memory.take(address, 10'000, file.value().get(), 100) == 10'000);
+    EXPECT(memcmp(memory.at(address, 10'000), bytes.data() + 100, 10'000) == 0);
+  }
+  EXPECT(*memory.at(layout::kHighRam + 10'000, 1) == 0);
+  // Its end is not the memory's; where there is no room, and from what is no file, there is nothing.
+  EXPECT(memory.take(0, 20'000, file.value().get(), 100) == 10'000);
+  EXPECT(memory.take(3 * kGiB - 1, 2, file.value().get(), 0) == 0);
+  EXPECT(memory.take(0, 1, -1, 0) == 0);
+}
+
 TEST(memory_refuses_sizes_it_cannot_map) {
   for (const uint64_t size : {uint64_t{0}, kMiB, 2 * kMiB + 1, uint64_t{1} << 62}) {
     auto created = GuestMemory::create({.sizeBytes = size});

@@ -50,6 +50,12 @@ Status FileSource::read(uint64_t offset, void* to, uint64_t size) const {
   return Done{};
 }
 
+Status FileSource::load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const {
+  TRY(refuseOutside(offset, size, sizeBytes_));
+  const uint64_t done = memory.take(address, size, file_.get(), offset);
+  return Source::load(offset + done, memory, address + done, size - done);
+}
+
 Status BytesSource::read(uint64_t offset, void* to, uint64_t size) const {
   TRY(refuseOutside(offset, size, bytes_.size()));
   if (size > 0) memcpy(to, bytes_.data() + offset, size);

@@ -19,7 +19,7 @@ class Source {
   virtual Status read(uint64_t offset, void* to, uint64_t size) const = 0;
 
   /** The same to the guest's RAM, where there is room for it. */
-  Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const;
+  virtual Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const;
 
   template <class T>
   Result<T> readAs(uint64_t offset) const {
@@ -35,6 +35,8 @@ class FileSource : public Source {
   static Result<FileSource> open(Fd file);
   uint64_t sizeBytes() const override { return sizeBytes_; }
   Status read(uint64_t offset, void* to, uint64_t size) const override;
+  /** From file to file, copied once, by the kernel. */
+  Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const override;
 
  private:
   FileSource(Fd file, uint64_t sizeBytes) : file_(std::move(file)), sizeBytes_(sizeBytes) {}

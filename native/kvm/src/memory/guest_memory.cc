@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -108,6 +110,20 @@ void GuestMemory::fill(uint64_t address, const void* from, uint64_t sizeBytes) c
   const uint64_t done = written > 0 ? static_cast<uint64_t>(written) : 0;
   // A private mapping has no file, and memory of large pages none that can be written.
   if (done < sizeBytes) memcpy(to + done, static_cast<const uint8_t*>(from) + done, sizeBytes - done);
+}
+
+uint64_t GuestMemory::take(uint64_t address, uint64_t sizeBytes, int file, uint64_t offset) const {
+  const uint8_t* const to = at(address, sizeBytes);
+  if (to == nullptr || !file_.valid()) return 0;
+  if (lseek(file_.get(), to - regions_[0].host, SEEK_SET) < 0) return 0;
+  auto from = static_cast<off_t>(offset);
+  uint64_t done = 0;
+  while (done < sizeBytes) {
+    const long count = sys::retry([&] { return sendfile(file_.get(), file, &from, sizeBytes - done); });
+    if (count <= 0) break;
+    done += static_cast<uint64_t>(count);
+  }
+  return done;
 }
 
 uint8_t* GuestMemory::at(uint64_t address, uint64_t sizeBytes) const {

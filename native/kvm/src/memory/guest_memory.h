@@ -50,6 +50,8 @@ class GuestMemory {
    * nor mapped for it.
    */
   void fill(uint64_t address, const void* from, uint64_t sizeBytes) const;
+  /** The same from a file, copied once. Answers how much of it was: none where one of the two files cannot. */
+  uint64_t take(uint64_t address, uint64_t sizeBytes, int file, uint64_t offset) const;
   /**
    * Gives whole pages back to the host; the guest finds them empty, or as in the file that is mapped. Does nothing
    * where they are locked or large.
