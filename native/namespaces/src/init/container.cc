@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "init/privileges.h"
@@ -15,6 +16,8 @@ namespace {
 void send(const Report& report, bool timed, const Progress* progress) {
   Report whole = report;
   if (timed) whole.timings = progress->timings;
+  // Steps are counted beyond those there is room for.
+  whole.timings.count = std::min(whole.timings.count, kMaxTimed);
   sendReport(whole, kReportFd, -1, timed ? sizeof whole : kReportBytes);
 }
 

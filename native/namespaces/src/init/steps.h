@@ -9,7 +9,7 @@
 
 namespace bulkhead::init {
 
-inline constexpr uint32_t kMaxTimed = 64;
+inline constexpr uint32_t kMaxTimed = 80;
 
 struct TimedStep {
   char name[32];
