@@ -47,10 +47,7 @@ export interface JailedRun extends Run {
  * Runs a program in place of an instance's own: namespaces, a cgroup, an unprivileged range of ids, no capability, a root
  * of only its files, and a guardian that keeps its log, its lease and its end. What it runs is a `Run` like any other.
  */
-export interface Jail extends Pick<
-  Runtime,
-  "facts" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose
-> {
+export interface Jail extends Pick<Runtime, "facts" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose> {
   list(): Promise<JailedRun[]>;
   /** Images of all instances of this host. */
   imagesInUse(): Promise<ReadonlySet<Digest>>;
