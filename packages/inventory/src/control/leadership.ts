@@ -20,9 +20,10 @@ const renewLease = statement(
    WHERE name = '${leaseName}' AND term = $1 AND holder = $2 AND expires_at > clock_timestamp()`,
 );
 
+// Over since ever, not since now: the column has milliseconds, and now may be rounded to a moment that is still to come.
 const releaseLease = statement(
   "control_lease_release",
-  `UPDATE lease SET expires_at = clock_timestamp() WHERE name = '${leaseName}' AND term = $1 AND holder = $2`,
+  `UPDATE lease SET expires_at = 'epoch' WHERE name = '${leaseName}' AND term = $1 AND holder = $2`,
 );
 
 const selectHolder = statement<{ holder: string }>(
