@@ -45,7 +45,10 @@ test("the process that waited becomes the container, in the namespaces it was bo
   await using area = new Area();
   await using prepared = new PreparedStart({ birth: birthOf(area) });
   const pid = await waiting(area);
-  const ipc = readlinkSync(`/proc/${pid}/ns/ipc`);
+  const ipcOf = (process: number | "self") => readlinkSync(`/proc/${process}/ns/ipc`);
+  // It makes some of them itself, a moment after it was cloned.
+  await eventually(() => ipcOf(pid) !== ipcOf("self"), "its namespaces are made");
+  const ipc = ipcOf(pid);
   const script = "readlink /proc/self/ns/ipc; hostname; cat /proc/self/uid_map; ls /sys/class/net";
   const started = await prepared.run(plan(area, ["sh", "-c", script]));
   expect(started.init.pid).toBe(pid);
