@@ -4,22 +4,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "loop.h"
 #include "machine.h"
+#include "report.h"
 
 enum { kVsockPort = 1024 };
 
 // Streams are bounded by their windows; this bounds them all together. An agent that takes nothing is no agent.
 enum { kOutgoingMax = 32 << 20 };
 
+// That the host left a port, and that it is there again, is told on another of the kernel's queues than what it sends,
+// and can come after it: only a host that is still away a moment later has left, and not one that greeted meanwhile.
+enum { kAwayMs = 250 };
+
 static struct source channel = {.file = -1};
+static struct source patience = {.file = -1};
+static bool away;
 static struct source listener = {.file = -1};
 static struct frame_reader reader;
 static bool greeted;
@@ -32,7 +41,13 @@ static uint8_t* outgoing;
 static size_t outgoingSize;
 static size_t outgoingUsed;
 
+static bool hostIsThere(void) {
+  struct pollfd port = {.fd = channel.file};
+  return poll(&port, 1, 0) >= 0 && (port.revents & POLLHUP) == 0;
+}
+
 static void disconnect(void) {
+  away = false;
   greeted = false;
   reader.have = 0;
   outgoingUsed = 0;
@@ -48,7 +63,18 @@ static void disconnect(void) {
   await(&listener, EPOLLIN);
 }
 
+static void hostLeft(void) {
+  if (!isPort) return disconnect();
+  if (away) return;
+  away = true;
+  const struct itimerspec once = {.it_value.tv_nsec = kAwayMs * 1000000};
+  timerfd_settime(patience.file, 0, &once, NULL);
+}
+
 static void flush(void) {
+  // What is for one host must not begin what another hears.
+  if (away && !hostIsThere()) return;
+  away = false;
   size_t sent = 0;
   while (sent < outgoingUsed) {
     const ssize_t wrote = write(channel.file, outgoing + sent, outgoingUsed - sent);
@@ -85,6 +111,8 @@ void sendFrame(enum frame_type type, uint16_t stream, const void* payload, size_
 static void take(const struct frame* frame, const uint8_t* payload) {
   if (frame->type == kFrameHello) {
     onDisconnect();
+    away = false;
+    outgoingUsed = 0;
     greeted = true;
     greetingWaits = true;
     const uint32_t version = kProtocolVersion;
@@ -105,12 +133,21 @@ static void channelReady(struct source* source, uint32_t events) {
     // A host that did leave finds nothing amiss when it is back: its greeting is answered once more.
     if (got == 0 && isPort && greetingWaits) return;
     // A port without its host reads as ended.
-    if (got <= 0 || !takeFrames(&reader, (size_t)got, take)) {
-      if (!isPort || greeted || reader.have > 0) disconnect();
+    if (got == 0 && isPort) {
+      if (greeted || reader.have > 0) hostLeft();
       return;
     }
+    if (got <= 0 || !takeFrames(&reader, (size_t)got, take)) return disconnect();
   }
-  if ((events & EPOLLHUP) != 0 && greeted) disconnect();
+  if ((events & EPOLLHUP) != 0 && greeted) hostLeft();
+}
+
+static void patienceOver(struct source* source, uint32_t events) {
+  (void)events;
+  uint64_t times;
+  if (read(source->file, &times, sizeof times) != (ssize_t)sizeof times || !away) return;
+  if (hostIsThere()) return flush();
+  disconnect();
 }
 
 static void listenerReady(struct source* source, uint32_t events) {
@@ -146,6 +183,10 @@ void openChannel(void) {
   channel.file = hasVsock() ? -1 : openPort("agent", -1);
   if (channel.file >= 0) {
     isPort = true;
+    patience.ready = patienceOver;
+    patience.file = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (patience.file < 0) fail("timerfd", "", errno);
+    await(&patience, EPOLLIN);
     await(&channel, EPOLLIN | EPOLLET);
     return channelReady(&channel, EPOLLIN);
   }
