@@ -14,6 +14,7 @@ test("a machine runs the image's program on a kernel of its own, and its end is 
   const run = await rig.start(rig.assignment({ command: ["sh", "-c", script] }));
   expect(await run.ended).toMatchObject({ reason: "Exited", exit: { exitCode: 7, signal: null } });
   const { release } = await testKernels.current();
+  expect(run.machine).toMatchObject({ engine: engine.name, kernel: release, cpus: 1, pinned: false });
   const lines = (await rig.output(run)).trim().split("\n");
   expect(lines.toSorted()).toEqual([release, "test-0", "0", "1", "to stderr"].toSorted());
 });

@@ -1,6 +1,7 @@
 import { Type, type Static } from "typebox";
 import { Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
 import { ExitStatus, InstanceReason, InstanceState, ResizeStatus } from "./instance.ts";
+import { InstanceMachine } from "./machine.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -22,6 +23,7 @@ export const InstanceReport = Type.Object(
     resize: Type.Union([ResizeStatus, Type.Null()]),
     contractHeld: Type.Union([Type.Boolean(), Type.Null()]),
     restarts: Type.Integer({ minimum: 0 }),
+    machine: Type.Optional(InstanceMachine),
     at: Timestamp,
     traceparent: Type.Optional(Type.String()),
   },

@@ -1,5 +1,6 @@
 export {
   HostMachines,
+  type InstanceMachine,
   MachineEngine,
   machineEngines,
   machineMemoryPolicies,

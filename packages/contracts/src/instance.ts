@@ -1,5 +1,6 @@
 import { Type, type Static } from "typebox";
 import { Digest, Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
+import { InstanceMachine } from "./machine.ts";
 import { AssignedNamespaces, AssignedShare } from "./share.ts";
 import { AssignedNetwork } from "./network.ts";
 import { Resources, WorkloadSpec } from "./workload.ts";
@@ -134,6 +135,7 @@ export const Instance = Type.Object(
         description: "addresses and published ports, while it has a host",
       }),
     ),
+    machine: Type.Optional(InstanceMachine),
     createdAt: Timestamp,
     startedAt: Type.Union([Timestamp, Type.Null()]),
     version: Type.Integer({ description: "rises with every change; the ETag" }),

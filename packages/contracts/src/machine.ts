@@ -30,6 +30,25 @@ export const VmOptions = Type.Object(
 );
 export type VmOptions = Static<typeof VmOptions>;
 
+/** What runs an instance that is a virtual machine, as its host's agent started it. */
+export const InstanceMachine = Type.Object(
+  {
+    engine: MachineEngine,
+    kernel: Type.Union([Type.String({ maxLength: 255 }), Type.Null()], {
+      description: "as `uname -r` says it inside; null when an agent started it that did not keep it",
+    }),
+    cpus: Type.Integer({ minimum: 1, description: "its processors" }),
+    cpuIds: Type.Array(Type.Integer({ minimum: 0 }), {
+      description: "CPUs of its host that are its own; empty: it shares them",
+    }),
+    pinned: Type.Boolean({ description: "each of its processors has one of those for itself" }),
+    memoryPolicy: Type.Enum(machineMemoryPolicies),
+    hugepages: Type.Boolean(),
+  },
+  { ...closed, description: "what runs it, when it is a virtual machine" },
+);
+export type InstanceMachine = Static<typeof InstanceMachine>;
+
 /** How a host runs virtual machines. */
 export const HostMachines = Type.Object(
   {

@@ -2,7 +2,7 @@ import { mkdir, mkdtempDisposable, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Assignment, WorkloadSpec } from "@bulkhead/contracts";
-import { placesOf, placeViolations } from "./machine-places.ts";
+import { instanceMachine, placesOf, placeViolations } from "./machine-places.ts";
 
 const gibibyte = 2 ** 30;
 
@@ -33,6 +33,15 @@ test("nothing is promised of a shared machine, nor of an engine that holds no pl
   const shared = assignmentOf({ resources: { cpuMillis: 2000, memoryBytes: gibibyte } });
   expect(placesOf(shared, { holdsPlaces: true })).toEqual({ pinned: [], lockedBytes: 0 });
   expect(placesOf(assignmentOf({}), { holdsPlaces: false })).toEqual({ pinned: [], lockedBytes: 0 });
+});
+
+test("an instance says what runs it, and whether its processors have CPUs of their own", () => {
+  const assignment = assignmentOf({ vm: { memoryPolicy: "locked" } });
+  const said = { kernel: "6.1.0", cpus: 2, cpuIds: [2, 5, 6], memoryPolicy: "locked", hugepages: false };
+  const kvm = { name: "kvm", holdsPlaces: true } as const;
+  expect(instanceMachine(assignment, kvm, "6.1.0")).toEqual({ engine: "kvm", pinned: true, ...said });
+  const qemu = { name: "qemu", holdsPlaces: false } as const;
+  expect(instanceMachine(assignment, qemu, "6.1.0")).toEqual({ engine: "qemu", pinned: false, ...said });
 });
 
 const promised = { pinned: [2, 5], lockedBytes: gibibyte };

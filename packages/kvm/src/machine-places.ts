@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Assignment } from "@bulkhead/contracts";
+import type { Assignment, InstanceMachine } from "@bulkhead/contracts";
 import { parseCpuList } from "@bulkhead/host";
 import type { Engine } from "./engine/engine.ts";
 import { cpusOf, memoryMibOf } from "./machine-size.ts";
@@ -20,6 +20,24 @@ export const placesOf = ({ spec, cpuIds }: Assignment, engine: Pick<Engine, "hol
   const { resources, vm } = spec;
   const pinned = engine.holdsPlaces && resources.cpuPolicy === "dedicated" ? cpuIds.slice(0, cpusOf(resources)) : [];
   return { pinned, lockedBytes: vm?.memoryPolicy === "locked" ? memoryMibOf(resources) * mebibyte : 0 };
+};
+
+/** What a machine is told to be, of which its agent reports. */
+export const instanceMachine = (
+  assignment: Assignment,
+  engine: Pick<Engine, "holdsPlaces" | "name">,
+  kernel: string | null,
+): InstanceMachine => {
+  const { resources, vm } = assignment.spec;
+  return {
+    engine: engine.name,
+    kernel,
+    cpus: cpusOf(resources),
+    cpuIds: [...assignment.cpuIds],
+    pinned: placesOf(assignment, engine).pinned.length > 0,
+    memoryPolicy: vm?.memoryPolicy ?? "normal",
+    hugepages: vm?.hugepages ?? false,
+  };
 };
 
 interface Thread {

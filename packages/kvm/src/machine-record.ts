@@ -9,6 +9,8 @@ export interface MachineRecord {
   readonly assignment: Assignment;
   readonly process: ProcessPlan;
   readonly engine: string;
+  /** release of its kernel; absent in what an agent before this one wrote */
+  readonly kernel?: string;
 }
 
 const checkAssignment = Compile(Assignment);

@@ -4,6 +4,7 @@ import {
   fleetError,
   type AssignedShare,
   type Assignment,
+  type InstanceMachine,
   type InstanceView,
   type Resources,
   type ShareOutcome,
@@ -26,7 +27,7 @@ import { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
 import { frameTypes } from "./guest/frames.ts";
 import { machineEnded } from "./machine-ended.ts";
-import { placesOf, placeViolations } from "./machine-places.ts";
+import { instanceMachine, placesOf, placeViolations } from "./machine-places.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
@@ -53,15 +54,17 @@ export class MachineRun implements Run {
   readonly key: RunKey;
   readonly startedAt: string;
   readonly ended: Promise<Ended>;
+  readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
   #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
 
   constructor(parts: MachineRunParts) {
-    const { jailed, paths } = parts;
+    const { jailed, paths, record, engine } = parts;
     this.key = jailed.key;
     this.startedAt = jailed.startedAt;
+    this.machine = instanceMachine(record.assignment, engine, record.kernel ?? null);
     this.#parts = parts;
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
     this.ended = jailed.ended.then((monitor) => this.#endedBy(monitor));

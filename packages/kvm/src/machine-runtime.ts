@@ -132,7 +132,8 @@ export class MachineRuntime implements Runtime {
     const known = existsSync(machinesOf(host, key.instanceId));
     undo.defer(() => (known ? rm(paths.run, { recursive: true, force: true }) : jail.remove(key.instanceId)));
     await this.#makeFiles(paths, assignment, process);
-    await writeMachineRecord(paths.record, { assignment, process, engine: engine.name });
+    const record: MachineRecord = { assignment, process, engine: engine.name, kernel: guest.release };
+    await writeMachineRecord(paths.record, record);
     const program = engine.program(root, {
       cpus: cpusOf(resources),
       memoryMib: memoryMibOf(resources),
@@ -154,7 +155,7 @@ export class MachineRuntime implements Runtime {
     });
     await this.#awaitProgram(jailed, paths, process, signal);
     undo.move();
-    return this.#keep(jailed, paths, engine, { assignment, process, engine: engine.name });
+    return this.#keep(jailed, paths, engine, record);
   }
 
   async #makeFiles(paths: MachinePaths, assignment: Assignment, process: ProcessPlan): Promise<void> {

@@ -1,3 +1,4 @@
+import type { InstanceMachine } from "@bulkhead/contracts";
 import { assignment, epoch, FakeHost, instanceId, Mortal, settle } from "@bulkhead/testkit/runtime";
 import { describe, expect, test } from "vitest";
 import { Agent } from "./index.ts";
@@ -18,6 +19,30 @@ describe("a new agent on the same host", () => {
     host.control.update(one, { desired: "stopped" });
     await host.clock.advance(10);
     expect(host.control.newest(one).state).toBe("stopped");
+  });
+
+  test("says what runs a machine that it adopts, as long as that runs and when it ended", async () => {
+    const host = new FakeHost();
+    await host.start();
+    host.control.assign(assignment());
+    await host.clock.advance(10);
+    expect(host.control.newest(one)).not.toHaveProperty("machine");
+    host.kill();
+    const machine: InstanceMachine = {
+      engine: "qemu",
+      kernel: "6.1.0",
+      cpus: 2,
+      cpuIds: [],
+      pinned: false,
+      memoryPolicy: "normal",
+      hugepages: false,
+    };
+    host.runtime.run(one).machine = machine;
+    await host.start();
+    expect(host.control.newest(one)).toMatchObject({ state: "running", machine });
+    host.control.update(one, { desired: "stopped" });
+    await host.clock.advance(10);
+    expect(host.control.newest(one)).toMatchObject({ state: "stopped", machine });
   });
 
   test("reports the exit code of what ended meanwhile, and restarts it by policy", async () => {

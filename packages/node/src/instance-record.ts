@@ -111,6 +111,7 @@ export class InstanceRecord {
     nowMs: number,
   ): ReportDraft {
     const traceparent = news.traceparent ?? this.assignment?.traceparent;
+    const machine = this.held(memory.epoch, memory.attempt)?.run.machine;
     return {
       instanceId: this.instanceId,
       epoch: memory.epoch,
@@ -123,6 +124,7 @@ export class InstanceRecord {
       contractHeld: this.contractHeld,
       restarts: memory.restarts,
       at: new Date(nowMs).toISOString(),
+      ...(machine === undefined ? {} : { machine }),
       ...news,
       ...(traceparent === undefined ? {} : { traceparent }),
     };

@@ -6,6 +6,7 @@ import type {
   ExitStatus,
   HostFacts,
   InstanceId,
+  InstanceMachine,
   InstanceReason,
   InstanceView,
   Isolation,
@@ -121,6 +122,8 @@ export interface Run {
   /** Settles when the run has ended and its exit is known; never rejects. */
   readonly ended: Promise<Ended>;
   readonly paused: boolean;
+  /** what runs it, when it is a virtual machine */
+  readonly machine?: InstanceMachine;
   /** Stop signal, then SIGKILL to all after `graceMs`; resolves when ended. */
   stop(graceMs: number): Promise<void>;
   /** false when the run has ended */

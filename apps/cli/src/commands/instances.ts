@@ -54,6 +54,18 @@ const columns = (now: number) => [
   { title: "WHY", value: (row: Instance) => explain(row) },
 ];
 
+/** What runs each and on what, for those who look closer. */
+const wideColumns = [
+  { title: "ISOLATION", value: ({ isolation }: Instance) => isolation },
+  { title: "ENGINE", value: ({ machine }: Instance) => machine?.engine ?? "-" },
+  { title: "KERNEL", value: ({ machine }: Instance) => machine?.kernel ?? "-" },
+  { title: "CPUS", value: ({ machine }: Instance) => machine?.cpuIds.join(",") || "-" },
+  { title: "LOCKED", value: ({ machine }: Instance) => (machine === undefined ? "-" : lockedOf(machine)) },
+];
+
+const lockedOf = ({ memoryPolicy }: NonNullable<Instance["machine"]>): string =>
+  memoryPolicy === "locked" ? "yes" : "no";
+
 const portsOf = ({ network }: Instance): string =>
   (network?.ports ?? [])
     .map(
@@ -76,7 +88,8 @@ export const ps = async (invocation: Invocation): Promise<void> => {
     invocation.print(rows.map(({ name }) => `${name}\n`).join(""));
     return;
   }
-  await printList(invocation, columns(Date.now()), rows);
+  const shown = columns(Date.now());
+  await printList(invocation, invocation.options.flag("wide") ? [...shown, ...wideColumns] : shown, rows);
 };
 
 /** `bulkhead inspect NAME` */

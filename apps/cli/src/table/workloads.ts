@@ -119,7 +119,14 @@ export const workloadCommands: readonly Command[] = [
     path: ["ps"],
     summary: "List instances",
     positionals: [{ name: "WORKLOAD", optional: true, complete: "workloads" }],
-    options: [{ name: "quiet", short: "q", description: "print names only" }],
+    options: [
+      { name: "quiet", short: "q", description: "print names only" },
+      {
+        name: "wide",
+        short: "w",
+        description: "also show the engine, kernel, own CPUs and memory of virtual machines",
+      },
+    ],
     load: async () => ({ run: (await import("../commands/instances.ts")).ps }),
   },
   {

@@ -3,6 +3,7 @@ import {
   type DesiredState,
   type ExitStatus,
   type Instance,
+  type InstanceMachine,
   type InstanceReason,
   type InstanceState,
   type Isolation,
@@ -39,6 +40,7 @@ interface InstanceRow {
   readonly exit: ExitStatus | null;
   readonly resize: ResizeStatus | null;
   readonly contractHeld: boolean | null;
+  readonly machine: InstanceMachine | null;
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly version: number;
@@ -49,19 +51,20 @@ const selectText = `
   SELECT i.id, i.project, i.workload_id AS "workloadId", w.name AS "workloadName", i.name, i.slot, i.isolation,
          i.generation, i.state, i.desired, i.host_id AS "hostId", h.name AS "hostName", i.era, i.epoch_n AS "epochN",
          i.attempt, i.restarts, i.image_digest AS "imageDigest", i.spec->'resources' AS resources, i.reason, i.detail,
-         i.rejections, i.exit, i.resize, i.contract_held AS "contractHeld", i.created_at AS "createdAt",
+         i.rejections, i.exit, i.resize, i.contract_held AS "contractHeld", i.machine, i.created_at AS "createdAt",
          i.started_at AS "startedAt", i.version,
          (SELECT s.document -> 'network' FROM assignment s
           WHERE s.instance_id = i.id AND s.era = i.era AND s.n = i.epoch_n AND s.gone_at IS NULL) AS network
   FROM instance i JOIN workload w ON w.id = i.workload_id LEFT JOIN host h ON h.id = i.host_id`;
 
-const toInstance = ({ era, epochN, network, ...row }: InstanceRow): Instance =>
+const toInstance = ({ era, epochN, network, machine, ...row }: InstanceRow): Instance =>
   ({
     ...row,
     epoch: era === null || epochN === null ? null : { era, n: epochN },
     createdAt: row.createdAt.toISOString(),
     startedAt: row.startedAt?.toISOString() ?? null,
     ...(network === null ? {} : { network }),
+    ...(machine === null ? {} : { machine }),
   }) as Instance;
 
 const selectOne = statement<InstanceRow>(

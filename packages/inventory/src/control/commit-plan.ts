@@ -58,7 +58,7 @@ const commitStatement = statement<CommitRow>(
      UPDATE instance i
      SET state = 'assigned', host_id = p.host_id, era = $2, epoch_n = p.n, attempt = 0, restarts = 0,
          seen_generation = 0, reason = NULL, detail = NULL, exit = NULL, rejections = '[]', started_at = NULL,
-         contract_held = NULL, version = i.version + 1
+         contract_held = NULL, machine = NULL, version = i.version + 1
      FROM picked p JOIN hosts h ON h.id = p.host_id
      WHERE i.id = p.id
      RETURNING i.id, i.host_id, i.isolation, i.project, i.workload_id, i.name, i.traceparent,

@@ -1,4 +1,4 @@
-import { instanceStates, type InstanceReport } from "@bulkhead/contracts";
+import { instanceStates, type InstanceMachine, type InstanceReport } from "@bulkhead/contracts";
 import { canMove } from "@bulkhead/lifecycle";
 import { describe, expect, test } from "vitest";
 import { foldInstance, type InstanceRow } from "./fold-instance.ts";
@@ -21,6 +21,7 @@ const row: InstanceRow = {
   exit: null,
   resize: null,
   contractHeld: null,
+  machine: null,
   startedAt: null,
   traceparent: "00-aaaa-bbbb-01",
 };
@@ -95,6 +96,24 @@ describe("foldInstance", () => {
     expect(first.row).toMatchObject({ seenGeneration: 2, contractHeld: true, resize });
     expect(changed(first.row, report({ generation: 2, resize, contractHeld: true })).events).toEqual([]);
     expect(changed(first.row, report({ contractHeld: false })).events).toMatchObject([{ data: { held: false } }]);
+  });
+
+  test("what runs a machine stays until another run says otherwise", () => {
+    const said: InstanceMachine = {
+      engine: "qemu",
+      kernel: "6.1.0",
+      cpus: 1,
+      cpuIds: [],
+      pinned: false,
+      memoryPolicy: "normal",
+      hugepages: false,
+    };
+    const first = changed(row, report({ machine: said }));
+    expect(first.row.machine).toEqual(said);
+    const quiet = changed(first.row, report({ state: "starting", attempt: 2 }));
+    expect(quiet.row.machine).toEqual(said);
+    const other = { ...said, engine: "kvm" } as const;
+    expect(changed(quiet.row, report({ attempt: 2, machine: other })).row.machine).toEqual(other);
   });
 
   test("gone is for the assignment, whatever the row says", () => {

@@ -1,4 +1,11 @@
-import type { Epoch, ExitStatus, InstanceReport, InstanceState, ResizeStatus } from "@bulkhead/contracts";
+import type {
+  Epoch,
+  ExitStatus,
+  InstanceMachine,
+  InstanceReport,
+  InstanceState,
+  ResizeStatus,
+} from "@bulkhead/contracts";
 import { canMove } from "@bulkhead/lifecycle";
 
 /** The part of an instance's row that reports change, with the epoch that decides whether they may. */
@@ -20,6 +27,8 @@ export interface InstanceRow {
   readonly exit: ExitStatus | null;
   readonly resize: ResizeStatus | null;
   readonly contractHeld: boolean | null;
+  /** of the newest attempt that ran */
+  readonly machine: InstanceMachine | null;
   /** of the newest attempt that ran */
   readonly startedAt: string | null;
   readonly traceparent: string | null;
@@ -67,6 +76,7 @@ export const foldInstance = (row: InstanceRow, report: InstanceReport): Folded =
     exit: report.exit ?? row.exit,
     resize: report.resize ?? row.resize,
     contractHeld: report.contractHeld ?? row.contractHeld,
+    machine: report.machine ?? row.machine,
     seenGeneration: Math.max(row.seenGeneration, report.generation),
     startedAt: starts ? report.at : row.startedAt,
   };

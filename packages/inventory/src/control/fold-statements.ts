@@ -21,7 +21,7 @@ export const lockInstances = statement<Omit<InstanceRow, "startedAt"> & { starte
   "control_fold_instances",
   `SELECT id, project, workload_id AS "workloadId", name, host_id AS "hostId", era, epoch_n AS "epochN", generation,
      seen_generation AS "seenGeneration", state, attempt, restarts, reason, detail, exit, resize,
-     contract_held AS "contractHeld", started_at AS "startedAt", traceparent
+     contract_held AS "contractHeld", machine, started_at AS "startedAt", traceparent
    FROM instance WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`,
 );
 
@@ -40,10 +40,10 @@ export const updateInstances = statement(
   `UPDATE instance i
    SET state = w.state, attempt = w.attempt, restarts = w.restarts, reason = w.reason, detail = w.detail, exit = w.exit,
        resize = w.resize, contract_held = w.held, seen_generation = w.seen, started_at = w.started_at,
-       version = i.version + 1
+       machine = w.machine, version = i.version + 1
    FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::jsonb[], $8::jsonb[], $9::bool[],
-     $10::int[], $11::timestamptz[])
-     AS w(id, state, attempt, restarts, reason, detail, exit, resize, held, seen, started_at)
+     $10::int[], $11::timestamptz[], $12::jsonb[])
+     AS w(id, state, attempt, restarts, reason, detail, exit, resize, held, seen, started_at, machine)
    WHERE i.id = w.id`,
 );
 

@@ -1,4 +1,4 @@
-import type { Assignment } from "@bulkhead/contracts";
+import type { Assignment, InstanceMachine } from "@bulkhead/contracts";
 import { startPostgres, type TestPostgres } from "@bulkhead/testkit/servers";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { migrate } from "../index.ts";
@@ -63,6 +63,26 @@ describe("reports become rows and events", () => {
       "running",
       "failed",
     ]);
+  });
+
+  test("what runs a machine is on its instance until that gets another host", async () => {
+    const machine: InstanceMachine = {
+      engine: "qemu",
+      kernel: "6.1.0",
+      cpus: 2,
+      cpuIds: [2, 3],
+      pinned: false,
+      memoryPolicy: "normal",
+      hugepages: false,
+    };
+    const read = () => fleet.inventory.api.read.instance({ project: "default", idOrName: assignment.instanceId });
+    expect(await read()).not.toHaveProperty("machine");
+    await fleet.fold(batch(host, [report(assignment, 1, { machine })]));
+    expect((await read()).machine).toEqual(machine);
+    await fleet.query(`UPDATE assignment SET tombstone = true`);
+    await fleet.query(`UPDATE instance SET state = 'pending', host_id = NULL`);
+    await fleet.place();
+    expect(await read()).not.toHaveProperty("machine");
   });
 
   test("repeated, late and reordered batches change nothing more", async () => {
@@ -145,6 +165,7 @@ describe("gone", () => {
   });
 
   test("of an older epoch: the newer one's instance stays", async () => {
+    await fleet.query(`UPDATE assignment SET tombstone = true`);
     await fleet.query(`UPDATE assignment SET tombstone = true`);
     await fleet.query(`UPDATE instance SET state = 'pending', host_id = NULL`);
     await fleet.place();

@@ -87,6 +87,7 @@ const writeRows = (sql: Sql, rows: readonly InstanceRow[]): Promise<number> =>
     rows.map((row) => row.contractHeld),
     rows.map((row) => row.seenGeneration),
     rows.map((row) => row.startedAt),
+    rows.map((row) => (row.machine === null ? null : JSON.stringify(row.machine))),
   ]);
 
 const writeEvents = (sql: Sql, events: Changes["events"]): Promise<number> =>

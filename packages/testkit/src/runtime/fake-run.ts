@@ -3,6 +3,7 @@ import {
   fleetError,
   type InstanceReason,
   type AssignedShare,
+  type InstanceMachine,
   type InstanceView,
   type Resources,
   type ShareOutcome,
@@ -72,6 +73,8 @@ export class FakeRun {
   /** fails while set, as a kernel that refuses */
   failing: { release?: Error; pause?: Error; stop?: Error; attach?: Error } = {};
   violations: string[] = [];
+  /** what a run of a machine says of itself */
+  machine?: InstanceMachine;
   readonly stops: number[] = [];
   readonly signals: number[] = [];
   resources: Resources;
