@@ -2,6 +2,7 @@ import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   fleetError,
+  isFleetError,
   type AssignedShare,
   type Assignment,
   type InstanceMachine,
@@ -45,6 +46,9 @@ export interface MachineRunParts {
   readonly engine: Engine;
   released(run: MachineRun): void;
 }
+
+/** How long the end of a monitor may take to be known once its sockets have closed, in milliseconds. */
+const endKnownMs = 500;
 
 /** What stat(2) counts a file's blocks in, whatever the file system. */
 const statBlockBytes = 512;
@@ -189,8 +193,14 @@ export class MachineRun implements Run {
   async exec(request: ExecRequest): Promise<ExecSession> {
     this.#refuseWhenOver();
     if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
-    const channel = await this.#connect();
-    return GuestExec.open(channel, request, this.#parts.record.process);
+    try {
+      return await GuestExec.open(await this.#connect(), request, this.#parts.record.process);
+    } catch (cause) {
+      // A guest that is gone answers nothing, and its monitor's end is known a moment later.
+      const ended =
+        isFleetError(cause) && cause.code === "RUNTIME_FAILED" && (await settlesWithin(this.ended, endKnownMs));
+      throw ended ? fleetError("STATE_CONFLICT", "the instance has ended", { cause }) : cause;
+    }
   }
 
   async release(): Promise<void> {

@@ -1,7 +1,7 @@
 import { PassThrough, Writable } from "node:stream";
 import { constants } from "node:os";
 import { fleetError } from "@bulkhead/contracts";
-import type { ExecRequest, ExecSession, ProcessPlan } from "@bulkhead/node";
+import { settlesWithin, type ExecRequest, type ExecSession, type ProcessPlan } from "@bulkhead/node";
 import type { GuestChannel, StreamListener } from "./channel.ts";
 import { frameTypes, payloadMax, windowBytes, type Frame } from "./frames.ts";
 import { encodeProcess } from "./settings.ts";
@@ -10,6 +10,9 @@ const codes = new Map(Object.entries(constants.errno).map(([name, errno]) => [er
 
 /** errno's name in `EXYZ` form. */
 export const errnoName = (errno: number): string => codes.get(errno) ?? `errno ${errno}`;
+
+/** How long a guest may take to start a command, in milliseconds: as long as it may take to greet in all. */
+const startMs = 30_000;
 
 const pair = (rows: number, columns: number): Buffer => {
   const bytes = Buffer.alloc(4);
@@ -70,12 +73,26 @@ export class GuestExec implements ExecSession, StreamListener {
     this.stdin.on("error", () => undefined);
   }
 
-  /** Resolves when the command runs; rejects RUNTIME_FAILED when it cannot. */
-  static async open(channel: GuestChannel, request: ExecRequest, process: ProcessPlan): Promise<GuestExec> {
+  /**
+   * Resolves when the command runs. Rejects EXEC_FAILED when it cannot, REQUEST_INVALID when it is too large to be sent,
+   * RUNTIME_FAILED when the guest does not say in time or its connection ends.
+   */
+  static async open(
+    channel: GuestChannel,
+    request: ExecRequest,
+    process: ProcessPlan,
+    withinMs = startMs,
+  ): Promise<GuestExec> {
     const session = new GuestExec(channel, request.tty);
-    channel.send(frameTypes.exec, session.#stream, requestOf(request, process));
-    await session.#started.promise;
-    return session;
+    try {
+      channel.send(frameTypes.exec, session.#stream, requestOf(request, process));
+      const settled = settlesWithin(session.#started.promise, withinMs);
+      if (!(await settled)) throw fleetError("RUNTIME_FAILED", `the guest did not start the command in ${withinMs} ms`);
+      return session;
+    } catch (error) {
+      session.#abandon();
+      throw error;
+    }
   }
 
   #write(pending: Pending): void {
@@ -157,8 +174,16 @@ export class GuestExec implements ExecSession, StreamListener {
     });
   }
 
+  /** A guest whose host is gone ends what that had started. */
   lost(): void {
-    this.#started.reject(fleetError("STATE_CONFLICT", "the instance has ended"));
+    this.#started.reject(fleetError("RUNTIME_FAILED", "the connection to the guest ended before the command started"));
+    this.#close();
+    this.#end.resolve({ exitCode: null, signal: 9 });
+  }
+
+  /** Should it start after all, the guest ends it. */
+  #abandon(): void {
+    this.close();
     this.#close();
     this.#end.resolve({ exitCode: null, signal: 9 });
   }

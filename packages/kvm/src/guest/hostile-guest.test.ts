@@ -101,6 +101,31 @@ test("a guest that sends more than anybody reads is cut off, and little of it is
   expect(held).toBeLessThanOrEqual(2 * windowBytes + payloadMax);
 });
 
+test("a guest that says nothing of a command has failed it, and is told to end it", async () => {
+  const heard: Buffer[] = [];
+  const closing = encodeFrame(frameTypes.close, 1);
+  const { promise: told, resolve } = Promise.withResolvers<boolean>();
+  await using guest = await guestThat((socket) => {
+    socket.on("data", (more: Buffer) => {
+      heard.push(more);
+      if (Buffer.concat(heard).includes(closing)) resolve(true);
+    });
+  });
+  const channel = await GuestChannel.open(guest.connect);
+  const opening = GuestExec.open(channel, request, processPlan, 50);
+  await expect(opening).rejects.toMatchObject({ code: "RUNTIME_FAILED", message: expect.stringContaining("50 ms") });
+  expect(await told).toBe(true);
+  expect(channel.closed).toBe(true);
+});
+
+test("a command that is too large is refused, and the connection is not kept for it", async () => {
+  await using guest = await guestThat(() => undefined);
+  const channel = await GuestChannel.open(guest.connect);
+  const large = { ...request, command: ["true", "x".repeat(payloadMax)] };
+  await expect(GuestExec.open(channel, large, processPlan)).rejects.toMatchObject({ code: "REQUEST_INVALID" });
+  expect(channel.closed).toBe(true);
+});
+
 test("a guest that takes nothing of what it is told is cut off", async () => {
   await using guest = await guestThat((socket) => socket.pause());
   const channel = await GuestChannel.open(guest.connect);
