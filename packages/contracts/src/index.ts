@@ -1,11 +1,15 @@
 export {
+  guestMemoryBytes,
+  type HostEngine,
   HostMachines,
   type InstanceMachine,
   MachineEngine,
   machineEngines,
+  machineMemoryBytes,
   machineMemoryPolicies,
   VmOptions,
   type MachineMemoryPolicy,
+  type MonitorOverhead,
 } from "./machine.ts";
 export {
   formatAddress,

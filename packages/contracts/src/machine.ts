@@ -49,22 +49,34 @@ export const InstanceMachine = Type.Object(
 );
 export type InstanceMachine = Static<typeof InstanceMachine>;
 
+/** An engine of a host, with what its monitors use beside their guests; placement counts it. */
+export const HostEngine = Type.Object(
+  {
+    name: MachineEngine,
+    overheadBytes: Type.Integer({ minimum: 0, description: "memory of a monitor beside its guest's" }),
+    overheadBytesPerMib: Type.Integer({ minimum: 0, description: "and for each MiB of that: what maps it" }),
+    emulatorMillis: Type.Integer({ minimum: 0, description: "CPU of a monitor beside its guest's processors" }),
+  },
+  closed,
+);
+export type HostEngine = Static<typeof HostEngine>;
+export type MonitorOverhead = Omit<HostEngine, "name">;
+
+const mebibyte = 2 ** 20;
+
+/** A machine's memory is whole large pages of 2 MiB, of which processors like their tables to be made. */
+export const guestMemoryBytes = (memoryBytes: number): number =>
+  2 * mebibyte * Math.floor(memoryBytes / (2 * mebibyte));
+
+/** All that a machine with this much memory takes of its host: what its monitor's limit is, and what placement counts. */
+export const machineMemoryBytes = (guestBytes: number, overhead: MonitorOverhead): number =>
+  guestBytes + overhead.overheadBytes + overhead.overheadBytesPerMib * (guestBytes / mebibyte);
+
 /** How a host runs virtual machines. */
 export const HostMachines = Type.Object(
   {
     engine: Type.Union([MachineEngine, Type.Null()], { description: "what runs a machine that asks for none" }),
-    engines: Type.Array(
-      Type.Object(
-        {
-          name: MachineEngine,
-          overheadBytes: Type.Integer({ minimum: 0, description: "memory of a monitor beside its guest's" }),
-          overheadBytesPerMib: Type.Integer({ minimum: 0, description: "and for each MiB of that: what maps it" }),
-          emulatorMillis: Type.Integer({ minimum: 0, description: "CPU of a monitor beside its guest's processors" }),
-        },
-        closed,
-      ),
-      { description: "what it can run, the best first" },
-    ),
+    engines: Type.Array(HostEngine, { description: "what it can run, the best first" }),
     kvm: Type.Union([Type.Literal("kvm"), Type.Literal("kvm-emulated"), Type.Literal("none")], {
       description: "found by running a small guest; kvm-emulated runs no distribution's kernel",
     }),

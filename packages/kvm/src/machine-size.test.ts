@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Assignment, Resources } from "@bulkhead/contracts";
+import { costOf, demandOf } from "@bulkhead/placement";
 import { qemuEngine } from "./engine/qemu.ts";
 import { cpusOf, monitorAssignment } from "./machine-size.ts";
 
@@ -24,10 +25,17 @@ test.each([
 test("a monitor may use what its machine has and what it needs itself, and no more", () => {
   const monitor = monitorOf({ cpuMillis: 100, cpuLimitMillis: 1500, memoryBytes: 128 * mebibyte });
   expect(monitor).toMatchObject({
-    cpuMillis: 100,
+    cpuMillis: 100 + emulatorMillis,
     cpuLimitMillis: 1500 + emulatorMillis,
     memoryBytes: 128 * (mebibyte + overheadBytesPerMib) + overheadBytes,
   });
+});
+
+test.each([128, 129, 4096.5])("what a monitor of %d MiB may use is what placement counted for it", (mib) => {
+  const resources = { cpuMillis: 700, memoryBytes: mib * mebibyte };
+  const demand = demandOf({ image: "x", isolation: "vm", resources });
+  const { cpuMillis, memoryBytes } = costOf(demand, { name: engine.name, ...engine.overhead });
+  expect(monitorOf(resources)).toMatchObject({ cpuMillis, memoryBytes });
 });
 
 test("a machine with CPUs of its own has no quota, which would stop a processor in the middle of a lock", () => {

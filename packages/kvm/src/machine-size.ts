@@ -1,4 +1,4 @@
-import type { Assignment, Resources } from "@bulkhead/contracts";
+import { guestMemoryBytes, machineMemoryBytes, type Assignment, type Resources } from "@bulkhead/contracts";
 import type { Engine } from "./engine/engine.ts";
 
 const millisPerCpu = 1000;
@@ -10,20 +10,19 @@ const monitorThreads = 128;
 export const cpusOf = ({ cpuMillis, cpuLimitMillis }: Resources): number =>
   Math.ceil((cpuLimitMillis ?? cpuMillis) / millisPerCpu);
 
-/** In whole large pages of 2 MiB, of which processors like their tables to be made. */
-export const memoryMibOf = ({ memoryBytes }: Resources): number => 2 * Math.floor(memoryBytes / mebibyte / 2);
+export const memoryMibOf = ({ memoryBytes }: Resources): number => guestMemoryBytes(memoryBytes) / mebibyte;
 
 /**
- * The assignment as the jail enforces it: the monitor's limits are the machine's with what the engine uses itself. A
+ * The assignment as the jail enforces it: the monitor's limits are the machine's with what the engine uses itself, just
+ * as placement counted them (packages/placement/src/cost.ts). A
  * machine cannot use more than it has: its processors are threads, and its memory was never more. With CPUs of its own
  * there is no quota, which would stop a processor in the middle of a lock.
  */
 export const monitorAssignment = (assignment: Assignment, engine: Engine): Assignment => {
   const { resources } = assignment.spec;
   const { memoryReservationBytes: _, ...limits } = resources;
-  const { overheadBytes, overheadBytesPerMib, emulatorMillis } = engine.overhead;
+  const { emulatorMillis } = engine.overhead;
   const quota = (resources.cpuLimitMillis ?? cpusOf(resources) * millisPerCpu) + emulatorMillis;
-  const memoryMib = memoryMibOf(resources);
   const { cpuLimitMillis: __, ...unlimited } = limits;
   return {
     ...assignment,
@@ -34,8 +33,9 @@ export const monitorAssignment = (assignment: Assignment, engine: Engine): Assig
       container: { readOnlyRoot: true, capabilities: [] },
       resources: {
         ...unlimited,
+        cpuMillis: resources.cpuMillis + emulatorMillis,
         ...(resources.cpuPolicy === "dedicated" ? {} : { cpuLimitMillis: quota }),
-        memoryBytes: memoryMib * (mebibyte + overheadBytesPerMib) + overheadBytes,
+        memoryBytes: machineMemoryBytes(guestMemoryBytes(resources.memoryBytes), engine.overhead),
         pidsMax: cpusOf(resources) + monitorThreads,
       },
     },

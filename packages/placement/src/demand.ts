@@ -1,7 +1,9 @@
 import {
+  guestMemoryBytes,
   namespaceShareField,
   usedFields,
   type Isolation,
+  type MachineEngine,
   type PublishedPort,
   type ShareKind,
   type WorkloadSpec,
@@ -11,7 +13,10 @@ import {
 export interface Demand {
   readonly isolation: Isolation;
   readonly cpuMillis: number;
+  /** of a virtual machine what its guest has; its monitor's own comes on top, on each host what its engine uses */
   readonly memoryBytes: number;
+  /** that a virtual machine is to be run by; absent: the best of its host */
+  readonly engine?: MachineEngine;
   /** whole CPUs for itself; 0 with the shared policy */
   readonly dedicatedCpus: number;
   readonly hostLabels: Readonly<Record<string, string>>;
@@ -48,10 +53,12 @@ export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []
   const { resources } = spec;
   const dedicatedCpus =
     resources.cpuPolicy === "dedicated" ? Math.ceil((resources.cpuLimitMillis ?? resources.cpuMillis) / 1000) : 0;
+  const isolation = spec.isolation ?? "container";
   return {
-    isolation: spec.isolation ?? "container",
+    isolation,
     cpuMillis: Math.max(resources.cpuMillis, dedicatedCpus * 1000),
-    memoryBytes: resources.memoryBytes,
+    memoryBytes: isolation === "vm" ? guestMemoryBytes(resources.memoryBytes) : resources.memoryBytes,
+    ...(spec.vm?.engine === undefined ? {} : { engine: spec.vm.engine }),
     dedicatedCpus,
     hostLabels: spec.constraints?.hostLabels ?? {},
     fields: [...usedFields(spec), ...(shares.some(({ kind }) => kind === "namespace") ? [namespaceShareField] : [])],

@@ -1,4 +1,5 @@
 import { agentOf, type FleetAgent, type FleetHost } from "./fleet.ts";
+import type { Cost } from "./cost.ts";
 import type { Demand, ShareDemand } from "./demand.ts";
 import type { Room } from "./room.ts";
 
@@ -30,6 +31,7 @@ export const unsuitable = (host: FleetHost, demand: Demand): string | undefined 
   }
   const field = demand.fields.find((wanted) => !covers(agent.enforceable, wanted));
   if (field !== undefined) return `cannot enforce ${field}`;
+  if (demand.isolation === "vm" && agent.engines?.length === 0) return "has no engine for virtual machines";
   if (demand.hostNetwork === true && agent.hostNetwork !== true) return "does not allow its own network to instances";
   const path = demand.mountPaths.find((wanted) => !isAllowed(agent, wanted));
   if (path !== undefined) return `${path} is not below its mount allow-list`;
@@ -49,11 +51,18 @@ export const elsewhere = (
   return share === undefined ? undefined : `share ${share.name} lies on another host`;
 };
 
-/** Why what is left of a suitable host does not suffice; undefined when it does. */
-export const insufficient = (room: Room, demand: Demand): string | undefined => {
-  if (room.cpuMillis < demand.cpuMillis) return `needs ${demand.cpuMillis} CPU millis, ${room.cpuMillis} are free`;
-  if (room.memoryBytes < demand.memoryBytes) {
-    return `needs ${demand.memoryBytes} bytes of memory, ${room.memoryBytes} are free`;
+const withMonitor = (all: number, demanded: number): string =>
+  all === demanded ? "" : ` (${all - demanded} of it its monitor's)`;
+
+/** Why what is left of a suitable host does not suffice for a demand that costs this much there; undefined when it does. */
+export const insufficient = (room: Room, demand: Demand, cost: Cost): string | undefined => {
+  if (room.cpuMillis < cost.cpuMillis) {
+    const monitor = withMonitor(cost.cpuMillis, demand.cpuMillis);
+    return `needs ${cost.cpuMillis} CPU millis${monitor}, ${room.cpuMillis} are free`;
+  }
+  if (room.memoryBytes < cost.memoryBytes) {
+    const monitor = withMonitor(cost.memoryBytes, demand.memoryBytes);
+    return `needs ${cost.memoryBytes} bytes of memory${monitor}, ${room.memoryBytes} are free`;
   }
   if (room.instances < 1) return "has no room for another instance";
   if (room.dedicable < demand.dedicatedCpus) {
@@ -63,8 +72,8 @@ export const insufficient = (room: Room, demand: Demand): string | undefined => 
 };
 
 /** The same question without words, for the inner loop. */
-export const fits = (room: Room, demand: Demand): boolean =>
-  room.cpuMillis >= demand.cpuMillis &&
-  room.memoryBytes >= demand.memoryBytes &&
+export const fits = (room: Room, demand: Demand, cost: Cost): boolean =>
+  room.cpuMillis >= cost.cpuMillis &&
+  room.memoryBytes >= cost.memoryBytes &&
   room.instances >= 1 &&
   room.dedicable >= demand.dedicatedCpus;

@@ -1,4 +1,4 @@
-import type { Capacity, HostState, Isolation } from "@bulkhead/contracts";
+import type { Capacity, HostEngine, HostState, Isolation } from "@bulkhead/contracts";
 import type { HeldPort } from "./ports.ts";
 
 /** One of a host's agents as placement sees it. */
@@ -11,6 +11,8 @@ export interface FleetAgent {
   readonly mountAllowList: readonly string[];
   /** its configuration lets instances have the host's own network */
   readonly hostNetwork?: boolean;
+  /** engines of its virtual machines, the best first; null or absent: it tells of none */
+  readonly engines?: readonly HostEngine[] | null;
   /** it obeys another control plane, so nothing of ours may go there */
   readonly foreign: boolean;
 }

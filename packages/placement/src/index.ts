@@ -4,6 +4,7 @@ export { demandClass, demandOf } from "./demand.ts";
 export type { Demand, PlacementRequest, ShareDemand } from "./demand.ts";
 export { agentOf } from "./fleet.ts";
 export type { FleetAgent, FleetHost, FleetSnapshot, Held } from "./fleet.ts";
+export { costOf, engineFor } from "./cost.ts";
 export { largestHost } from "./largest-host.ts";
 export type { LargestHost } from "./largest-host.ts";
 export { plan } from "./plan.ts";

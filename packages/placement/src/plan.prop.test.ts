@@ -1,6 +1,7 @@
 import type { Capacity } from "@bulkhead/contracts";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { costOf, engineFor } from "./cost.ts";
 import { insufficient, unsuitable } from "./filter.ts";
 import { agentOf, type FleetHost, type FleetSnapshot } from "./fleet.ts";
 import { plan, type Demand, type PlacementRequest } from "./index.ts";
@@ -15,6 +16,14 @@ const capacity: fc.Arbitrary<Capacity> = fc
   })
   .map((facts) => ({ ...facts, cpuMillis: facts.cpuCount * 1000 }));
 
+/** Two kinds of hosts, so that neighbours cost a machine differently. */
+const engines = fc.constantFrom(
+  [{ name: "kvm", overheadBytes: 7, overheadBytesPerMib: 0, emulatorMillis: 100 } as const],
+  [{ name: "qemu", overheadBytes: 300, overheadBytesPerMib: 0, emulatorMillis: 250 } as const],
+);
+
+const isolation = fc.constantFrom("container", "vm");
+
 const hostOf = (id: number): fc.Arbitrary<FleetHost> =>
   fc
     .record({
@@ -22,6 +31,7 @@ const hostOf = (id: number): fc.Arbitrary<FleetHost> =>
       cordoned: fc.boolean(),
       state: fc.constantFrom("ready", "suspect", "unknown"),
       zone: fc.constantFrom("east", "west"),
+      engines,
       heldCpu: fc.integer({ min: 0, max: 8000 }),
       heldMemory: fc.integer({ min: 0, max: 2000 }),
       heldIds: fc.uniqueArray(fc.integer({ min: 0, max: 15 }), { maxLength: 6 }),
@@ -32,16 +42,15 @@ const hostOf = (id: number): fc.Arbitrary<FleetHost> =>
       version: id,
       cordoned: found.cordoned,
       labels: { zone: found.zone },
-      agents: [
-        {
-          isolation: "container",
-          state: found.state,
-          capacity: found.capacity,
-          enforceable: ["resources"],
-          mountAllowList: [],
-          foreign: false,
-        },
-      ],
+      agents: (["container", "vm"] as const).map((kind) => ({
+        isolation: kind,
+        state: found.state,
+        capacity: found.capacity,
+        enforceable: ["resources"],
+        mountAllowList: [],
+        foreign: false,
+        ...(kind === "vm" ? { engines: found.engines } : {}),
+      })),
       held: {
         cpuMillis: Math.min(found.heldCpu, found.capacity.cpuMillis),
         memoryBytes: Math.min(found.heldMemory, found.capacity.memoryBytes),
@@ -57,6 +66,7 @@ const fleet: fc.Arbitrary<FleetSnapshot> = fc
 
 const demand: fc.Arbitrary<Demand> = fc
   .record({
+    isolation,
     cpus: fc.integer({ min: 10, max: 4000 }),
     memoryBytes: fc.integer({ min: 1, max: 1500 }),
     dedicated: fc.boolean(),
@@ -65,7 +75,7 @@ const demand: fc.Arbitrary<Demand> = fc
   .map((found) => {
     const dedicatedCpus = found.dedicated ? Math.ceil(found.cpus / 1000) : 0;
     return {
-      isolation: "container",
+      isolation: found.isolation,
       cpuMillis: Math.max(found.cpus, dedicatedCpus * 1000),
       memoryBytes: found.memoryBytes,
       dedicatedCpus,
@@ -133,15 +143,16 @@ test("oracle: every choice has the best score of a scan over all hosts, and a re
     fc.property(fleet, requests, (snapshot, wanted) => {
       const made = plan(snapshot, wanted);
       const ledgers = new Map(snapshot.hosts.map((host) => [host.id, new Ledger(host)]));
-      const scarcity = scarcityOf(snapshot, "container");
       for (const { instanceId, demand: needs } of wanted) {
+        const scarcity = scarcityOf(snapshot, needs.isolation);
         const scores = [...ledgers.values()].flatMap((ledger) => {
-          const agent = agentOf(ledger.host, "container");
+          const agent = agentOf(ledger.host, needs.isolation);
           if (agent === undefined || unsuitable(ledger.host, needs) !== undefined) return [];
           const room = ledger.room(agent);
-          if (insufficient(room, needs) !== undefined) return [];
-          const cpu = (room.cpuMillis - needs.cpuMillis) / agent.capacity.cpuMillis;
-          const memory = (room.memoryBytes - needs.memoryBytes) / agent.capacity.memoryBytes;
+          const cost = costOf(needs, engineFor(agent, needs));
+          if (insufficient(room, needs, cost) !== undefined) return [];
+          const cpu = (room.cpuMillis - cost.cpuMillis) / agent.capacity.cpuMillis;
+          const memory = (room.memoryBytes - cost.memoryBytes) / agent.capacity.memoryBytes;
           return [{ id: ledger.host.id, score: score(cpu, memory, scarcity) }];
         });
         const chosen = made.placements.find((placement) => placement.instanceId === instanceId);
@@ -152,8 +163,10 @@ test("oracle: every choice has the best score of a scan over all hosts, and a re
           .sort()[0];
         expect(chosen?.hostId).toBe(expected);
         const ledger = ledgers.get(chosen?.hostId ?? "");
-        const agent = ledger && agentOf(ledger.host, "container");
-        if (ledger !== undefined && agent !== undefined) ledger.take(agent, needs);
+        const agent = ledger && agentOf(ledger.host, needs.isolation);
+        if (ledger !== undefined && agent !== undefined) {
+          ledger.take(agent, needs, costOf(needs, engineFor(agent, needs)));
+        }
       }
     }),
   );

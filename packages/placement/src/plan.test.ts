@@ -137,6 +137,69 @@ describe("filters, each with its reason", () => {
   });
 });
 
+describe("virtual machines cost what their monitors use besides", () => {
+  const kvm = { name: "kvm", overheadBytes: 1000, overheadBytesPerMib: 2, emulatorMillis: 100 } as const;
+  const qemu = { name: "qemu", overheadBytes: 5000, overheadBytesPerMib: 3, emulatorMillis: 250 } as const;
+  const enforceable = ["resources", "vm.engine.kvm", "vm.engine.qemu"];
+  const vmHost = (cpuMillis: number, memoryBytes: number, engines: FleetAgent["engines"] = [kvm, qemu]): FleetHost =>
+    host("a", {
+      agents: [
+        agent({
+          isolation: "vm",
+          capacity: { cpuMillis, memoryBytes, cpuCount: 4, instancesMax: 9 },
+          enforceable,
+          engines,
+        }),
+      ],
+    });
+  const machine = (changes: Partial<WorkloadSpec> = {}) => spec({ isolation: "vm", ...changes });
+
+  test("the first engine's, or those of the engine asked for", () => {
+    const [first] = place([vmHost(4000, 8 * gib)], machine()).placements;
+    expect(first).toMatchObject({ cpuMillis: 1100, memoryBytes: gib + 1024 * 2 + 1000 });
+    const [asked] = place([vmHost(4000, 8 * gib)], machine({ vm: { engine: "qemu" } })).placements;
+    expect(asked).toMatchObject({ cpuMillis: 1250, memoryBytes: gib + 1024 * 3 + 5000 });
+  });
+
+  test("what fits to the byte fits, one less does not, and the reason tells the monitor's part", () => {
+    const needs = gib + 1024 * 2 + 1000;
+    expect(place([vmHost(1100, needs)], machine()).placements).toHaveLength(1);
+    expect(reasonOn([vmHost(1100, needs - 1)], machine())).toBe(
+      `needs ${needs} bytes of memory (3048 of it its monitor's), ${needs - 1} are free`,
+    );
+    expect(reasonOn([vmHost(1099, needs)], machine())).toBe(
+      "needs 1100 CPU millis (100 of it its monitor's), 1099 are free",
+    );
+  });
+
+  test("each takes its monitor's part from the next", () => {
+    const room = 2 * (gib + 1024 * 2 + 1000);
+    const { placements, unplaced } = place([vmHost(4000, room)], machine(), machine(), machine());
+    expect(placements).toHaveLength(2);
+    expect(unplaced[0]?.rejections[0]?.reason).toMatch(/, 0 are free$/);
+  });
+
+  test("on a fleet of different hosts, each by its own engine", () => {
+    const other = { ...vmHost(4000, gib + 1024 * 2 + 1000, [qemu]), id: "b", name: "host-b" };
+    const { placements, unplaced } = place([vmHost(4000, gib + 1024 * 2 + 1000, [kvm]), other], machine(), machine());
+    expect(placements.map(({ hostId }) => hostId)).toEqual(["a"]);
+    expect(unplaced[0]?.rejections.map(({ reason }) => reason)).toEqual([
+      expect.stringMatching(/3048 of it its monitor's.*, 0 are free/),
+      expect.stringContaining(`${1024 * 3 + 5000} of it its monitor's`),
+    ]);
+  });
+
+  test("a guest has whole large pages, so no more is counted", () => {
+    const resources = { cpuMillis: 1000, memoryBytes: gib + 2 ** 21 - 1 };
+    expect(place([vmHost(4000, 8 * gib)], machine({ resources })).placements[0]?.memoryBytes).toBe(gib + 3048);
+  });
+
+  test("a host without an engine takes none; one that tells of none counts none", () => {
+    expect(reasonOn([vmHost(4000, 8 * gib, [])], machine())).toBe("has no engine for virtual machines");
+    expect(place([vmHost(1000, gib, null)], machine()).placements[0]).toMatchObject({ cpuMillis: 1000 });
+  });
+});
+
 describe("choice", () => {
   test("fills the fuller host first", () => {
     const fuller = host("b", { held: { cpuMillis: 2000, memoryBytes: 4 * gib, instances: 1, cpuIds: [] } });

@@ -1,5 +1,6 @@
-import type { AssignedPort, Isolation } from "@bulkhead/contracts";
+import type { AssignedPort, HostEngine, Isolation } from "@bulkhead/contracts";
 import { AddressPool, type Lodging, type NetworkSnapshot } from "./addresses.ts";
+import { costOf, engineFor, type Cost } from "./cost.ts";
 import { demandClass, type Demand, type PlacementRequest } from "./demand.ts";
 import { elsewhere, fits, insufficient, unsuitable } from "./filter.ts";
 import { agentOf, type FleetAgent, type FleetSnapshot } from "./fleet.ts";
@@ -11,7 +12,7 @@ export interface Placement {
   readonly hostId: string;
   /** CPUs chosen for a dedicated instance, ascending; empty with the shared policy */
   readonly cpuIds: readonly number[];
-  /** what it holds of the host from now on */
+  /** what it holds of the host from now on, its monitor's share included */
   readonly cpuMillis: number;
   readonly memoryBytes: number;
   /** addresses, when it asked for a network */
@@ -50,6 +51,8 @@ const defaultRejectionsMax = 100;
 interface Candidate {
   readonly ledger: Ledger;
   readonly agent: FleetAgent;
+  /** of this agent, for a virtual machine of the candidates' class; one object for all that use the same */
+  readonly engine: HostEngine | undefined;
 }
 
 /** Lowest score wins; ties go to the lowest host id because candidates are in that order. */
@@ -59,14 +62,20 @@ const choose = (
 ): Candidate | undefined => {
   let best: Candidate | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
+  let engine: HostEngine | undefined;
+  let cost: Cost = demand;
   for (const candidate of candidates) {
     const { ledger, agent } = candidate;
     const room = ledger.room(agent);
-    if (!fits(room, demand)) continue;
+    if (candidate.engine !== engine) {
+      engine = candidate.engine;
+      cost = costOf(demand, engine);
+    }
+    if (!fits(room, demand, cost)) continue;
     if (demand.shares.length > 0 && elsewhere(ledger.host.id, demand.shares, pins) !== undefined) continue;
     if (demand.ports !== undefined && typeof ledger.ports(demand) === "string") continue;
-    const cpuLeft = (room.cpuMillis - demand.cpuMillis) / agent.capacity.cpuMillis;
-    const memoryLeft = (room.memoryBytes - demand.memoryBytes) / agent.capacity.memoryBytes;
+    const cpuLeft = (room.cpuMillis - cost.cpuMillis) / agent.capacity.cpuMillis;
+    const memoryLeft = (room.memoryBytes - cost.memoryBytes) / agent.capacity.memoryBytes;
     const found = score(cpuLeft, memoryLeft, scarcity);
     if (found < bestScore) [best, bestScore] = [candidate, found];
   }
@@ -92,6 +101,7 @@ class Pass {
   readonly #snapshot: FleetSnapshot;
   /** where shares lie that this pass gave their first user */
   readonly pins = new Map<string, string>();
+  readonly #engines = new Map<string, HostEngine>();
   readonly #pools = new Map<string, AddressPool>();
 
   constructor(snapshot: FleetSnapshot) {
@@ -105,11 +115,21 @@ class Pass {
     if (found === undefined) {
       found = this.#ledgers.flatMap((ledger) => {
         const agent = agentOf(ledger.host, demand.isolation);
-        return agent === undefined || unsuitable(ledger.host, demand) !== undefined ? [] : [{ ledger, agent }];
+        if (agent === undefined || unsuitable(ledger.host, demand) !== undefined) return [];
+        return [{ ledger, agent, engine: this.#shared(engineFor(agent, demand)) }];
       });
       this.#candidates.set(key, found);
     }
     return found;
+  }
+
+  /** Hosts of a fleet are mostly alike: what a demand costs is worked out once for all whose engines use the same. */
+  #shared(engine: HostEngine | undefined): HostEngine | undefined {
+    if (engine === undefined) return undefined;
+    const key = `${engine.overheadBytes} ${engine.overheadBytesPerMib} ${engine.emulatorMillis}`;
+    const known = this.#engines.get(key);
+    if (known === undefined) this.#engines.set(key, engine);
+    return known ?? engine;
   }
 
   scarcity(isolation: Isolation): Scarcity {
@@ -144,7 +164,9 @@ class Pass {
       const reason =
         unsuitable(ledger.host, demand) ??
         elsewhere(ledger.host.id, demand.shares, this.pins) ??
-        (agent === undefined ? undefined : insufficient(ledger.room(agent), demand)) ??
+        (agent === undefined
+          ? undefined
+          : insufficient(ledger.room(agent), demand, costOf(demand, engineFor(agent, demand)))) ??
         portsReason(ledger, demand);
       return reason === undefined ? [] : [rejection(ledger, reason)];
     });
@@ -182,12 +204,13 @@ export const plan = (
     const ports = chosen.ledger.ports(demand);
     if (typeof ports === "string") throw new RangeError(`${host.name} was chosen although ${ports}`);
     chosen.ledger.takePorts(ports);
+    const { cpuMillis, memoryBytes } = costOf(demand, chosen.engine);
     placements.push({
       instanceId,
       hostId: host.id,
-      cpuIds: chosen.ledger.take(chosen.agent, demand),
-      cpuMillis: demand.cpuMillis,
-      memoryBytes: demand.memoryBytes,
+      cpuIds: chosen.ledger.take(chosen.agent, demand, { cpuMillis, memoryBytes }),
+      cpuMillis,
+      memoryBytes,
       ...(pool === undefined ? {} : { lodging: pool.take() }),
       ...(ports.length === 0 ? {} : { ports }),
     });

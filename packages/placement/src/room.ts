@@ -1,4 +1,5 @@
 import type { AssignedPort } from "@bulkhead/contracts";
+import type { Cost } from "./cost.ts";
 import type { Demand } from "./demand.ts";
 import type { FleetAgent, FleetHost } from "./fleet.ts";
 import { choosePorts, type HeldPort } from "./ports.ts";
@@ -54,9 +55,9 @@ export class Ledger {
   }
 
   /** Takes a demand that fits and answers with the CPUs chosen for it, ascending. */
-  take({ capacity }: FleetAgent, demand: Demand): number[] {
-    this.#cpuMillis += demand.cpuMillis;
-    this.#memoryBytes += demand.memoryBytes;
+  take({ capacity }: FleetAgent, demand: Demand, cost: Cost): number[] {
+    this.#cpuMillis += cost.cpuMillis;
+    this.#memoryBytes += cost.memoryBytes;
     this.#instances += 1;
     const chosen: number[] = [];
     // From the top: CPU 0 serves most interrupts and is the last to be given away.

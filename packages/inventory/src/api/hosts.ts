@@ -139,12 +139,17 @@ export const agentPublicKey = async (sql: Sql, hostId: string, isolation: string
 
 const selectLargest = statement<{ cpuMillis: number | null; memoryBytes: number | null }>(
   "api_host_largest",
-  `SELECT max((facts->'capacity'->>'cpuMillis')::bigint) AS "cpuMillis",
-          max((facts->'capacity'->>'memoryBytes')::bigint) AS "memoryBytes"
-   FROM host_agent WHERE isolation = $1`,
+  `SELECT max((facts->'capacity'->>'cpuMillis')::bigint - coalesce((e->>'emulatorMillis')::bigint, 0)) AS "cpuMillis",
+          max(((facts->'capacity'->>'memoryBytes')::bigint - coalesce((e->>'overheadBytes')::bigint, 0)) * 1048576
+            / (1048576 + coalesce((e->>'overheadBytesPerMib')::bigint, 0))) AS "memoryBytes"
+   FROM host_agent LEFT JOIN LATERAL jsonb_array_elements(facts #> '{machines,engines}') AS e ON isolation = 'vm'
+   WHERE isolation = $1`,
 );
 
-/** Most CPU and most memory that any host of this kind has in all; undefined without such a host. */
+/**
+ * Most CPU and most memory that any host of this kind has in all, for a machine without what its engine's monitor uses
+ * itself; undefined without such a host.
+ */
 export const largestCapacity = async (
   sql: Sql,
   isolation: Isolation,

@@ -124,7 +124,8 @@ export const reshapeInstances = async (sql: Sql, change: Change, workload: Workl
   };
   const told = await changeDocuments(
     sql,
-    instances.map(({ id }) => ({ instanceId: id, patch, held: demand })),
+    // A machine's size never changes, and what it holds is more than its own: its monitor's is not known here.
+    instances.map(({ id }) => ({ instanceId: id, patch, ...(demand.isolation === "vm" ? {} : { held: demand }) })),
   );
   return told.size;
 };

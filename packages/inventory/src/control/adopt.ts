@@ -1,5 +1,5 @@
-import { compareEpochs, type Epoch } from "@bulkhead/contracts";
-import { demandOf } from "@bulkhead/placement";
+import { compareEpochs, type Epoch, type HostEngine } from "@bulkhead/contracts";
+import { costOf, demandOf, engineFor } from "@bulkhead/placement";
 import { statement, type Sql } from "../database.ts";
 import { buryDocuments } from "../document-changes.ts";
 import { assignmentOf, type AssignedInstance } from "./commit-plan.ts";
@@ -34,16 +34,16 @@ const lockKnown = statement<KnownRow>(
 );
 
 // The host first: placement must see what the adopted ones hold.
-const bumpDocument = statement<{ version: number }>(
+const bumpDocument = statement<{ version: number; engines: HostEngine[] | null }>(
   "control_adopt_version",
   `WITH host AS (UPDATE host SET version = version + 1 WHERE id = $1),
    agent AS (
      UPDATE host_agent SET doc_version = doc_version + 1 WHERE host_id = $1 AND isolation = $2
-     RETURNING host_id, isolation, doc_version
+     RETURNING host_id, isolation, doc_version, facts #> '{machines,engines}' AS engines
    ), relayed AS (
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agent
    )
-   SELECT doc_version AS version FROM agent`,
+   SELECT doc_version AS version, engines FROM agent`,
 );
 
 const insertAssignments = statement(
@@ -114,6 +114,10 @@ export const adoptRuns = async (
     sql.rows(bumpDocument, [agent.hostId, agent.isolation]),
   ]);
   if (document === undefined) return { adopted: 0, ended: 0 };
+  const costs = found.map(({ row }) => {
+    const demand = demandOf(row.spec);
+    return costOf(demand, engineFor(document, demand));
+  });
   await Promise.all([
     sql.count(insertAssignments, [
       agent.hostId,
@@ -124,8 +128,8 @@ export const adoptRuns = async (
       found.map(({ epoch }) => epoch.n),
       found.map(({ row, epoch }) => JSON.stringify(assignmentOf(row, epoch, []))),
       found.map(({ tombstone }) => tombstone),
-      found.map(({ row }) => demandOf(row.spec).cpuMillis),
-      found.map(({ row }) => row.spec.resources.memoryBytes),
+      costs.map(({ cpuMillis }) => cpuMillis),
+      costs.map(({ memoryBytes }) => memoryBytes),
     ]),
     taken.length === 0
       ? 0

@@ -57,6 +57,37 @@ describe("one commit", () => {
     ]);
   });
 
+  test("a machine holds what its monitor uses besides, by the engine that its host tells of", async () => {
+    const engine = {
+      name: "kvm",
+      overheadBytes: 32 * 2 ** 20,
+      overheadBytesPerMib: 8192,
+      emulatorMillis: 100,
+    } as const;
+    const machines = { engine: "kvm", engines: [engine], kvm: "kvm", reason: "" } as const;
+    const gib = 2 ** 30;
+    const held = gib + engine.overheadBytes + 1024 * engine.overheadBytesPerMib;
+    const capacity = { ...facts().capacity, memoryBytes: held + gib };
+    const host = await fleet.addHost({
+      isolation: "vm",
+      facts: { ...facts(), capacity, machines: { ...machines, engines: [engine] } },
+    });
+    const resources = { cpuMillis: 1000, memoryBytes: gib };
+    await fleet.addWorkload("one", { isolation: "vm", resources });
+    await fleet.place();
+    const [row] = await fleet.query(`SELECT cpu_millis, memory_bytes::float8 FROM assignment`);
+    expect(row).toEqual({ cpu_millis: 1100, memory_bytes: held });
+    // The RAM of another would fit; what its monitor uses does not.
+    await fleet.addWorkload("two", { isolation: "vm", resources });
+    const { plan: made } = await planned();
+    const reason = `needs ${held} bytes of memory (${held - gib} of it its monitor's), ${gib} are free`;
+    expect(made.unplaced).toMatchObject([{ rejections: [{ hostId: host.hostId, reason }] }]);
+    expect(await fleet.inventory.api.read.largestCapacity("vm")).toEqual({
+      cpuMillis: capacity.cpuMillis - 100,
+      memoryBytes: Math.floor(((held + gib - engine.overheadBytes) * 2 ** 20) / (2 ** 20 + engine.overheadBytesPerMib)),
+    });
+  });
+
   test("dedicated CPUs are in the document and in what the host has given away", async () => {
     const resources = { cpuMillis: 2000, memoryBytes: 64 * 1024 ** 2, cpuPolicy: "dedicated" } as const;
     const { host, assignment } = await fleet.placedInstance("web", { resources });

@@ -23,6 +23,7 @@ const selectHosts = statement<HostRow>(
      SELECT jsonb_agg(jsonb_build_object(
        'isolation', a.isolation, 'state', a.state, 'capacity', a.facts -> 'capacity',
        'enforceable', a.facts -> 'enforceable', 'mountAllowList', a.facts -> 'mountAllowList',
+       'engines', a.facts #> '{machines,engines}',
        'hostNetwork', coalesce(a.facts -> 'hostNetwork', 'false'), 'foreign', a.foreign_cluster_id IS NOT NULL)) AS agents
      FROM host_agent a WHERE a.host_id = h.id
    ) a ON true

@@ -167,6 +167,17 @@ describe("a restored database", () => {
     expect(await fleet.control.readPending(1)).toEqual([]);
   });
 
+  test("a machine that is adopted holds what its monitor uses besides", async () => {
+    const engine = { name: "qemu" as const, overheadBytes: 1000, overheadBytesPerMib: 2, emulatorMillis: 250 };
+    const machines = { engine: engine.name, engines: [engine], kvm: "none" as const, reason: "" };
+    const host = await fleet.addHost({ isolation: "vm", facts: { ...facts(), machines } });
+    await fleet.addWorkload("web", { isolation: "vm", resources: { cpuMillis: 500, memoryBytes: 2 ** 28 } });
+    const [instance] = await fleet.control.readPending(1);
+    expect(await adopt(host, instance?.id ?? "", { era: 1, n: 3 })).toEqual({ adopted: 1, ended: 0 });
+    const held = { cpuMillis: 750, memoryBytes: 2 ** 28 + 1000 + 2 * 256 };
+    expect((await fleet.control.readHosts())[0]?.held).toMatchObject(held);
+  });
+
   test("what runs elsewhere with a later epoch than the database knows is adopted there, the older one buried", async () => {
     const { host, assignment } = await fleet.placedInstance("web");
     const other = await fleet.addHost();

@@ -1,6 +1,6 @@
 import type { JailedFile, JailedProgram } from "@bulkhead/node";
 import type { Socket } from "node:net";
-import type { MachineEngine, MachineMemoryPolicy } from "@bulkhead/contracts";
+import type { MachineEngine, MachineMemoryPolicy, MonitorOverhead } from "@bulkhead/contracts";
 
 /** What a machine is made of. Files are on the host. */
 export interface MachinePlan {
@@ -23,15 +23,6 @@ export interface MachinePlan {
   readonly ports: string;
 }
 
-/** What a monitor may use beside what its guest has. */
-export interface MonitorOverhead {
-  readonly overheadBytes: number;
-  /** for each mebibyte of the guest's memory: the tables that map it */
-  readonly overheadBytesPerMib: number;
-  /** CPU beside the guest's processors, in thousandths of a CPU */
-  readonly emulatorMillis: number;
-}
-
 /** How a machine went down, as far as its monitor knows. */
 export type MachineOutcome =
   | "powered-off"
@@ -45,6 +36,7 @@ export type MachineOutcome =
 /** A program that runs machines. What it prints is the instance's log. */
 export interface Engine {
   readonly name: MachineEngine;
+  /** what its monitors may use beside what their guests have */
   readonly overhead: MonitorOverhead;
   /** It can keep a machine's memory in RAM and make it of large pages, and each processor on a CPU of its own. */
   readonly holdsPlaces: boolean;
