@@ -112,11 +112,11 @@ test("a machine under load uses no more than it has and its monitor may", async 
 /** What the kernel says of a machine whose memory is locked and whose one processor has a CPU of its own. */
 const placesOf = async (rig: MachineRig, assignment: Assignment): Promise<object> => {
   const run = await rig.start(assignment);
-  const { pid, lockedBytes } = monitorOf(assignment.instanceId);
+  const { pid, lockedBytes, rings } = monitorOf(assignment.instanceId);
   const processors = threadsOf(pid).filter(({ name }) => name.startsWith("vcpu "));
   const contract = run.checkContract();
   await run.stop(0);
-  return { locked: lockedBytes >= assignment.spec.resources.memoryBytes, processors, contract };
+  return { locked: lockedBytes >= assignment.spec.resources.memoryBytes, processors, rings, contract };
 };
 
 test("what only our own monitor holds is held by it, and refused by another engine", async () => {
@@ -126,7 +126,12 @@ test("what only our own monitor holds is held by it, and refused by another engi
   const places = placesOf(rig, { ...assignment, cpuIds: [1] });
   expect(await places.catch((error: Error) => error.message)).toEqual(
     engine.holdsPlaces
-      ? { locked: true, processors: [{ name: "vcpu 0", cpus: "1" }], contract: { held: true, violations: [] } }
+      ? {
+          locked: true,
+          processors: [{ name: "vcpu 0", cpus: "1" }],
+          rings: 4,
+          contract: { held: true, violations: [] },
+        }
       : "the engine qemu cannot lock a machine's memory or give it large pages",
   );
 });

@@ -27,7 +27,7 @@ export interface SpecInput {
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   /** what a program of ours sees and opens beside that */
-  readonly jail?: Pick<JailedProgram, "files" | "devices" | "lockedBytes"> | undefined;
+  readonly jail?: Pick<JailedProgram, "files" | "devices" | "lockedBytes" | "systemCalls"> | undefined;
   readonly options: WorkloadSpec["container"];
   /** the host's own network instead of one of its own */
   readonly hostNetwork?: boolean;
@@ -158,7 +158,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
         gidMappings: mapping,
         resources: { ...input.resources, devices: [...(input.resources.devices ?? []), ...rulesOf(devices)] },
         ...(devices.length === 0 ? {} : { devices: devicesOf(devices) }),
-        seccomp: defaultSeccomp(input.options?.capabilities ?? defaultCapabilities),
+        seccomp: defaultSeccomp(input.options?.capabilities ?? defaultCapabilities, input.jail?.systemCalls),
         maskedPaths: [...maskedPaths],
         readonlyPaths: [...readonlyPaths],
         // A port below 1024 of the instance's own network is no privilege on the host.

@@ -46,21 +46,21 @@ const madeMax = 64;
 
 /**
  * The default profile for a set of capabilities, in the OCI runtime-spec's form: everything is refused but the listed
- * calls, and each capability adds the calls it is for.
+ * calls, each capability adds the calls it is for, and a program of ours those that it names.
  */
-export const defaultSeccomp = (capabilities: readonly string[]): OciSeccomp => {
-  const key = capabilities.join();
+export const defaultSeccomp = (capabilities: readonly string[], ofProgram: readonly string[] = []): OciSeccomp => {
+  const key = [capabilities.join(), ofProgram.join()].join(" ");
   const known = made.get(key);
   if (known !== undefined) return known;
   if (made.size >= madeMax) made.clear();
-  const profile = build(capabilities);
+  const profile = build(capabilities, ofProgram);
   made.set(key, profile);
   return profile;
 };
 
-const build = (capabilities: readonly string[]): OciSeccomp => {
+const build = (capabilities: readonly string[], ofProgram: readonly string[]): OciSeccomp => {
   const added = capabilities.flatMap((name) => syscallsOfCapability[name]?.names ?? []);
-  const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added]);
+  const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added, ...ofProgram]);
   const unconditional = [...names].filter((name) => name !== "socket").sort();
   const rules: Rule[] = [
     { names: unconditional, action: "SCMP_ACT_ALLOW" },

@@ -24,6 +24,8 @@ export interface JailedProgram {
   readonly devices: readonly JailedDevice[];
   /** memory that it may keep from being swapped, in bytes; the host's limit without it */
   readonly lockedBytes?: number;
+  /** system calls that it makes beside those of every container */
+  readonly systemCalls?: readonly string[];
 }
 
 /**

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { InstanceId } from "@bulkhead/contracts";
 
@@ -14,13 +14,26 @@ const read = (...path: string[]): string => {
 
 const line = (status: string, name: string): string => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1] ?? "";
 
+export interface SeenMonitor {
+  readonly pid: number;
+  readonly lockedBytes: number;
+  /** io_uring(7): one for each disk */
+  readonly rings: number;
+}
+
+const ringsOf = (pid: string): number =>
+  readdirSync(join("/proc", pid, "fd")).filter((fd) =>
+    readlinkSync(join("/proc", pid, "fd", fd)).includes("[io_uring]"),
+  ).length;
+
 /** The monitor of an instance, as the kernel sees it; throws when there is none. */
-export const monitorOf = (instanceId: InstanceId): { pid: number; lockedBytes: number } => {
+export const monitorOf = (instanceId: InstanceId): SeenMonitor => {
   const found = readdirSync("/proc").find(
     (pid) => programs.has(read(pid, "comm").trim()) && read(pid, "cgroup").includes(instanceId),
   );
   if (found === undefined) throw new Error(`no monitor of ${instanceId} is running`);
-  return { pid: Number(found), lockedBytes: Number.parseInt(line(read(found, "status"), "VmLck"), 10) * 1024 };
+  const lockedBytes = Number.parseInt(line(read(found, "status"), "VmLck"), 10) * 1024;
+  return { pid: Number(found), lockedBytes, rings: ringsOf(found) };
 };
 
 /** Names of a process's threads, and the CPUs that each may run on. */

@@ -44,6 +44,12 @@ const argumentsOf = (plan: MachinePlan, words: readonly string[]): string[] =>
     plan.card === null ? [] : device(`net,mac=${plan.card.mac},mtu=${plan.card.mtu},frames=fd:${cardDescriptor}`),
   ].flat();
 
+/**
+ * A disk's ring. What a program could do with it is more than with any other call, so containers do not have it; the
+ * monitor restricts its ring to reading, writing and flushing one file before a guest runs, and can make none afterwards.
+ */
+const ringCalls = ["io_uring_setup", "io_uring_register", "io_uring_enter"] as const;
+
 /** What a monitor locks beside its guest's memory, in bytes: rings that it shares with the kernel. */
 const lockedBesides = 16 * 2 ** 20;
 
@@ -83,6 +89,7 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
     args: ["/bulkhead-vmm", ...argumentsOf(plan, words)],
     files: machineFiles(plan),
     devices: [kvmDevice],
+    systemCalls: ringCalls,
     ...(plan.memoryPolicy === "locked" ? { lockedBytes: plan.memoryMib * 2 ** 20 + lockedBesides } : {}),
   }),
   connect: (ports) => connectVsock({ directory: ports, name: "vsock" }, agentPort),
