@@ -1,4 +1,7 @@
 import { resolve } from "node:path";
 
+export { probe, selfTest } from "./host.ts";
+export { InProcessMachine } from "./in-process-machine.ts";
+
 /** The monitor, as the native build leaves it: one static file. */
 export const monitorPath = resolve(import.meta.dirname, "../build/bulkhead-vmm");

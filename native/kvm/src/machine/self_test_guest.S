@@ -3,6 +3,7 @@
         .section .rodata
         .globl bulkheadSelfTestGuest
         .globl bulkheadSelfTestGuestEnd
+        .hidden bulkheadSelfTestGuest, bulkheadSelfTestGuestEnd
 bulkheadSelfTestGuest:
         .code64
         movb    $1, %al

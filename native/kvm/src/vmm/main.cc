@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -14,7 +13,7 @@
 #include "machine/tsc.h"
 #include "vmm/devices.h"
 #include "vmm/named_file.h"
-#include "vmm/options.h"
+#include "vmm/open_machine.h"
 
 namespace bulkhead::vm {
 namespace {
@@ -68,11 +67,6 @@ int answerQuestion(const Question& question) {
   return answer.value().refused ? kCannotStart : 0;
 }
 
-bool usesSockets(const VmmOptions& options) {
-  return !options.control.empty() || std::any_of(options.devices.begin(), options.devices.end(),
-                                                 [](const std::string& device) { return device.starts_with("vsock"); });
-}
-
 /** What each kind of thread may do; null without a jail. */
 std::string callsOf(const VmmOptions& options) {
   if (!options.jail) return "null";
@@ -81,31 +75,6 @@ std::string callsOf(const VmmOptions& options) {
     return namesOf({calls.data(), static_cast<uint32_t>(calls.size())});
   };
   return "{\"processor\":" + names(ThreadKind::processor) + ",\"loop\":" + names(ThreadKind::loop) + "}";
-}
-
-Result<std::unique_ptr<Machine>> createMachine(const VmmOptions& options) {
-  Phases phases;
-  phases.begin("open");
-  MachineFiles files;
-  files.kvm = TRY(openNamed(options.kvm, O_RDWR));
-  files.serialOutput = TRY(openNamed(options.serial, O_WRONLY));
-  for (const std::string& device : options.devices) files.devices.push_back(TRY(openDevice(device)));
-  MachineOptions machine = options.machine;
-  machine.phases = phases;
-  if (options.jail) {
-    machine.confine = [sockets = usesSockets(options)](ThreadKind kind) { return confineThread(kind, sockets); };
-  }
-  if (!options.restore.empty()) {
-    const SnapshotFiles snapshot = {TRY(openNamed(options.restore, O_RDONLY)),
-                                    TRY(openNamed(options.memory, O_RDONLY))};
-    return Machine::restore(machine, std::move(files), snapshot);
-  }
-  const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
-  files.kernel = &kernel;
-  if (options.initramfs.empty()) return Machine::create(machine, std::move(files));
-  const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
-  files.initramfs = &initramfs;
-  return Machine::create(machine, std::move(files));
 }
 
 /** When each step of the start began, by CLOCK_MONOTONIC; null unless they are wanted. */
@@ -119,7 +88,7 @@ std::string phasesOf(const VmmOptions& options, const Machine& machine) {
 }
 
 Result<Outcome> runMachine(const VmmOptions& options) {
-  const auto machine = TRY(createMachine(options));
+  const auto machine = TRY(openMachine(options));
   std::unique_ptr<Control> control;
   if (!options.control.empty()) {
     Fd socket = options.control.starts_with(kDescriptor) ? TRY(openNamed(options.control, O_RDWR))

@@ -1,0 +1,96 @@
+// The monitor's core as a node addon: converts values and registers functions; decides nothing.
+#include <fcntl.h>
+#include <napi.h>
+
+#include <optional>
+#include <string>
+
+#include "binding/error.h"
+#include "binding/machine.h"
+#include "kvm/probe.h"
+#include "machine/self_test.h"
+#include "machine/tsc.h"
+#include "sys/syscalls.h"
+
+namespace bulkhead::binding {
+namespace {
+
+Result<std::vector<vm::Capability>> capabilitiesOf(const std::string& path) {
+  const vm::KvmSystem system = TRY(vm::KvmSystem::use(TRY(sys::openAt(AT_FDCWD, path.c_str(), O_RDWR))));
+  return vm::capabilitiesOf(system);
+}
+
+/** probe(path) -> { [capability]: value } */
+Napi::Value probe(const Napi::CallbackInfo& info) {
+  auto found = capabilitiesOf(info[0].As<Napi::String>().Utf8Value());
+  if (!found.ok()) {
+    raise(info.Env(), found.error());
+    return info.Env().Undefined();
+  }
+  Napi::Object answer = Napi::Object::New(info.Env());
+  for (const vm::Capability& each : found.value()) answer.Set(each.name, Napi::Number::New(info.Env(), each.value));
+  return answer;
+}
+
+/** In a thread of libuv's pool, for up to a second. */
+class SelfTesting : public Napi::AsyncWorker {
+ public:
+  SelfTesting(Napi::Env env, std::string path)
+      : Napi::AsyncWorker(env), promise_(Napi::Promise::Deferred::New(env)), path_(std::move(path)) {}
+  Napi::Value promise() const { return promise_.Promise(); }
+
+ protected:
+  void Execute() override {
+    auto kvm = sys::openAt(AT_FDCWD, path_.c_str(), O_RDWR);
+    if (!kvm.ok()) {
+      error_ = kvm.error();
+      return;
+    }
+    test_ = vm::selfTest(kvm.take());
+    tscKhz_ = vm::measureTscKhz();
+    if (test_.reason == vm::KvmReason::unusable) error_ = test_.error;
+  }
+
+  void OnOK() override {
+    if (error_.has_value()) {
+      promise_.Reject(errorOf(Env(), *error_));
+      return;
+    }
+    Napi::Object answer = Napi::Object::New(Env());
+    answer.Set("level", nameOf(test_.level));
+    answer.Set("reason", nameOf(test_.reason));
+    answer.Set("virtualization", test_.virtualization);
+    answer.Set("picosecondsPerInstruction",
+               Napi::Number::New(Env(), static_cast<double>(test_.picosecondsPerInstruction)));
+    answer.Set("tscKhz", Napi::Number::New(Env(), static_cast<double>(tscKhz_)));
+    promise_.Resolve(answer);
+  }
+
+ private:
+  Napi::Promise::Deferred promise_;
+  std::string path_;
+  vm::SelfTest test_;
+  uint64_t tscKhz_ = 0;
+  std::optional<Error> error_;
+};
+
+/** selfTest(path) -> Promise<{ level, reason, ... }> */
+Napi::Value selfTest(const Napi::CallbackInfo& info) {
+  // Deletes itself when it has answered.
+  auto* testing = new SelfTesting(info.Env(), info[0].As<Napi::String>().Utf8Value());
+  const Napi::Value promise = testing->promise();
+  testing->Queue();
+  return promise;
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports.Set("probe", Napi::Function::New<probe>(env, "probe"));
+  exports.Set("selfTest", Napi::Function::New<selfTest>(env, "selfTest"));
+  exports.Set("Machine", Machine::define(env));
+  return exports;
+}
+
+NODE_API_MODULE(kvm, initialize)
+
+}  // namespace
+}  // namespace bulkhead::binding

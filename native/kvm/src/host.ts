@@ -1,0 +1,12 @@
+import { addon, type SelfTest } from "./addon.ts";
+
+const kvmDevice = "/dev/kvm";
+
+/**
+ * What this host's KVM says of itself: what KVM_CHECK_EXTENSION answers, by the capability's name in linux/kvm.h.
+ * Throws an error with Node's `code` and `syscall`: ENOENT without KVM, ENOTSUP with `path` naming what it lacks.
+ */
+export const probe = (device: string = kvmDevice): Readonly<Record<string, number>> => addon.probe(device);
+
+/** What this host's KVM is found to do with a guest of a few dozen instructions, within a second. Rejects as `probe`. */
+export const selfTest = (device: string = kvmDevice): Promise<SelfTest> => addon.selfTest(device);
