@@ -12,11 +12,7 @@
         outb    %al, %dx
         incq    %rsi
         jmp     1b
-2:      movw    $0x600, %dx
-        movb    $0x34, %al
-        outb    %al, %dx
-3:      hlt
-        jmp     3b
+2:      powerOff
 guestEchoesCommandLineEnd:
 
 // Counts in memory at 2 MiB - 8 for ever.
@@ -78,29 +74,9 @@ guestFaultsThriceEnd:
 guestReachesNowhereEnd:
 
 // Drives the first virtio device, which has one queue, as far as one request of 16 bytes; says what the interrupt was.
-        .macro register offset value
-        movl    $\value, \offset(%rbx)
-        .endm
         guest guestUsesOneQueue
-        movl    $0x1f0000, %edi         // a page directory for the device window, behind the boot's page tables
-        movq    $0xc0000083, %rax
-        movq    %rax, (%rdi)
-        movl    $0x1f0003, %eax
-        movl    $0xa018, %ecx
-        movq    %rax, (%rcx)
-        movl    $0xc0001000, %ebx       // layout::kVirtioMmio
-        register 0x70, 1
-        register 0x70, 3
-        register 0x24, 1
-        register 0x20, 1
-        register 0x70, 0xb
-        register 0x30, 0
-        register 0x38, 8
-        register 0x80, 0x180000
-        register 0x90, 0x181000
-        register 0xa0, 0x182000
-        register 0x44, 1
-        register 0x70, 0xf
+        seeDevices
+        useQueue
         movl    $0x180000, %edi
         movl    $0x183000, (%rdi)       // descriptor 0: address, size, writable
         movl    $16, 8(%rdi)
@@ -116,10 +92,6 @@ guestReachesNowhereEnd:
         testl   %eax, %eax
         jz      2b
         outb    %al, $0x80
-        movw    $0x600, %dx
-        movb    $0x34, %al
-        outb    %al, %dx
-3:      hlt
-        jmp     3b
+        powerOff
 guestUsesOneQueueEnd:
         .section .note.GNU-stack,"",@progbits

@@ -1,27 +1,6 @@
 // Guests that mean harm: position-independent, in 64-bit kernel mode, entered at their first byte.
 #include "guest_macro.S"
 
-        // The first GiB is mapped; this maps the devices' window too, behind the boot's page tables.
-        .macro seeDevices
-        movl    $0x1f0000, %edi
-        movq    $0xc0000083, %rax
-        movq    %rax, (%rdi)
-        movl    $0x1f0003, %eax
-        movl    $0xa018, %ecx
-        movq    %rax, (%rcx)
-        movl    $0xc0001000, %ebx       // layout::kVirtioMmio
-        .endm
-        .macro register offset value
-        movl    $\value, \offset(%rbx)
-        .endm
-        .macro powerOff
-        movw    $0x600, %dx
-        movb    $0x34, %al
-        outb    %al, %dx
-9:      hlt
-        jmp     9b
-        .endm
-
 // Shows that it runs, for ever.
         guest guestTicks
 1:      outb    %al, $0x80
@@ -31,18 +10,7 @@ guestTicksEnd:
 // Rings the first device's doorbell for ever, mostly with a request behind it: a queue of 8, of 64 KiB each.
         guest guestStorms
         seeDevices
-        register 0x70, 1
-        register 0x70, 3
-        register 0x24, 1
-        register 0x20, 1
-        register 0x70, 0xb
-        register 0x30, 0
-        register 0x38, 8
-        register 0x80, 0x180000
-        register 0x90, 0x181000
-        register 0xa0, 0x182000
-        register 0x44, 1
-        register 0x70, 0xf
+        useQueue
         movl    $0x180000, %edi
         movl    $0x190000, (%rdi)       // descriptor 0: address, size, writable
         movl    $0x10000, 8(%rdi)

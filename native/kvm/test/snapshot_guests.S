@@ -1,16 +1,6 @@
 // Guests of snapshot_test.cc and restore_bench.cc, entered as those of guests.S.
 #include "guest_macro.S"
 
-// Maps the device window: a page directory behind the boot's page tables, which identity-maps from 3 GiB on.
-        .macro window from
-        movl    $0x1f0000, %edi
-        movq    $(\from + 0x83), %rax
-        movq    %rax, ((\from - 0xc0000000) / 0x200000 * 8)(%rdi)
-        movl    $0x1f0003, %eax
-        movl    $0xa018, %ecx
-        movq    %rax, (%rcx)
-        .endm
-
 // Counts in a register and in memory at 2 MiB - 8, and says 0xee and stops should they ever differ.
         guest guestCountsTwice
         movl    $0x1ffff8, %edi
@@ -45,24 +35,9 @@ guestCountsOnTwoEnd:
 
 // Asks the first virtio device, which has one queue, again and again for 16 bytes, waits for its interrupt each time,
 // and counts at 2 MiB - 8.
-        .macro register offset value
-        movl    $\value, \offset(%rbx)
-        .endm
         guest guestAsksForEver
-        window  0xc0000000
-        movl    $0xc0001000, %ebx       // layout::kVirtioMmio
-        register 0x70, 1
-        register 0x70, 3
-        register 0x24, 1
-        register 0x20, 1
-        register 0x70, 0xb
-        register 0x30, 0
-        register 0x38, 8
-        register 0x80, 0x180000
-        register 0x90, 0x181000
-        register 0xa0, 0x182000
-        register 0x44, 1
-        register 0x70, 0xf
+        seeDevices
+        useQueue
         movl    $0x180000, %edi
         movl    $0x183000, (%rdi)       // descriptor 0: address, size, writable
         movl    $16, 8(%rdi)
@@ -130,20 +105,8 @@ guestRepeatsEnd:
 // The same, then a program: says that it is there, and once more for everything that comes from its virtio console.
         guest guestReplies
         fill
-        window  0xc0000000
-        movl    $0xc0001000, %ebx       // layout::kVirtioMmio
-        register 0x70, 1
-        register 0x70, 3
-        register 0x24, 1
-        register 0x20, 1
-        register 0x70, 0xb
-        register 0x30, 0
-        register 0x38, 8
-        register 0x80, 0x180000
-        register 0x90, 0x181000
-        register 0xa0, 0x182000
-        register 0x44, 1
-        register 0x70, 0xf
+        seeDevices
+        useQueue
         movl    $0x180000, %edi
         movl    $0x183000, (%rdi)       // descriptor 0: address, size, writable
         movl    $1, 8(%rdi)
