@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,29 @@ static void mountTmpfs(const char* wanted) {
   mountAt("tmpfs", wanted + at, "tmpfs", MS_NOSUID | MS_NODEV | (flag == 'x' ? 0 : MS_NOEXEC), options);
 }
 
+static void makeDirectories(const char* path) {
+  char part[PATH_MAX];
+  snprintf(part, sizeof part, "%s", path);
+  for (char* slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    makeDirectory(part);
+    *slash = '/';
+  }
+  makeDirectory(part);
+}
+
+// What may be changed is the host's to say: it serves a read-only directory read-only, whatever is asked here.
+static void mountShare(const char* wanted) {
+  // tag:ro or rw:path
+  char tag[40];
+  char mode[3];
+  int at = 0;
+  if (sscanf(wanted, "%39[^:]:%2[rwo]:%n", tag, mode, &at) != 2 || wanted[at] != '/') fail("share", wanted, EINVAL);
+  makeDirectories(wanted + at);
+  const unsigned long readOnly = strcmp(mode, "ro") == 0 ? MS_RDONLY : 0;
+  mountAt(tag, wanted + at, "virtiofs", MS_NOSUID | MS_NODEV | readOnly, NULL);
+}
+
 static void linkTo(const char* target, const char* path) {
   if (symlink(target, path) < 0 && errno != EEXIST) fail("symlink", path, errno);
 }
@@ -90,6 +114,7 @@ void enterRoot(const struct settings* settings) {
   provide("/etc/hostname", name);
   if (sethostname(settings->hostname, strlen(settings->hostname)) < 0) fail("hostname", settings->hostname, errno);
   for (size_t index = 0; index < settings->tmpfsCount; index++) mountTmpfs(settings->tmpfs[index]);
+  for (size_t index = 0; index < settings->shareCount; index++) mountShare(settings->shares[index]);
   if (settings->readOnlyRoot && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0) {
     fail("read-only root", "/", errno);
   }

@@ -44,6 +44,9 @@ static bool takeWord(const char* word, struct settings* settings) {
   if ((value = valueOf(word, "tmpfs")) != NULL) {
     return append(settings->tmpfs, &settings->tmpfsCount, kTmpfsMax, value);
   }
+  if ((value = valueOf(word, "share")) != NULL) {
+    return append(settings->shares, &settings->shareCount, kSharesMax, value);
+  }
   if ((value = valueOf(word, "mac")) != NULL) return once(&network->mac, value);
   if ((value = valueOf(word, "mtu")) != NULL) return once(&network->mtu, value);
   if ((value = valueOf(word, "address")) != NULL) {

@@ -67,6 +67,8 @@ static void readText(const uint8_t* data, size_t size) {
     requireProcess(&settings.process, text, size);
     requireWithin(settings.hostname, text, size);
     require(settings.tmpfsCount <= kTmpfsMax && settings.network.addressCount <= kAddressesMax);
+    require(settings.shareCount <= kSharesMax);
+    for (size_t index = 0; index < settings.shareCount; ++index) requireWithin(settings.shares[index], text, size);
     require(settings.network.gatewayCount <= kAddressesMax);
   }
   if (readProcess(text, size, &process)) requireProcess(&process, text, size);
