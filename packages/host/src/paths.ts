@@ -23,6 +23,8 @@ export interface HostPaths {
   readonly runInstances: string;
   /** shares that are file systems of their own, mounted where nobody but root looks */
   readonly runShares: string;
+  /** whoever changes a share has this file's lock, since both agents make and remove them */
+  readonly shareLock: string;
   /** writable layers that are file systems of their own, the same way */
   readonly runDisks: string;
   /** one per agent: each agent's contact counts for its own instances only */
@@ -63,6 +65,7 @@ export const hostPaths = (
     run,
     runInstances: join(run, own("instances")),
     runShares: join(run, "shares"),
+    shareLock: join(run, "share-lock"),
     runDisks: join(run, "disks"),
     leasePage: join(run, `lease.${isolation}`),
     cgroups: own(`bulkhead-${hash}`),

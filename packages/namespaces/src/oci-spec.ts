@@ -27,7 +27,7 @@ export interface SpecInput {
   readonly shares: readonly SharedMount[];
   readonly files: readonly ProvidedFile[];
   /** what a program of ours sees and opens beside that */
-  readonly jail?: Pick<JailedProgram, "files" | "devices" | "lockedBytes" | "systemCalls"> | undefined;
+  readonly jail?: Omit<JailedProgram, "root" | "args"> | undefined;
   readonly options: WorkloadSpec["container"];
   /** the host's own network instead of one of its own */
   readonly hostNetwork?: boolean;
@@ -133,7 +133,11 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
   const own = (shared ? hostNetworkMounts : defaultMounts).filter(({ destination }) => !wanted.has(destination));
   const { files = [], devices = [] } = input.jail ?? {};
   const fixed = [...own, ...input.tmpfs.map(tmpfsOf), ...input.files.map(providedOf), ...files.map(jailedOf)];
-  const process = ociProcess(input.process, input);
+  const capabilities = input.jail?.capabilities ?? input.options?.capabilities ?? defaultCapabilities;
+  const process = ociProcess(input.process, {
+    ...input,
+    options: { ...input.options, capabilities: [...capabilities] },
+  });
   const confined = [
     ...input.mounts.map((mount) => ({ mount: bindOf(mount), beneath: mount.root, idmap: true })),
     ...input.shares.map((share) => ({
@@ -158,7 +162,7 @@ export const buildSpec = (input: SpecInput): BuiltSpec => {
         gidMappings: mapping,
         resources: { ...input.resources, devices: [...(input.resources.devices ?? []), ...rulesOf(devices)] },
         ...(devices.length === 0 ? {} : { devices: devicesOf(devices) }),
-        seccomp: defaultSeccomp(input.options?.capabilities ?? defaultCapabilities, input.jail?.systemCalls),
+        seccomp: defaultSeccomp(capabilities, input.jail),
         maskedPaths: [...maskedPaths],
         readonlyPaths: [...readonlyPaths],
         // A port below 1024 of the instance's own network is no privilege on the host.

@@ -28,6 +28,8 @@ const allowedFamilies = [
 const eafnosupport = 97;
 /** socket(2) looks at 32 bits of its first argument only, so a comparison of all 64 could be walked around. */
 const low32Bits = 0xffff_ffff;
+/** CLONE_FS: a thread's own working directory and umask, which is no namespace. */
+const fileState = 0x200;
 /** personality(2) values without security effect: Linux, 32-bit Linux, both with UNAME26, and the query. */
 const harmlessPersonalities = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
@@ -44,21 +46,29 @@ const onArgument = (name: string, argument: NonNullable<Rule["args"]>[number], a
 const made = new Map<string, OciSeccomp>();
 const madeMax = 64;
 
+/** What a program of ours may do besides. */
+export interface ProfileChanges {
+  readonly systemCalls?: readonly string[] | undefined;
+  /** a thread may leave the working directory and umask of the others */
+  readonly ownFileState?: boolean | undefined;
+}
+
 /**
  * The default profile for a set of capabilities, in the OCI runtime-spec's form: everything is refused but the listed
  * calls, each capability adds the calls it is for, and a program of ours those that it names.
  */
-export const defaultSeccomp = (capabilities: readonly string[], ofProgram: readonly string[] = []): OciSeccomp => {
-  const key = [capabilities.join(), ofProgram.join()].join(" ");
+export const defaultSeccomp = (capabilities: readonly string[], ofProgram: ProfileChanges = {}): OciSeccomp => {
+  const { systemCalls = [], ownFileState = false } = ofProgram;
+  const key = [capabilities.join(), systemCalls.join(), ownFileState].join(" ");
   const known = made.get(key);
   if (known !== undefined) return known;
   if (made.size >= madeMax) made.clear();
-  const profile = build(capabilities, ofProgram);
+  const profile = build(capabilities, systemCalls, ownFileState);
   made.set(key, profile);
   return profile;
 };
 
-const build = (capabilities: readonly string[], ofProgram: readonly string[]): OciSeccomp => {
+const build = (capabilities: readonly string[], ofProgram: readonly string[], ownFileState: boolean): OciSeccomp => {
   const added = capabilities.flatMap((name) => syscallsOfCapability[name]?.names ?? []);
   const names = new Set([...commonSyscalls.flatMap((group) => group.names), ...added, ...ofProgram]);
   const unconditional = [...names].filter((name) => name !== "socket").sort();
@@ -80,6 +90,11 @@ const build = (capabilities: readonly string[], ofProgram: readonly string[]): O
     rules.push(onArgument("clone", { index: 0, value: namespaceFlags, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }, {}));
   }
   if (!names.has("clone3")) rules.push({ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: enosys });
+  if (ownFileState && !names.has("unshare")) {
+    rules.push(
+      onArgument("unshare", { index: 0, value: low32Bits - fileState, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }, {}),
+    );
+  }
   return {
     defaultAction: "SCMP_ACT_ERRNO",
     defaultErrnoRet: eperm,

@@ -26,6 +26,10 @@ export interface JailedProgram {
   readonly lockedBytes?: number;
   /** system calls that it makes beside those of every container */
   readonly systemCalls?: readonly string[];
+  /** that it has in its own user namespace, until it gives them up; none without it */
+  readonly capabilities?: readonly string[];
+  /** its threads may have a working directory and a umask of their own, which takes no privilege */
+  readonly ownFileState?: boolean;
 }
 
 /**

@@ -2,7 +2,7 @@ import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "n
 import { join } from "node:path";
 import { fleetError, type AssignedNamespaces, type AssignedShare, type InstanceId } from "@bulkhead/contracts";
 import { openMountArea, type HostPaths } from "@bulkhead/host";
-import type { SourceDirectory } from "@bulkhead/native-namespaces";
+import { lockFile, type SourceDirectory } from "@bulkhead/native-namespaces";
 import type { Trash } from "../trash.ts";
 import { makeImage, mountImage, mountMemory, unmount } from "./file-systems.ts";
 import type { HeldNamespaces, NamespaceHolders } from "./namespace-holder.ts";
@@ -20,6 +20,8 @@ const memoryOfNamespaces = {
   lifetime: "transient",
 } as const;
 
+type SharePaths = Pick<HostPaths, "shares" | "runShares" | "shareLock">;
+
 type Made = Pick<AssignedShare, "shareId" | "kind" | "sizeBytes" | "owner" | "mode" | "lifetime">;
 
 const isNotFound = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
@@ -34,13 +36,13 @@ const backingOf = ({ kind, sizeBytes }: Pick<Made, "kind" | "sizeBytes">): "memo
  * of it outlives the agent.
  */
 export class ShareStore {
-  readonly #paths: Pick<HostPaths, "shares" | "runShares">;
+  readonly #paths: SharePaths;
   readonly #trash: Trash;
   readonly namespaces: NamespaceHolders;
-  /** one change of one share at a time */
-  readonly #work = new Map<string, Promise<unknown>>();
+  /** one change at a time: here first, so that at most one thread of the pool ever waits for the other agent */
+  #work: Promise<unknown> = Promise.resolve();
 
-  constructor(paths: Pick<HostPaths, "shares" | "runShares">, namespaces: NamespaceHolders, trash: Trash) {
+  constructor(paths: SharePaths, namespaces: NamespaceHolders, trash: Trash) {
     this.#paths = paths;
     this.namespaces = namespaces;
     this.#trash = trash;
@@ -50,19 +52,13 @@ export class ShareStore {
     return join(this.#paths.shares, shareId);
   }
 
-  async #alone<Value>(shareId: string, work: () => Promise<Value>): Promise<Value> {
-    const before = this.#work.get(shareId) ?? Promise.resolve();
-    const next = before.then(work, work);
-    const settled = next.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#work.set(shareId, settled);
-    try {
-      return await next;
-    } finally {
-      if (this.#work.get(shareId) === settled) this.#work.delete(shareId);
-    }
+  #alone<Value>(work: () => Promise<Value>): Promise<Value> {
+    const next = this.#work.then(async () => {
+      using _lock = await lockFile(this.#paths.shareLock);
+      return await work();
+    });
+    this.#work = next.catch(() => undefined);
+    return next;
   }
 
   /** Where a share's data lies, whether it is there now or not. */
@@ -76,7 +72,7 @@ export class ShareStore {
    * nothing half made that a next call would take for whole.
    */
   async use(share: Made, instanceId: InstanceId): Promise<SourceDirectory> {
-    return this.#alone(share.shareId, async () => {
+    return this.#alone(async () => {
       const { shareId, kind, sizeBytes, owner, mode, lifetime } = share;
       const description = { shareId, kind, ...(sizeBytes === undefined ? {} : { sizeBytes }), owner, mode, lifetime };
       await this.#note(shareId, instanceId);
@@ -100,7 +96,7 @@ export class ShareStore {
 
   /** Makes namespaces ready and notes who will be in them, and with IPC the memory that comes with it. */
   async join(share: AssignedNamespaces, instanceId: InstanceId): Promise<JoinedNamespaces> {
-    return this.#alone(share.shareId, async () => {
+    return this.#alone(async () => {
       const { shareId, namespaces, sizeBytes } = share;
       await this.#note(shareId, instanceId);
       await this.#describe(shareId, { shareId, kind: "namespace", namespaces, lifetime: "transient" });
@@ -137,7 +133,7 @@ export class ShareStore {
 
   /** The instance does not use it any more; a transient share goes with its last user. */
   async leave(shareId: string, instanceId: InstanceId): Promise<void> {
-    await this.#alone(shareId, async () => {
+    await this.#alone(async () => {
       await rm(join(this.#root(shareId), "users", instanceId), { force: true });
       if ((await this.#users(shareId)).length > 0) return;
       const share = await this.#read(shareId);
@@ -154,7 +150,7 @@ export class ShareStore {
 
   /** Removes a share for ever. Rejects SHARE_IN_USE; one that is not there is fine. */
   async remove(shareId: string): Promise<void> {
-    await this.#alone(shareId, async () => {
+    await this.#alone(async () => {
       const users = await this.#users(shareId);
       if (users.length > 0) {
         throw fleetError("SHARE_IN_USE", `On this host instances ${users.join(", ")} use it.`);

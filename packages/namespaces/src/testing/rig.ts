@@ -229,6 +229,7 @@ export class Rig implements AsyncDisposable {
       this.paths.instances,
       this.paths.shares,
       this.paths.runShares,
+      this.paths.shareLock,
       this.paths.runDisks,
       this.paths.mountPoints,
       this.paths.uidRanges,
