@@ -22,12 +22,18 @@ export const enforceableFields = [
   "vm.engine.qemu",
   "vm.memoryPolicy",
   "vm.hugepages",
+  "vm.shares",
 ] as const;
 /** What a workload needs whose shares have one of kind namespace; which kind they are its spec does not say. */
 export const namespaceShareField = "shares.namespace";
+/** What a VM needs that sees shares or directories of its host, which its spec names where a container's does. */
+export const machineShareField = "vm.shares";
 export type EnforceableField = (typeof enforceableFields)[number];
 
 const isSet = (spec: WorkloadSpec, field: EnforceableField): boolean => {
+  if (field === machineShareField) {
+    return spec.isolation === "vm" && [...(spec.mounts ?? []), ...(spec.shares ?? [])].length > 0;
+  }
   let value: unknown = spec;
   for (const key of field.split(".")) {
     value = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;

@@ -38,7 +38,13 @@ export {
   UsageSample,
 } from "./agent.ts";
 export { documentDigest } from "./digest.ts";
-export { enforceableFields, namespaceShareField, usedFields, type EnforceableField } from "./enforceable.ts";
+export {
+  enforceableFields,
+  machineShareField,
+  namespaceShareField,
+  usedFields,
+  type EnforceableField,
+} from "./enforceable.ts";
 export { errors, FleetError, fleetError, isFleetError, toProblem, type ErrorCode, type ErrorFields } from "./errors.ts";
 export { Event, eventTypes, InstanceReport, ReportAck, ReportBatch, type EventType } from "./event.ts";
 export { Capacity, Host, HostCredential, HostFacts, HostState, hostStates, JoinHost } from "./host.ts";
@@ -163,6 +169,7 @@ export {
   defaultRestartPolicy,
   IoLimits,
   minimumCpuMillis,
+  machineDirectoriesMax,
   minimumMachineBytes,
   minimumMemoryBytes,
   PatchWorkload,

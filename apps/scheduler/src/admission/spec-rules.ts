@@ -1,4 +1,10 @@
-import { minimumMachineBytes, type Capacity, type CreateWorkload, type WorkloadSpec } from "@bulkhead/contracts";
+import {
+  machineDirectoriesMax,
+  minimumMachineBytes,
+  type Capacity,
+  type CreateWorkload,
+  type WorkloadSpec,
+} from "@bulkhead/contracts";
 import { instanceName, isUuid } from "@bulkhead/inventory";
 import { demandOf } from "@bulkhead/placement";
 import type { Fault } from "./fault.ts";
@@ -61,7 +67,30 @@ const engineFaults = ({ vm }: WorkloadSpec): Fault[] => {
   ];
 };
 
-/** Fields that a VM does not have by its nature, or not yet, and those that it alone has. */
+/** What a VM cannot see of its host, as far as its engine and its number of devices tell. */
+const machineShareFaults = ({ mounts = [], shares = [], vm }: WorkloadSpec): Fault[] => {
+  const count = mounts.length + shares.length;
+  if (count === 0) return [];
+  const faults: Fault[] = [];
+  if (vm?.engine === "kvm") {
+    const message = "shows a VM no shares and host directories; leave the engine out or ask for qemu";
+    faults.push(notApplicable("vm/engine", message));
+  }
+  const demands = { memoryPolicy: vm?.memoryPolicy === "locked", hugepages: vm?.hugepages === true };
+  for (const [field, asked] of Object.entries(demands)) {
+    // Who asks for qemu as well is told already.
+    if (!asked || vm?.engine === "qemu") continue;
+    const message = "is held by the engine kvm, which shows a VM no shares and host directories";
+    faults.push(notApplicable(`vm/${field}`, message));
+  }
+  if (count > machineDirectoriesMax) {
+    const message = `has with mounts ${count} directories; a VM sees at most ${machineDirectoriesMax} of its host`;
+    faults.push(notApplicable("shares", message));
+  }
+  return faults;
+};
+
+/** Fields that a VM does not have by its nature, and those that it alone has. */
 const isolationFaults = (spec: WorkloadSpec): Fault[] => {
   if (spec.isolation !== "vm") {
     const message = "exists for VMs only; remove it or use isolation vm";
@@ -72,9 +101,7 @@ const isolationFaults = (spec: WorkloadSpec): Fault[] => {
     ...(spec.container === undefined
       ? []
       : [notApplicable("container", "exists for containers only; remove it or use isolation container")]),
-    ...(["mounts", "shares"] as const)
-      .filter((field) => (spec[field] ?? []).length > 0)
-      .map((field) => notApplicable(field, "exists for containers only, so far")),
+    ...machineShareFaults(spec),
   ];
 };
 

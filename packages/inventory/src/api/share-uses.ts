@@ -65,7 +65,10 @@ const locked = async (sql: Sql, wanted: Reference): Promise<LockedInstance> => {
   }
   if (instance.removing) throw fleetError("STATE_CONFLICT", `Instance ${instance.name} is being removed.`);
   if (instance.isolation !== "container") {
-    throw fleetError("FIELD_NOT_APPLICABLE", "Shares exist for containers only, so far.");
+    throw fleetError(
+      "FIELD_NOT_APPLICABLE",
+      `Instance ${instance.name} is a VM: what it sees are devices of its machine, from its start to its end. Name the shares in its workload.`,
+    );
   }
   return instance;
 };
