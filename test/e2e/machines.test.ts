@@ -140,3 +140,35 @@ test("what a machine cannot have yet is refused when it is asked for", async () 
   expect(await refused({ container: { readOnlyRoot: true } })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
   expect(await refused({ network: "host" })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
 });
+
+test("a container and a machine share a directory, which is one object for both", async () => {
+  const share = (name: string, kind: string) => fleet.http("POST", "/v1/shares", { body: { name, spec: { kind } } });
+  for (const kind of ["directory", "socket-directory", "shared-memory"]) await share(kind, kind);
+  const data = (path: string, readOnly: boolean) => ({ shares: [{ share: "directory", path, readOnly }] });
+  await fleet.run("giver", { ...spec("container"), ...data("/out", false) });
+  await fleet.run("taker", { ...spec("vm"), ...data("/deep/in", true) });
+  await say("giver-0", "echo through > /out/word");
+  expect(await say("taker-0", "cat /deep/in/word; touch /deep/in/no 2>&1")).toMatch(
+    /^through\n.*Read-only file system/,
+  );
+  expect((await fleet.http("GET", "/v1/workloads/taker")).body).toMatchObject({ spec: { vm: { engine: "qemu" } } });
+  const { body } = await fleet.http("GET", "/v1/instances/taker-0/view?seccompFrom=plan");
+  expect((body as InstanceView).machine?.channels.map(({ name }) => name)).toContain("vhost-user-fs share0");
+  expect((await fleet.cli("shares", "graph")).stdout).toMatch(
+    /^directory +directory +taker-0 +\/deep\/in +ro +declared/m,
+  );
+  // What it sees are devices of its machine.
+  const detached = await fleet.http("DELETE", "/v1/instances/taker-0/shares/directory");
+  expect(detached).toMatchObject({ status: 422, body: { code: "FIELD_NOT_APPLICABLE" } });
+  const used = await fleet.http("DELETE", "/v1/shares/directory");
+  expect(used).toMatchObject({ body: { code: "SHARE_IN_USE", detail: expect.stringContaining("taker-0") } });
+  for (const kind of ["socket-directory", "shared-memory"]) {
+    const refused = { ...spec("vm"), shares: [{ share: kind, path: "/x" }] };
+    expect(await fleet.http("POST", "/v1/workloads", { body: { name: "no", spec: refused } })).toMatchObject({
+      status: 422,
+      body: { code: "FIELD_NOT_APPLICABLE", errors: [{ pointer: "/spec/shares/0/share" }] },
+    });
+  }
+  for (const name of ["giver", "taker"]) await fleet.remove(name);
+  expect((await fleet.http("DELETE", "/v1/shares/directory")).status).toBe(200);
+});

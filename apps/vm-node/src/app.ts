@@ -11,7 +11,7 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
   const jail = await ContainerRuntime.open({
     paths,
     images: { ensure: () => Promise.reject(new Error("a jail runs no image")) },
-    mountAllowList: new MountAllowList([]),
+    mountAllowList: new MountAllowList(config.mountAllow),
     log,
   });
   const forward = config.dnsForward ? hostResolvers() : null;

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import type { HostFacts } from "@bulkhead/contracts";
-import { isFleetError } from "@bulkhead/contracts";
+import { isFleetError, machineShareField } from "@bulkhead/contracts";
 import { monitorPath } from "@bulkhead/native-kvm";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
@@ -98,6 +98,7 @@ const abilitiesOf = (usable: readonly Engine[]): string[] => {
     ...usable.map(({ name }) => `vm.engine.${name}`),
     ...(holds && mayRaiseLimits() ? ["vm.memoryPolicy"] : []),
     ...(holds && hasHugepages() ? ["vm.hugepages"] : []),
+    ...(usable.some(({ holdsShares }) => holdsShares) ? [machineShareField] : []),
   ];
 };
 
@@ -110,7 +111,7 @@ export const machineFacts = (jail: HostFacts, { facts, usable, problems }: Machi
     enforceable: [...new Set([...jail.enforceable, "resources.diskBytes", ...abilitiesOf(usable)])].filter(
       (field) => !notOfMachines.has(field),
     ),
-    mountAllowList: [],
+    mountAllowList: usable.some(({ holdsShares }) => holdsShares) ? jail.mountAllowList : [],
     machines: facts,
     problems: [...jail.problems, ...problems],
   };

@@ -168,14 +168,22 @@ export class MachineRun implements Run {
     return { held: violations.length === 0, violations };
   }
 
+  /** What it sees are devices of its machine, which it has from its start until its end. */
   reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
-    const outcomeOf = ({ shareId }: AssignedShare): ShareOutcome => ({
-      shareId,
-      state: "failed",
-      busy: false,
-      detail: "a VM cannot have shares yet",
+    const present = new Map((this.assignment.shares ?? []).map((share) => [share.shareId, share]));
+    const outcomes = wanted.map((share): ShareOutcome => {
+      const { shareId } = share;
+      const seen = present.get(shareId);
+      present.delete(shareId);
+      if (seen?.path === share.path && seen.readOnly === share.readOnly) {
+        return { shareId, state: "attached", busy: false, detail: null };
+      }
+      return { shareId, state: "failed", busy: false, detail: "a VM sees from its start on what it sees" };
     });
-    return Promise.resolve(wanted.map(outcomeOf));
+    const kept = [...present.keys()].map((shareId): ShareOutcome => {
+      return { shareId, state: "failed", busy: true, detail: "a VM sees it until it ends" };
+    });
+    return Promise.resolve([...outcomes, ...kept]);
   }
 
   /** What its monitor can see, through which the guest reaches whatever it reaches of the host, and its channels to it. */

@@ -34,6 +34,7 @@ import { machinePaths, machinesOf, type MachinePaths } from "./machine-paths.ts"
 import { readMachineRecord, writeMachineRecord, type MachineRecord } from "./machine-record.ts";
 import { MachineRun } from "./machine-run.ts";
 import { cpusOf, memoryMibOf, monitorAssignment } from "./machine-size.ts";
+import { admitShared, sharedDirectories } from "./shared-directories.ts";
 import { firstReport } from "./report-watch.ts";
 
 export interface MachineRuntimeOptions {
@@ -81,11 +82,16 @@ export class MachineRuntime implements Runtime {
   }
 
   /** The one that a workload asks for, or the best. Rejects StartFailure when this host has none. */
-  async #engineOf({ spec }: Assignment): Promise<Engine> {
+  async #engineOf(assignment: Assignment): Promise<Engine> {
+    const { spec } = assignment;
     const { usable, problems } = await this.#describe();
     const { engine: wanted, memoryPolicy, hugepages } = spec.vm ?? {};
     const found = wanted === undefined ? usable[0] : usable.find(({ name }) => name === wanted);
     if (found !== undefined) {
+      if (!found.holdsShares && sharedDirectories(assignment).length > 0) {
+        const what = `the engine ${found.name} cannot let a machine see shares and directories of this host`;
+        throw new StartFailure("RuntimeFailed", what);
+      }
       if (found.holdsPlaces || (memoryPolicy !== "locked" && hugepages !== true)) return found;
       const what = `the engine ${found.name} cannot lock a machine's memory or give it large pages`;
       throw new StartFailure("ResourceExhausted", what);
@@ -124,6 +130,7 @@ export class MachineRuntime implements Runtime {
         `a VM holds a kernel of its own and needs ${minimumMachineBytes} bytes at least, not ${resources.memoryBytes}`,
       );
     }
+    admitShared(assignment);
     const engine = await this.#engineOf(assignment);
     const { image, disk, root, guest } = await this.#ready(engine, assignment, signal);
     const process = processOf(assignment.spec, image.config, assignment.name);
@@ -146,6 +153,7 @@ export class MachineRuntime implements Runtime {
       disks: { image: disk, scratch: paths.scratch, settings: paths.settings, report: paths.report },
       card: assignment.network === undefined ? null : { mac: assignment.network.mac, mtu: assignment.network.mtu },
       ports: paths.ports,
+      shared: sharedDirectories(assignment),
     });
     const request = { key, assignment: monitorAssignment(assignment, engine), program };
     const jailed = await jail.confine(request, signal);
@@ -171,6 +179,7 @@ export class MachineRuntime implements Runtime {
       network,
       pidsMax: spec.resources.pidsMax ?? defaultPidsMax,
       tmpfs: spec.tmpfs ?? [],
+      shared: sharedDirectories(assignment),
     });
     await writeFile(paths.settings, settings, { mode: 0o644 });
   }

@@ -1,5 +1,6 @@
 import { guestMemoryBytes, machineMemoryBytes, type Assignment, type Resources } from "@bulkhead/contracts";
 import type { Engine } from "./engine/engine.ts";
+import { mountsInJail, sharesInJail } from "./shared-directories.ts";
 
 const millisPerCpu = 1000;
 const mebibyte = 2 ** 20;
@@ -26,9 +27,10 @@ export const monitorAssignment = (assignment: Assignment, engine: Engine): Assig
   const { cpuLimitMillis: __, ...unlimited } = limits;
   return {
     ...assignment,
+    ...(assignment.shares === undefined ? {} : { shares: sharesInJail(assignment) }),
     spec: {
       ...assignment.spec,
-      mounts: [],
+      mounts: mountsInJail(assignment),
       tmpfs: [],
       container: { readOnlyRoot: true, capabilities: [] },
       resources: {

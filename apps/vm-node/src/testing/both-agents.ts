@@ -11,6 +11,8 @@ import { testKernels } from "./machine-rig.ts";
 export type BothOrder =
   | {
       readonly do: "open";
+      /** host directories that may be mounted, as BULKHEAD_MOUNT_ALLOW */
+      readonly allowed: string;
       readonly root: string;
       readonly hostId: HostId;
       readonly image: EnsuredImage;
@@ -33,13 +35,13 @@ const runs = new Map<string, Run>();
 const closing = new AbortController();
 const starting = new Set<Promise<Run>>();
 
-const open = async ({ root, hostId, image, shared }: Extract<BothOrder, { do: "open" }>): Promise<void> => {
+const open = async ({ allowed, root, hostId, image, shared }: Extract<BothOrder, { do: "open" }>): Promise<void> => {
   const images = { ensure: () => Promise.resolve(image) };
   const openJail = (isolation: Isolation): Promise<ContainerRuntime> =>
     ContainerRuntime.open({
       paths: hostPaths(`${root}/state`, `${root}/run`, hostId, isolation),
       images,
-      mountAllowList: MountAllowList.parse(""),
+      mountAllowList: MountAllowList.parse(allowed),
       log,
     });
   const [containers, jail] = [await openJail("container"), await openJail("vm")];

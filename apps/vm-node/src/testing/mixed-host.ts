@@ -7,6 +7,7 @@ import {
   uuidV7,
   type AssignedNetwork,
   type AssignedPort,
+  type AssignedShare,
   type Assignment,
   type HostId,
   type InstanceId,
@@ -15,6 +16,7 @@ import {
   type WorkloadSpec,
 } from "@bulkhead/contracts";
 import {
+  closeMountArea,
   hostPaths,
   leaksBetween,
   openCgroupParents,
@@ -47,6 +49,7 @@ export class MixedHost implements AsyncDisposable {
   readonly #root: string;
   readonly #hostId: HostId;
   readonly #shared: SharedParts;
+  readonly #allowed: string;
   readonly #before: HostSnapshot;
   readonly #space: ChildProcess;
   readonly #waiting = new Map<number, (reply: BothReply) => void>();
@@ -57,24 +60,27 @@ export class MixedHost implements AsyncDisposable {
     root: string;
     hostId: HostId;
     shared: SharedParts;
+    allowed: string;
     before: HostSnapshot;
     space: ChildProcess;
   }) {
     this.#root = parts.root;
     this.#hostId = parts.hostId;
     this.#shared = parts.shared;
+    this.#allowed = parts.allowed;
     this.#before = parts.before;
     this.#space = parts.space;
   }
 
-  static async open(shared: SharedParts): Promise<MixedHost> {
+  /** `allowed`: directories of this machine below which instances may have mounts. */
+  static async open(shared: SharedParts, allowed = ""): Promise<MixedHost> {
     const [root, hostId] = [await mkdtemp("/tmp/bulkhead-mixed-"), newId() as HostId];
     const before = await snapshotHost(scopeOf(root, hostId));
     const space = spawn("unshare", ["--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep 3600"], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     if (space.stdout !== null) await once(space.stdout, "data");
-    const host = new MixedHost({ root, hostId, shared, before, space });
+    const host = new MixedHost({ root, hostId, shared, allowed, before, space });
     await host.startAgents();
     return host;
   }
@@ -87,7 +93,14 @@ export class MixedHost implements AsyncDisposable {
     agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply));
     this.#agents = agents;
     const { image, directory } = this.#shared;
-    await this.#ask({ do: "open", root: this.#root, hostId: this.#hostId, image, shared: directory });
+    await this.#ask({
+      do: "open",
+      allowed: this.#allowed,
+      root: this.#root,
+      hostId: this.#hostId,
+      image,
+      shared: directory,
+    });
   }
 
   async killAgents(): Promise<void> {
@@ -109,14 +122,15 @@ export class MixedHost implements AsyncDisposable {
 
   async start(
     isolation: Isolation,
-    network: AssignedNetwork,
+    network: AssignedNetwork | null,
     changes: Partial<WorkloadSpec> = {},
+    shares: AssignedShare[] = [],
   ): Promise<Assignment> {
     const assignment: Assignment = {
       instanceId: newId() as InstanceId,
       workloadId: newId() as WorkloadId,
       project: "default",
-      name: network.names[0] ?? "nameless",
+      name: network?.names[0] ?? "nameless",
       isolation,
       generation: 1,
       epoch: { era: 1, n: 1 },
@@ -127,12 +141,13 @@ export class MixedHost implements AsyncDisposable {
         image: "busybox",
         isolation,
         command: ["sleep", "100000"],
-        network: network.name,
+        ...(network === null ? {} : { network: network.name }),
         resources: { cpuMillis: 500, memoryBytes: 160 * 2 ** 20 },
         ...changes,
       },
       cpuIds: [],
-      network,
+      ...(network === null ? {} : { network }),
+      shares,
     };
     await this.#ask({ do: "start", assignment });
     return assignment;
@@ -146,14 +161,20 @@ export class MixedHost implements AsyncDisposable {
     await this.#ask({ do: "end", instanceId });
   }
 
-  /** Ends an instance's program, or a machine's monitor, with -9. */
-  async kill({ instanceId, isolation }: Assignment): Promise<void> {
+  /** Its processes, the first one first: an instance's program, or a machine's monitor. */
+  async processesOf({ instanceId, isolation }: Assignment): Promise<number[]> {
     const { runInstances } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
     const [run = ""] = await readdir(join(runInstances, instanceId));
     const record = await readFile(join(runInstances, instanceId, run, "record.json"), "utf8");
     const { cgroup } = JSON.parse(record) as { cgroup: Record<string, string> };
     const members = await readFile(join(cgroup["pids"] ?? cgroup["unified"] ?? "", "cgroup.procs"), "utf8");
-    process.kill(Number(members.split("\n")[0]), "SIGKILL");
+    return members.trim().split("\n").map(Number);
+  }
+
+  /** Ends an instance's program, or a machine's monitor, with -9. */
+  async kill(assignment: Assignment): Promise<void> {
+    const [first = 0] = await this.processesOf(assignment);
+    process.kill(first, "SIGKILL");
   }
 
   /** Ids of everything that runs, in order. */
@@ -195,6 +216,7 @@ export class MixedHost implements AsyncDisposable {
       const { cgroups } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
       await removeCgroupParents(await openCgroupParents(cgroups, readCgroups()));
     }
+    await closeMountArea(hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId).runShares);
     await rm(this.#root, { recursive: true, force: true });
     const leaks = leaksBetween(this.#before, await snapshotHost(scopeOf(this.#root, this.#hostId)));
     if (leaks.length > 0) throw new Error(`left behind:\n${leaks.join("\n")}`);

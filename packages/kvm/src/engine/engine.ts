@@ -1,6 +1,7 @@
 import type { JailedFile, JailedProgram } from "@bulkhead/node";
 import type { Socket } from "node:net";
 import type { MachineEngine, MachineMemoryPolicy, MonitorOverhead } from "@bulkhead/contracts";
+import type { SharedDirectory } from "../shared-directories.ts";
 
 /** What a machine is made of. Files are on the host. */
 export interface MachinePlan {
@@ -21,6 +22,8 @@ export interface MachinePlan {
   readonly card: { readonly mac: string; readonly mtu: number } | null;
   /** directory for the sockets that the machine listens at; the monitor's own */
   readonly ports: string;
+  /** directories of the host that it sees, in its program's root */
+  readonly shared: readonly SharedDirectory[];
 }
 
 /** How a machine went down, as far as its monitor knows. */
@@ -40,6 +43,8 @@ export interface Engine {
   readonly overhead: MonitorOverhead;
   /** It can keep a machine's memory in RAM and make it of large pages, and each processor on a CPU of its own. */
   readonly holdsPlaces: boolean;
+  /** It can let a machine see directories of the host. */
+  readonly holdsShares: boolean;
   /** Makes its root file system ready; answers the directories, TOPMOST FIRST. Rejects SETUP_FAILED. */
   prepare(signal: AbortSignal): Promise<readonly string[]>;
   program(root: readonly string[], plan: MachinePlan): JailedProgram;

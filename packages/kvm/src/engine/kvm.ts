@@ -77,6 +77,7 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
   name: "kvm",
   overhead: { overheadBytes: 32 * 2 ** 20, overheadBytesPerMib: 8192, emulatorMillis: 100 },
   holdsPlaces: true,
+  holdsShares: false,
   prepare: async (signal) => {
     const built = await stat(monitorPath).catch(() => null);
     if (built === null) throw fleetError("SETUP_FAILED", `${monitorPath} is not there; it is built by npm run build.`);

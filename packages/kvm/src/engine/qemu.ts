@@ -1,7 +1,8 @@
 import { cardDescriptor } from "@bulkhead/node";
 import { connectPort } from "../guest/connection.ts";
+import type { SharedDirectory } from "../shared-directories.ts";
 import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
-import { qemuRoot } from "./qemu-root.ts";
+import { fileServer, hasFileServer, qemuRoot, sharingProgram } from "./qemu-root.ts";
 
 /** Translated code that QEMU keeps, in MiB; without a number it takes up to 1024. */
 const translatedMib = 64;
@@ -37,8 +38,50 @@ const card = ({ card }: MachinePlan): string[] =>
 const commandLine = ({ tscKhz }: MachinePlan): string =>
   [...kernelWords, "reboot=t", ...(tscKhz === null ? [] : [`tsc_early_khz=${tscKhz}`])].join(" ");
 
+/** What whoever serves files needs to be each of their owners in turn, and to go into its directory alone. */
+const fileServerCapabilities = [
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_FOWNER",
+  "CAP_FSETID",
+  "CAP_SETGID",
+  "CAP_SETPCAP",
+  "CAP_SETUID",
+  "CAP_SYS_CHROOT",
+] as const;
+
 /** A panic is told by its own device; QEMU ends alike at a power-off, a reset and a triple fault. */
 const outcomes: Readonly<Record<number, MachineOutcome>> = { 0: "powered-off", 1: "kernel-panic" };
+
+const socketOf = ({ tag }: SharedDirectory): string => `/machine/ports/${tag}`;
+
+/**
+ * Who serves files reads and writes them in the guest's own memory, which therefore has a descriptor, and knows no virtio
+ * from before its first standard, which QEMU's registers are of otherwise.
+ */
+const sharing = ({ shared, memoryMib }: MachinePlan): string[] =>
+  shared.length === 0
+    ? []
+    : [
+        ["-object", `memory-backend-memfd,id=memory,size=${memoryMib}M,share=on`, "-machine", "memory-backend=memory"],
+        ["-global", "virtio-mmio.force-legacy=false"],
+        ...shared.flatMap((directory) => [
+          ["-chardev", `socket,id=${directory.tag},path=${socketOf(directory)}`],
+          ["-device", `vhost-user-fs-device,chardev=${directory.tag},tag=${directory.tag},queue-size=256`],
+        ]),
+      ].flat();
+
+/** QEMU itself, or what becomes it with a file server for each directory beside it. */
+const programOf = ({ shared }: MachinePlan): string[] =>
+  shared.length === 0
+    ? ["/usr/bin/qemu-system-x86_64"]
+    : [
+        sharingProgram,
+        fileServer,
+        ...shared.map((directory) => `${socketOf(directory)}=${directory.place}`),
+        "--",
+        "/usr/bin/qemu-system-x86_64",
+      ];
 
 /** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
 const argumentsOf = (plan: MachinePlan): string[] =>
@@ -59,6 +102,7 @@ const argumentsOf = (plan: MachinePlan): string[] =>
     ...disk("report", "cache=writethrough"),
     ["-device", "virtio-serial-device"],
     ...ports,
+    sharing(plan),
   ].flat();
 
 /** QEMU, which emulates what the host's KVM cannot run; `directory` is for its root. */
@@ -66,12 +110,14 @@ export const qemuEngine = (directory: string): Engine => ({
   name: "qemu",
   overhead: { overheadBytes: 256 * 2 ** 20, overheadBytesPerMib: 4096, emulatorMillis: 250 },
   holdsPlaces: false,
+  holdsShares: hasFileServer(),
   prepare: async (signal) => [await qemuRoot(directory, signal)],
   program: (root, plan) => ({
     root,
-    args: ["/usr/bin/qemu-system-x86_64", ...argumentsOf(plan)],
+    args: [...programOf(plan), ...argumentsOf(plan)],
     files: machineFiles(plan),
     devices: [],
+    ...(plan.shared.length === 0 ? {} : { capabilities: fileServerCapabilities, ownFileState: true }),
   }),
   connect: (directory) => connectPort({ directory, name: "agent" }),
   outcomeOf: (exitCode) => outcomes[exitCode] ?? null,

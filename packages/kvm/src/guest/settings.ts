@@ -1,5 +1,6 @@
 import type { AssignedNetwork, TemporaryDirectory } from "@bulkhead/contracts";
 import { linkLocalOf } from "@bulkhead/host";
+import type { SharedDirectory } from "../shared-directories.ts";
 import { hostsFile, resolvConfFile, type ProcessPlan } from "@bulkhead/node";
 
 /** What a guest is told of itself. */
@@ -9,6 +10,7 @@ export interface GuestSettings {
   readonly network: AssignedNetwork | undefined;
   readonly pidsMax: number;
   readonly tmpfs: readonly TemporaryDirectory[];
+  readonly shared: readonly SharedDirectory[];
 }
 
 /** Disks come in sectors. */
@@ -37,7 +39,7 @@ export const encodeProcess = (process: GuestSettings["process"]): Buffer => enco
 
 /** The settings disk of native/guest/src/settings.h, in whole sectors. */
 export const encodeSettings = (settings: GuestSettings): Buffer => {
-  const { hostname, network, pidsMax, tmpfs, process } = settings;
+  const { hostname, network, pidsMax, tmpfs, shared, process } = settings;
   const text = encode([
     ...wordsOf(process),
     `hostname=${hostname}`,
@@ -49,6 +51,7 @@ export const encodeSettings = (settings: GuestSettings): Buffer => {
       ({ path, sizeBytes, mode = "1777", executable = false }) =>
         `tmpfs=${sizeBytes}:${mode}:${executable ? "x" : "-"}:${path}`,
     ),
+    ...shared.map(({ tag, readOnly, path }) => `share=${tag}:${readOnly ? "ro" : "rw"}:${path}`),
   ]);
   return Buffer.concat([text, Buffer.alloc((sectorBytes - (text.length % sectorBytes)) % sectorBytes)]);
 };

@@ -29,6 +29,7 @@ const guestModules = [
   "pvpanic_mmio",
   "vmw_vsock_virtio_transport",
   "overlay",
+  "virtiofs",
 ] as const;
 
 const guestDirectories = ["dev", "lower", "modules", "proc", "root", "scratch", "sys"];

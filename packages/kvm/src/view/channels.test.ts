@@ -53,13 +53,17 @@ test("a monitor that was taken over says nothing that is not of this form", () =
 test("of QEMU's machines what their program was started with is known, and no count", () => {
   const args = ["-machine", "microvm,acpi=on,rtc=on", "-serial", "chardev:console"];
   const devices = ["-device", "virtio-blk-device,drive=image,serial=image", "-device", "virtserialport,chardev=agent"];
-  const { channels, exits, uncounted } = qemuChannels([...args, ...devices]);
+  const directory = ["-device", "vhost-user-fs-device,chardev=share0,tag=share0,queue-size=256"];
+  const { channels, exits, uncounted } = qemuChannels([...args, ...devices, ...directory]);
   expect(channels.map(({ kind, name, at }) => [kind, name, at])).toEqual([
     ["port", "serial port", "0x3f8-0x3ff"],
     ["port", "clock", "0x70-0x71"],
     ["registers", "virtio-blk image", null],
     ["doorbell", "virtio-blk image", null],
     ["interrupt", "virtio-blk image", null],
+    ["registers", "vhost-user-fs share0", null],
+    ["doorbell", "vhost-user-fs share0", null],
+    ["interrupt", "vhost-user-fs share0", null],
   ]);
   expect(channels.every(({ uses }) => uses === null)).toBe(true);
   expect(exits).toBeNull();

@@ -22,8 +22,9 @@ const onTheBus = (device: string): boolean => device.includes("-device");
 
 const deviceChannels = (device: string): MachineChannel[] => {
   const [model = "", ...properties] = device.split(",");
-  const drive = properties.find((property) => property.startsWith("drive="))?.slice("drive=".length);
-  const name = `${model.replace(/-device$/, "")}${drive === undefined ? "" : ` ${drive}`}`;
+  // Which of its kind it is: a disk's drive, or by which name a guest knows a directory.
+  const which = properties.find((property) => /^(drive|tag)=/.test(property))?.replace(/^.*?=/, "");
+  const name = `${model.replace(/-device$/, "")}${which === undefined ? "" : ` ${which}`}`;
   return (["registers", "doorbell", "interrupt"] as const).map((kind) => ({
     kind,
     name,
