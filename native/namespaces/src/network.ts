@@ -14,6 +14,11 @@ interface LinkFields {
   up?: boolean;
   /** a descriptor of the network namespace it lives in */
   netns?: number;
+  /**
+   * Made with one queue each way. A veth has room for one per processor otherwise and uses one all the same: the kernel
+   * then waits for a grace period, with all of the host's links locked, to give the others up (veth_init_queues).
+   */
+  oneQueue?: boolean;
   /** no link-local IPv6 address by itself */
   noLinkLocal?: boolean;
 }

@@ -33,16 +33,18 @@ std::string refusal(bool (*encode)(std::string_view, Batch*, RequestError*), con
 TEST(aVethPairIsOneMessageWithItsPeerInside) {
   Batch batch;
   EXPECT(encodes(net::encodeRoute,
-                 R"([{"op":"link.add","name":"left","kind":"veth","mtu":1400,"group":7,
-                     "peer":{"name":"eth0","mac":"02:00:00:00:00:01","index":9}}])",
+                 R"([{"op":"link.add","name":"left","kind":"veth","mtu":1400,"group":7,"oneQueue":true,
+                     "peer":{"name":"eth0","mac":"02:00:00:00:00:01","index":9,"oneQueue":true}}])",
                  &batch));
   Messages messages(batch.messages.bytes());
   EXPECT(messages.next());
   EXPECT(messages.head().nlmsg_type == RTM_NEWLINK);
   bool peer = false;
+  int queues = 0;
   for (Attributes link(messages.after(sizeof(struct ifinfomsg))); link.next();) {
     if (link.type() == IFLA_IFNAME) EXPECT_TEXT(link.text(), "left");
     if (link.type() == IFLA_MTU) EXPECT(link.u32() == 1400);
+    if (link.type() == IFLA_NUM_TX_QUEUES || link.type() == IFLA_NUM_RX_QUEUES) queues += static_cast<int>(link.u32());
     if (link.type() != IFLA_LINKINFO) continue;
     for (Attributes info(link.data()); info.next();) {
       if (info.type() == IFLA_INFO_KIND) EXPECT_TEXT(info.text(), "veth");
@@ -51,10 +53,14 @@ TEST(aVethPairIsOneMessageWithItsPeerInside) {
       EXPECT(data.next());
       for (Attributes inner(data.data().substr(sizeof(struct ifinfomsg))); inner.next();) {
         peer = peer || (inner.type() == IFLA_IFNAME && inner.text() == "eth0");
+        if (inner.type() == IFLA_NUM_TX_QUEUES || inner.type() == IFLA_NUM_RX_QUEUES)
+          queues += static_cast<int>(inner.u32());
       }
     }
   }
   EXPECT(peer);
+  // One each way at both ends.
+  EXPECT(queues == 4);
   EXPECT(!messages.next());
 }
 

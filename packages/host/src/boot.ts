@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** Id of this boot, new after every restart of the machine. */
-export const readBootId = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+let known: string | undefined;
+
+/** Id of this boot, new after every restart of the machine. No process sees two. */
+export const readBootId = (): string => (known ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim());

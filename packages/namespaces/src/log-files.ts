@@ -1,4 +1,5 @@
-import { open, readdir, type FileHandle } from "node:fs/promises";
+import { readdirSync } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { compareEpochs } from "@bulkhead/contracts";
 import { parseRunName } from "./instance-paths.ts";
@@ -11,13 +12,21 @@ export const keptRunLogs = 10;
 
 const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
 
-/** Log files of runs, oldest run first, with the current file's name; rotated ones have `.1` (newest) and up. */
-export const listRunLogs = async (directory: string): Promise<{ name: string; path: string }[]> => {
-  const names = await readdir(directory).catch((error: unknown) => {
+const namesIn = (directory: string): string[] => {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
     if (isMissing(error)) return [];
     throw error;
-  });
-  return names
+  }
+};
+
+/**
+ * Log files of runs, oldest run first, with the current file's name; rotated ones have `.1` (newest) and up. At once:
+ * every start asks, and a turn through the thread pool costs several times that.
+ */
+export const listRunLogs = (directory: string): { name: string; path: string }[] =>
+  namesIn(directory)
     .filter((name) => name.endsWith(".log"))
     .flatMap((file) => {
       const name = file.slice(0, -".log".length);
@@ -25,11 +34,10 @@ export const listRunLogs = async (directory: string): Promise<{ name: string; pa
       return parsed === null ? [] : [{ name, path: join(directory, file), ...parsed }];
     })
     .sort((a, b) => compareEpochs(a.epoch, b.epoch) || a.attempt - b.attempt);
-};
 
 /** The logs of the newest epoch only: what a user means by "the log" of an instance. */
-export const newestEpochLogs = async (directory: string): Promise<{ name: string; path: string }[]> => {
-  const all = await listRunLogs(directory);
+export const newestEpochLogs = (directory: string): { name: string; path: string }[] => {
+  const all = listRunLogs(directory);
   const newest = parseRunName(all.at(-1)?.name ?? "");
   return all.filter(({ name }) => {
     const parsed = parseRunName(name);

@@ -140,6 +140,6 @@ test("only the newest epoch is the log of an instance", async () => {
   for (const name of ["1.2.0.log", "1.10.0.log", "1.10.1.log", "1.10.1.log.1", "other"]) {
     await writeFile(join(directory.path, name), "");
   }
-  expect((await newestEpochLogs(directory.path)).map(({ name }) => name)).toEqual(["1.10.0", "1.10.1"]);
-  expect(await newestEpochLogs(join(directory.path, "none"))).toEqual([]);
+  expect(newestEpochLogs(directory.path).map(({ name }) => name)).toEqual(["1.10.0", "1.10.1"]);
+  expect(newestEpochLogs(join(directory.path, "none"))).toEqual([]);
 });

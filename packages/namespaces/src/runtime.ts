@@ -236,7 +236,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   }
 
   async *logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncGenerator<LogLine> {
-    const files = await newestEpochLogs(instancePaths(this.#options.paths, instanceId).logs);
+    const files = newestEpochLogs(instancePaths(this.#options.paths, instanceId).logs);
     const newest = this.#runs.get(`${instanceId}.${files.at(-1)?.name ?? ""}`);
     const ended = newest === undefined || newest.over ? null : newest.ended;
     yield* readLog({ paths: files.map(({ path }) => path), ended }, request, signal);
@@ -251,7 +251,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     this.#unmounting.add(run.key.instanceId, shimGone);
     await removeCgroup(run.cgroup);
     if (run.assignment.network !== undefined) {
-      await this.#parts.networks.disconnect({ instanceId: run.key.instanceId, run: run.paths.name });
+      this.#parts.networks.leave({ instanceId: run.key.instanceId, run: run.paths.name });
     }
     forgetRun(run.paths);
     this.#runs.delete(cpuName(run));
@@ -272,9 +272,10 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     await this.shares.remove(shareId);
   }
 
-  /** Resolves when everything removed so far is gone from the disk. */
+  /** Resolves when everything removed so far is gone from the disk and the kernel. */
   async settled(): Promise<void> {
     await this.#unmounting.all();
+    await this.#parts.networks.settled();
     await this.#trash.settled();
   }
 

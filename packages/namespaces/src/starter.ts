@@ -249,7 +249,7 @@ export class Starter {
    */
   async #afterwards(record: RunRecord, paths: RunPaths, ended: Promise<unknown>): Promise<void> {
     try {
-      const logs = await listRunLogs(dirname(paths.log));
+      const logs = listRunLogs(dirname(paths.log));
       for (const { path } of logs.slice(0, Math.max(0, logs.length - keptRunLogs))) {
         for (const file of generationsOf(path)) await rm(file, { force: true });
       }

@@ -11,12 +11,16 @@ interface Waiting {
   readonly afterwards: () => void | Promise<void>;
 }
 
+/** How long directories wait for more before they are removed, in milliseconds: each batch is a thread. */
+const gatherMs = 20;
+
 /** Removes directories later, all that wait in one go, so that nobody waits for a large tree; survives a crash. */
 export class Trash {
   readonly #directory: string;
   readonly #onFailure: (path: string, error: unknown) => void;
   #waiting: Waiting[] = [];
   #work: Promise<void> | null = null;
+  #gathering: NodeJS.Timeout | undefined;
 
   constructor(directory: string, onFailure: (path: string, error: unknown) => void) {
     this.#directory = directory;
@@ -46,8 +50,15 @@ export class Trash {
 
   #enqueue(place: string, afterwards: Waiting["afterwards"]): void {
     this.#waiting.push({ place, afterwards });
+    this.#gathering ??= setTimeout(() => this.#begin(), gatherMs);
+  }
+
+  #begin(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     this.#work ??= this.#removeAll().finally(() => {
       this.#work = null;
+      if (this.#waiting.length > 0) this.#begin();
     });
   }
 
@@ -70,6 +81,7 @@ export class Trash {
 
   /** Resolves when everything put so far is gone. */
   async settled(): Promise<void> {
+    if (this.#gathering !== undefined) this.#begin();
     while (this.#work !== null) await this.#work;
   }
 }

@@ -29,6 +29,10 @@ void linkAttributes(Operation& op) {
   if (op.has("mtu")) out.u32(IFLA_MTU, op.number("mtu", 65535));
   if (op.has("group")) out.u32(IFLA_GROUP, op.number("group"));
   if (op.has("master")) out.u32(IFLA_MASTER, op.number("master"));
+  if (op.flag("oneQueue")) {
+    out.u32(IFLA_NUM_TX_QUEUES, 1);
+    out.u32(IFLA_NUM_RX_QUEUES, 1);
+  }
   if (op.has("netns")) out.u32(IFLA_NET_NS_FD, op.number("netns", INT32_MAX));
   if (op.flag("noLinkLocal")) {
     const size_t families = out.open(IFLA_AF_SPEC);

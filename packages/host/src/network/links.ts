@@ -75,22 +75,22 @@ const placeOf = (names: NetworkNames, { mtu, networkId }: AssignedNetwork) => ({
 
 const outside = (names: NetworkNames, link: InstanceLink): RouteOperation[] => {
   const { port, network, space } = link;
-  const peer = { name: insideName, index: insideIndex, mac: network.mac, mtu: network.mtu, netns: space };
+  const { mac, mtu } = network;
+  const peer = { name: insideName, index: insideIndex, mac, mtu, netns: space, oneQueue: true };
   return [
     // One message makes both ends, so there never is half a pair.
-    { op: "link.add", kind: "veth", ...port, ...placeOf(names, network), peer },
+    { op: "link.add", kind: "veth", ...port, ...placeOf(names, network), oneQueue: true, peer },
     ...plugged(link),
   ];
 };
 
 /** What makes a link that is there a port of its network. */
-const plugged = ({ port, bandwidth }: Omit<InstanceLink, "space">): RouteOperation[] => {
-  const operations = raise(port.index);
-  if (bandwidth?.ingressBitsPerSec !== undefined) operations.push(bucket(port.index, bandwidth.ingressBitsPerSec));
+const plugged = ({ port: { index }, bandwidth }: Omit<InstanceLink, "space">): RouteOperation[] => [
   // With br_netfilter a published port of its own leads an instance back to itself below the host's routing.
-  operations.push({ op: "link.set", index: port.index, hairpin: true });
-  return operations;
-};
+  { op: "link.set", index, noLinkLocal: true, hairpin: true },
+  { op: "link.set", index, up: true },
+  ...(bandwidth?.ingressBitsPerSec === undefined ? [] : [bucket(index, bandwidth.ingressBitsPerSec)]),
+];
 
 const inside = ({ network, bandwidth }: InstanceLink): RouteOperation[] => {
   const operations = raise(insideIndex);

@@ -89,8 +89,9 @@ export class MadeNetworks {
 
   #unused(attachments: readonly Attachment[]): { ids: string[]; onRecord: MadeNetwork[] } {
     const used = new Set<string>(attachments.map(({ network }) => network.networkId));
-    const onRecord = [...this.#state.networks.all().values()].filter(({ networkId }) => !used.has(networkId));
-    const drafts = this.#state.networks.drafts().filter((id) => !used.has(id));
+    const { records, drafts: half } = this.#state.networks.read();
+    const onRecord = [...records.values()].filter(({ networkId }) => !used.has(networkId));
+    const drafts = half.filter((id) => !used.has(id));
     return { ids: [...onRecord.map(({ networkId }) => networkId), ...drafts], onRecord };
   }
 

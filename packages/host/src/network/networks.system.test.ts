@@ -101,6 +101,55 @@ test("an agent that is closed removes the networks of nobody at once", async () 
   expect(await everything()).toEqual(nothing);
 });
 
+test("runs that have left are forgotten together, a moment later", async () => {
+  const agent = await machine.agent("container");
+  const pids = await Promise.all([machine.instance(), machine.instance(), machine.instance()]);
+  await Promise.all(
+    pids.map((pid, at) => agent.ask({ do: "connect", wanted: connection(1, at + 2, [web(8080 + at)]), pid })),
+  );
+  await machine.endInstances(pids.slice(0, 2));
+  await Promise.all([2, 3].map((member) => agent.ask({ do: "leave", gone: connection(1, member) })));
+  expect((await agent.view()).attachments.map(({ network }) => network.ipv4?.address)).toEqual(["10.1.0.4"]);
+  await expect.poll(rules, { timeout: 30_000 }).not.toMatch(/10\.1\.0\.(2|3)\b/);
+  expect(await rules()).toMatch(/tcp . 8082 : 10\.1\.0\.4 \. 80/);
+  await expect.poll(() => files("attachments"), { timeout: 30_000 }).toHaveLength(1);
+  await machine.endInstances();
+  await agent.ask({ do: "leave", gone: connection(1, 4) });
+  await expect.poll(everything, { timeout: 30_000 }).toEqual(nothing);
+});
+
+test("who has left keeps nobody from its address and port, also when its agent dies at that moment", async () => {
+  const [containers, vms] = [await machine.agent("container"), await machine.agent("vm")];
+  const [one, other] = [await machine.instance(), await machine.instance()];
+  await containers.ask({ do: "connect", wanted: connection(1, 2, [web(8080)]), pid: one });
+  await expect(containers.ask({ do: "leave and die", gone: connection(1, 2) })).rejects.toThrow("the agent ended");
+  expect(await rules()).toMatch(/tcp . 8080 : 10\.1\.0\.2 \. 80/);
+  expect(await files("attachments")).toEqual([expect.stringMatching(/^\.v/)]);
+  await machine.endInstances([one]);
+  const next: Connection = { ...connection(1, 2, [web(8080)]), instanceId: idOf("b0", 99) as InstanceId };
+  await vms.ask({ do: "connect", wanted: next, pid: other });
+  await ping(other, "10.1.0.1");
+  const present = await rules();
+  expect(present.match(/tcp . 8080 : 10\.1\.0\.2 \. 80/g)).toHaveLength(1);
+  const [{ link } = { link: "" }] = (await vms.view()).attachments;
+  expect(new Set(present.match(new RegExp(`"v${machine.hash}[^"*]+"`, "g")))).toEqual(new Set([`"${link}"`]));
+  expect(await files("attachments")).toEqual([link]);
+  await machine.endInstances();
+  await vms.ask({ do: "disconnect", gone: next });
+  await expect.poll(everything, { timeout: 30_000 }).toEqual(nothing);
+});
+
+test("who had left when its agent died is forgotten by the next one", async () => {
+  const agent = await machine.agent("container");
+  const pid = await machine.instance();
+  await agent.ask({ do: "connect", wanted: connection(1, 2, [web(8080)]), pid });
+  await expect(agent.ask({ do: "leave and die", gone: connection(1, 2) })).rejects.toThrow("the agent ended");
+  await machine.endInstances();
+  const next = await machine.agent("container");
+  await next.ask({ do: "adopt", living: [] });
+  expect(await everything()).toEqual(nothing);
+});
+
 test("of many who join at once, those who cannot are refused one by one and the others are connected", async () => {
   const agent = await machine.agent("container");
   const pids = await Promise.all(Array.from({ length: 4 }, () => machine.instance()));

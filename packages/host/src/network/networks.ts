@@ -5,7 +5,7 @@ import { makeLinks, plugTap, removeTaps, type InstanceLink } from "./links.ts";
 import { MadeNetworks } from "./made-networks.ts";
 import { networkNames, type NetworkNames } from "./names.ts";
 import { PacketFilter } from "./packet-filter.ts";
-import { holdPorts } from "./ports.ts";
+import { HeldPorts, holdPorts } from "./ports.ts";
 import { NetworkState, type Attachment, type ConnectedRun, type Connection, type NetworkView } from "./state.ts";
 
 export interface HostNetworksOptions {
@@ -22,10 +22,16 @@ export interface HostNetworksOptions {
  */
 const lingerMs = 1_000;
 
+/**
+ * How long the rules of a run that has ended stay at most, in milliseconds: until the next change of anybody's, with
+ * which they go in one transaction.
+ */
+const leaveMs = 10;
+
 const keyOf = ({ instanceId, run }: ConnectedRun): string => `${instanceId}/${run}`;
 
-/** What runs ask for: a place, or to be forgotten. */
-type Request = { readonly attachment: Attachment } | { readonly gone: ConnectedRun };
+/** What runs ask for: a place, or to be forgotten; `null`: that those who have left are. */
+type Request = { readonly attachment: Attachment } | { readonly gone: ConnectedRun } | null;
 
 /** A run that joins, has its ports and is on record. */
 interface Joining {
@@ -44,12 +50,13 @@ export class HostNetworks implements AsyncDisposable {
   readonly #filter: PacketFilter;
   readonly #made: MadeNetworks;
   readonly #isolation: Isolation;
-  readonly #ports = new Map<string, DisposableStack>();
+  readonly #ports = new HeldPorts();
   readonly #watchers = new Set<(view: NetworkView) => void>();
   readonly #places = new Group<Request>((requests) => this.#locked(() => this.#serve(requests)));
   readonly #links = new Group<InstanceLink>((requests) => this.#link(requests));
   #turn: Promise<unknown> = Promise.resolve();
   #linger: NodeJS.Timeout | undefined;
+  #leaving: NodeJS.Timeout | undefined;
 
   constructor(options: HostNetworksOptions) {
     this.#state = new NetworkState(options.runDir);
@@ -76,11 +83,7 @@ export class HostNetworks implements AsyncDisposable {
   }
 
   view(): NetworkView {
-    return { networks: [...this.#state.networks.all().values()], attachments: this.#attachments() };
-  }
-
-  #attachments(): Attachment[] {
-    return [...this.#state.attachments.all().values()];
+    return { networks: [...this.#state.networks.all().values()], attachments: this.#state.connected() };
   }
 
   /** After every change: whoever watches is told, and what nobody uses any more goes a little later. */
@@ -96,7 +99,7 @@ export class HostNetworks implements AsyncDisposable {
     clearTimeout(this.#linger);
     this.#linger = undefined;
     return this.#locked(async () => {
-      const attachments = this.#attachments();
+      const attachments = this.#state.connected();
       if (!this.#made.hasUnused(attachments)) return;
       await this.#made.removeUnused(attachments);
       this.#changed();
@@ -144,9 +147,28 @@ export class HostNetworks implements AsyncDisposable {
     }
   }
 
-  /** Forgets a run's place in its network. */
+  /** Forgets a run's place in its network; done when it resolves. */
   disconnect(gone: ConnectedRun): Promise<void> {
     return this.#places.ask({ gone });
+  }
+
+  /**
+   * The same a moment later, for a run that nobody waits for. Its record is a draft from now on, so whoever of the
+   * host's agents changes anything before removes its rules first: its address and ports can be used at once.
+   */
+  leave(gone: ConnectedRun): void {
+    const key = keyOf(gone);
+    for (const attachment of this.#state.connected()) {
+      if (keyOf(attachment) !== key) continue;
+      this.#ports.letGo(attachment.link);
+      this.#state.attachments.retract(attachment.link);
+    }
+    this.#leaving ??= setTimeout(() => void this.settled().catch(() => undefined), leaveMs).unref();
+  }
+
+  /** Resolves when nothing is left of those who have left. What fails here is done by the next change. */
+  async settled(): Promise<void> {
+    await (this.#leaving === undefined ? this.#turn : this.#places.ask(null));
   }
 
   async #link(requests: readonly Waiting<InstanceLink>[]): Promise<void> {
@@ -158,9 +180,14 @@ export class HostNetworks implements AsyncDisposable {
   }
 
   async #serve(requests: readonly Waiting<Request>[]): Promise<void> {
-    const ended = new Set(requests.flatMap(({ request }) => ("gone" in request ? [keyOf(request.gone)] : [])));
-    const gone = this.#attachments().filter((each) => ended.has(keyOf(each)));
-    for (const { link } of gone) this.#letGo(link);
+    clearTimeout(this.#leaving);
+    this.#leaving = undefined;
+    const ended = new Set(
+      requests.flatMap(({ request }) => (request !== null && "gone" in request ? [keyOf(request.gone)] : [])),
+    );
+    const left = this.#state.left();
+    const gone = [...left, ...this.#state.connected().filter((each) => ended.has(keyOf(each)))];
+    for (const { link } of gone) this.#ports.letGo(link);
     const joining = requests.flatMap((each) => this.#admit(each));
     try {
       await this.#rule(joining, gone);
@@ -177,18 +204,18 @@ export class HostNetworks implements AsyncDisposable {
     const taps = gone.flatMap(({ tap, index }) => (tap === undefined ? [] : [index]));
     if (taps.length > 0) await removeTaps(taps);
     for (const { link } of gone) {
-      this.#letGo(link);
+      this.#ports.letGo(link);
       this.#state.attachments.remove(link);
     }
   }
 
   #admit({ request, reject }: Waiting<Request>): Joining[] {
-    if ("gone" in request) return [];
+    if (request === null || "gone" in request) return [];
     const { attachment } = request;
     try {
       using ports = holdPorts(attachment.network.ports);
       this.#state.attachments.put(attachment.link, attachment);
-      this.#ports.set(attachment.link, ports.move());
+      this.#ports.keep(attachment.link, ports.move());
       return [{ attachment, reject }];
     } catch (error) {
       reject(error);
@@ -197,7 +224,7 @@ export class HostNetworks implements AsyncDisposable {
   }
 
   #refuse({ attachment, reject }: Joining, error: unknown): void {
-    this.#letGo(attachment.link);
+    this.#ports.letGo(attachment.link);
     this.#state.attachments.remove(attachment.link);
     reject(error);
   }
@@ -227,7 +254,7 @@ export class HostNetworks implements AsyncDisposable {
 
   #settleWithout(gone: readonly Attachment[]): Promise<void> {
     const leaving = new Set(gone.map(({ link }) => link));
-    return this.#made.settle(this.#attachments().filter(({ link }) => !leaving.has(link)));
+    return this.#made.settle(this.#state.connected().filter(({ link }) => !leaving.has(link)));
   }
 
   /**
@@ -237,12 +264,14 @@ export class HostNetworks implements AsyncDisposable {
   adopt(living: readonly ConnectedRun[]): Promise<void> {
     return this.#locked(async () => {
       const alive = new Set(living.map(keyOf));
-      const all = this.#attachments();
+      const left = this.#state.left();
+      const all = this.#state.connected();
       const gone = all.filter((each) => each.isolation === this.#isolation && !alive.has(keyOf(each)));
       await this.#settleWithout(gone);
-      await this.#forget(gone);
+      await this.#forget([...gone, ...left]);
       if (gone.length === all.length) this.#state.attachments.clear();
-      this.#holdAgain(this.#attachments());
+      const ours = this.#state.connected().filter(({ isolation }) => isolation === this.#isolation);
+      for (const { link, network } of ours) this.#ports.holdAgain(link, network.ports);
       this.#changed();
     });
   }
@@ -253,37 +282,18 @@ export class HostNetworks implements AsyncDisposable {
    */
   end(): Promise<void> {
     return this.#locked(async () => {
-      this.#letGoAll();
+      this.#ports.letGoAll();
       await this.#made.clear();
       this.#state.attachments.clear();
       this.#changed();
     });
   }
 
-  #holdAgain(attachments: readonly Attachment[]): void {
-    for (const { link, isolation, network } of attachments) {
-      if (isolation !== this.#isolation || this.#ports.has(link)) continue;
-      try {
-        this.#ports.set(link, holdPorts(network.ports));
-      } catch {
-        // Somebody took the port while no agent held it. The rule still wins, and the instance runs on.
-      }
-    }
-  }
-
-  #letGo(link: string): void {
-    this.#ports.get(link)?.dispose();
-    this.#ports.delete(link);
-  }
-
-  #letGoAll(): void {
-    for (const link of this.#ports.keys()) this.#letGo(link);
-  }
-
   /** Lets go of ports; networks stay as they are for the instances that run on, and those of nobody go now. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.settled();
     if (this.#linger !== undefined) await this.#removeUnused();
-    this.#letGoAll();
+    this.#ports.letGoAll();
     this.#filter[Symbol.dispose]();
   }
 }

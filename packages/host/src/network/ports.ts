@@ -31,3 +31,31 @@ export const holdPorts = (ports: readonly AssignedPort[]): DisposableStack => {
   }
   return held.move();
 };
+
+/** Ports that are held for links of this agent's, by the link's name. */
+export class HeldPorts {
+  readonly #held = new Map<string, DisposableStack>();
+
+  keep(link: string, ports: DisposableStack): void {
+    this.#held.set(link, ports);
+  }
+
+  /** For a link that an earlier agent made, and whose ports it held. */
+  holdAgain(link: string, ports: readonly AssignedPort[]): void {
+    if (this.#held.has(link)) return;
+    try {
+      this.keep(link, holdPorts(ports));
+    } catch {
+      // Somebody took the port while no agent held it. The rule still wins, and the instance runs on.
+    }
+  }
+
+  letGo(link: string): void {
+    this.#held.get(link)?.dispose();
+    this.#held.delete(link);
+  }
+
+  letGoAll(): void {
+    for (const link of this.#held.keys()) this.letGo(link);
+  }
+}

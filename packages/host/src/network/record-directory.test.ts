@@ -55,3 +55,18 @@ test("a directory that was given up holds nothing", async () => {
   expect(things.drafts()).toEqual([]);
   things.clear();
 });
+
+test("what a draft says can be read, and one that was cut says nothing", async () => {
+  await using directory = await temporary();
+  const [one, other] = [at(directory), at(directory)];
+  one.put("a", { size: 1 });
+  one.retract("a");
+  await writeFile(join(directory.path, "things", ".cut"), '{"size":');
+  expect(other.drafts().toSorted()).toEqual(["a", "cut"]);
+  expect([other.draftOf("a"), other.draftOf("cut"), other.draftOf("none")]).toEqual([
+    { size: 1 },
+    undefined,
+    undefined,
+  ]);
+  expect(one.all().size).toBe(0);
+});

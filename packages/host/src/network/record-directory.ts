@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Static, TSchema } from "typebox";
 import { Compile } from "typebox/compile";
@@ -25,6 +25,14 @@ const namesIn = (directory: string): string[] => {
   }
 };
 
+const removeFile = (path: string): void => {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+};
+
 /** What a draft's name begins with. */
 const draftMark = ".";
 
@@ -36,7 +44,7 @@ const draftMark = ".";
 export class RecordDirectory<Schema extends TSchema> {
   readonly #path: string;
   readonly #check: ReturnType<typeof Compile<Schema>>;
-  readonly #known = new Map<string, Static<Schema>>();
+  #known = new Map<string, Static<Schema>>();
 
   constructor(path: string, schema: Schema) {
     this.#path = path;
@@ -46,19 +54,38 @@ export class RecordDirectory<Schema extends TSchema> {
 
   /** Every record that is no draft, by name. */
   all(): Map<string, Static<Schema>> {
-    const names = new Set(namesIn(this.#path).filter((name) => !name.startsWith(draftMark)));
-    for (const name of this.#known.keys()) if (!names.has(name)) this.#known.delete(name);
-    for (const name of names) {
-      if (this.#known.has(name)) continue;
-      const value = readJson(join(this.#path, name));
-      if (this.#check.Check(value)) this.#known.set(name, value);
-    }
-    return new Map(this.#known);
+    return this.read().records;
   }
 
   /** Names of drafts: of what is half made or half removed, unless somebody is at it. */
   drafts(): string[] {
-    return namesIn(this.#path).flatMap((name) => (name.startsWith(draftMark) ? [name.slice(1)] : []));
+    return this.read().drafts;
+  }
+
+  /** Both, from one look at the directory. */
+  read(): { records: Map<string, Static<Schema>>; drafts: string[] } {
+    const drafts: string[] = [];
+    const records = new Map<string, Static<Schema>>();
+    for (const name of namesIn(this.#path)) {
+      if (name.startsWith(draftMark)) {
+        drafts.push(name.slice(draftMark.length));
+        continue;
+      }
+      const value = this.#known.get(name) ?? this.#valid(join(this.#path, name));
+      if (value !== undefined) records.set(name, value);
+    }
+    this.#known = records;
+    return { records: new Map(records), drafts };
+  }
+
+  /** What a draft says; undefined for one that was cut, or is gone. */
+  draftOf(name: string): Static<Schema> | undefined {
+    return this.#valid(this.#draft(name));
+  }
+
+  #valid(path: string): Static<Schema> | undefined {
+    const value = readJson(path);
+    return this.#check.Check(value) ? value : undefined;
   }
 
   draft(name: string, value: Static<Schema>): void {
@@ -73,6 +100,8 @@ export class RecordDirectory<Schema extends TSchema> {
   put(name: string, value: Static<Schema>): void {
     this.draft(name, value);
     this.keep(name);
+    // It never changes, so it need not be read to be known.
+    this.#known.set(name, value);
   }
 
   /** Makes a record a draft again. */
@@ -82,13 +111,13 @@ export class RecordDirectory<Schema extends TSchema> {
 
   /** Removes a record or a draft; one that is gone is gone. */
   remove(name: string): void {
-    rmSync(join(this.#path, name), { force: true });
-    rmSync(this.#draft(name), { force: true });
+    removeFile(join(this.#path, name));
+    removeFile(this.#draft(name));
   }
 
   /** Removes all there is, also what cannot be read. */
   clear(): void {
-    for (const name of namesIn(this.#path)) rmSync(join(this.#path, name), { force: true });
+    for (const name of namesIn(this.#path)) removeFile(join(this.#path, name));
   }
 
   #draft(name: string): string {

@@ -50,7 +50,8 @@ export type SavedSettings = Readonly<Record<string, string>>;
 
 /**
  * What a host remembers about its networks, per boot and shared by its agents. An attachment's record is written before
- * the kernel is asked and removed after it forgot; a network's is a draft until the kernel has all of it.
+ * the kernel is asked, a draft from when the run has left, and removed after the kernel forgot; a network's is a draft
+ * until the kernel has all of it.
  */
 export class NetworkState {
   readonly lock: string;
@@ -68,6 +69,15 @@ export class NetworkState {
 
   get attachments(): RecordDirectory<typeof Attachment> {
     return this.#attachments;
+  }
+
+  connected(): Attachment[] {
+    return [...this.#attachments.all().values()];
+  }
+
+  /** Who has left but may still have rules. Whoever makes rules asks this first, and then who is connected. */
+  left(): Attachment[] {
+    return this.#attachments.drafts().flatMap((link) => this.#attachments.draftOf(link) ?? []);
   }
 
   get networks(): RecordDirectory<typeof MadeNetwork> {

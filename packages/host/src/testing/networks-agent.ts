@@ -5,6 +5,9 @@ import type { ConnectedRun, Connection, NetworkView } from "../network/state.ts"
 export type Order =
   | { readonly do: "connect"; readonly wanted: Connection; readonly pid: number }
   | { readonly do: "disconnect"; readonly gone: ConnectedRun }
+  /** and dies right after, before anything can be done about it */
+  | { readonly do: "leave and die"; readonly gone: ConnectedRun }
+  | { readonly do: "leave"; readonly gone: ConnectedRun }
   | { readonly do: "adopt"; readonly living: readonly ConnectedRun[] }
   | { readonly do: "view" }
   | { readonly do: "end" }
@@ -22,6 +25,8 @@ const networks = new HostNetworks(JSON.parse(process.argv[2] ?? "") as HostNetwo
 const obey = async (order: Order): Promise<NetworkView | undefined> => {
   if (order.do === "connect") await networks.connect(order.wanted, order.pid);
   if (order.do === "disconnect") await networks.disconnect(order.gone);
+  if (order.do === "leave" || order.do === "leave and die") networks.leave(order.gone);
+  if (order.do === "leave and die") process.kill(process.pid, "SIGKILL");
   if (order.do === "adopt") await networks.adopt(order.living);
   if (order.do === "end") await networks.end();
   if (order.do === "close") await networks[Symbol.asyncDispose]();
