@@ -20,6 +20,7 @@ export const enforceableFields = [
   "shares.namespace",
   "vm.engine.kvm",
   "vm.engine.qemu",
+  "vm.kernel",
   "vm.memoryPolicy",
   "vm.hugepages",
   "vm.shares",

@@ -1,3 +1,4 @@
+import { kernelErrors } from "./kernel-errors.ts";
 import { networkErrors } from "./network-errors.ts";
 import type { Problem } from "./problem.ts";
 
@@ -61,6 +62,7 @@ export const errors = {
     title: "Not possible in the object's present state",
     remedy: "Read the object; act when its state allows it.",
   },
+  ...kernelErrors,
   ...networkErrors,
   IMAGE_IN_USE: {
     status: 409,

@@ -78,6 +78,7 @@ export {
   ResizeStatus,
   Tombstone,
 } from "./instance.ts";
+export { CreateKernel, Kernel, kernelReleasePattern, maximumKernelBytes } from "./kernel.ts";
 export { metrics, type MetricKey } from "./metrics.ts";
 export {
   AssignedNetwork,

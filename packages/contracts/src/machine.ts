@@ -16,6 +16,14 @@ export const VmOptions = Type.Object(
     engine: Type.Optional(
       Type.Enum(machineEngines, { description: "what runs the machine; default: the best that its host has" }),
     ),
+    kernel: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 128,
+        description:
+          "name or digest of a kernel of the project, kept as its digest; default: the project's default kernel, or Debian's own for virtual machines, which hosts fetch themselves",
+      }),
+    ),
     memoryPolicy: Type.Optional(
       Type.Enum(machineMemoryPolicies, {
         default: "normal",

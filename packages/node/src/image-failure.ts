@@ -6,6 +6,8 @@ const imageReasons: Readonly<Record<string, InstanceReason>> = {
   IMAGE_DIGEST_MISMATCH: "ImageInvalid",
   IMAGE_TOO_LARGE: "ImageInvalid",
   IMAGE_UNAVAILABLE: "ImageUnavailable",
+  KERNEL_INVALID: "ImageInvalid",
+  KERNEL_TOO_LARGE: "ImageInvalid",
   UNAUTHENTICATED: "ImageUnavailable",
   FORBIDDEN: "ImageUnavailable",
   NO_CAPACITY: "ResourceExhausted",
