@@ -12,9 +12,13 @@ export { type EnsuredImage, LayerStore, type LayerStoreOptions } from "./layers/
 export { Unpacker, type UnpackReport, unpackerPath } from "./layers/unpacker.ts";
 export { HttpBlobFetcher, type HttpBlobFetcherOptions } from "./fetch/http-blob-fetcher.ts";
 export { buildDebianImage } from "./debian/build-image.ts";
+export { buildKernelImage } from "./debian/build-kernel.ts";
 export { command } from "./debian/command.ts";
 export { availableVersions } from "./debian/debian-packages.ts";
 export type { BuildFile, BuildImageInput, BuildImageOptions, BuildLayer } from "./debian/input.ts";
+export { assertKernelHead, type KernelFile, type KernelLayout, kernelLayout } from "./kernel/kernel-layout.ts";
+export { kernelHeadBytes } from "./kernel/kernel-header.ts";
+export { readKernel } from "./kernel/read-kernel.ts";
 export { type TarHeader, tarEnd, tarEntry } from "./tar/tar-bytes.ts";
 export { HttpTransport } from "./registry/transport.ts";
 export { ImagePolicy } from "./policy/image-policy.ts";

@@ -1,3 +1,4 @@
+export { bzImageHead, kernelFiles, kernelLayer } from "./kernel-layer.ts";
 export { builtConflictImages, type ConflictImage, conflictImages, type ConflictImages } from "./conflict.ts";
 export { corruptArchive, corruptArchives, type CorruptKind, type CorruptOptions } from "./corrupt-archive.ts";
 export { type MountedDirectory, symlinkedDirectoryImage, unrunnableImage } from "./hostile-roots.ts";
