@@ -117,6 +117,10 @@ const selectUsers = statement<{ name: string }>(
   "api_image_users",
   `SELECT name FROM workload WHERE project = $1 AND image_digest = $2 ORDER BY name LIMIT 6`,
 );
+const selectKernels = statement<{ name: string }>(
+  "api_image_kernels",
+  `SELECT name FROM kernel WHERE project = $1 AND digest = $2 ORDER BY name LIMIT 6`,
+);
 const deleteRow = statement("api_image_delete", `DELETE FROM image WHERE project = $1 AND digest = $2`);
 
 /** Forgets an image and its names; its blobs go with the next sweep. Rejects NOT_FOUND, IMAGE_IN_USE. */
@@ -125,6 +129,10 @@ export const deleteImage = async (sql: Sql, change: Change, reference: string): 
   // Locked before the users are read: a workload that is being created holds a share of this lock until it commits.
   await sql.count(lockImage, [change.project, digest]);
   const users = (await sql.rows(selectUsers, [change.project, digest])).map(({ name }) => name);
+  const kernels = (await sql.rows(selectKernels, [change.project, digest])).map(({ name }) => name);
+  if (kernels.length > 0) {
+    throw fleetError("IMAGE_IN_USE", `Image ${reference} is the kernel ${kernels.join(", ")}.`);
+  }
   if (users.length > 0) {
     const named = users.length > 5 ? `${users.slice(0, 5).join(", ")} and more` : users.join(", ");
     throw fleetError("IMAGE_IN_USE", `Image ${reference} is used by ${named}.`);

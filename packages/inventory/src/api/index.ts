@@ -9,6 +9,7 @@ import * as images from "./images.ts";
 import * as instanceRows from "./instance-rows.ts";
 import * as instances from "./instances.ts";
 import * as networks from "./networks.ts";
+import * as kernels from "./kernels.ts";
 import * as operations from "./operations.ts";
 import type { PageRequest } from "./page.ts";
 import * as shares from "./shares.ts";
@@ -32,6 +33,10 @@ const reads = (sql: Sql) => ({
   image: (project: string | null, reference: string) => images.getImage(sql, project, reference),
   images: (project: string | null, page: PageRequest) => images.listImages(sql, project, page),
   allImageDigests: () => images.allImageDigests(sql),
+  kernel: (wanted: workloadRows.Reference) => kernels.getKernel(sql, wanted),
+  findKernel: (wanted: workloadRows.Reference) => kernels.findKernel(sql, wanted),
+  defaultKernel: (project: string) => kernels.defaultKernel(sql, project),
+  kernels: (project: string | null, page: PageRequest) => kernels.listKernels(sql, project, page),
   network: (wanted: workloadRows.Reference) => networks.getNetwork(sql, wanted),
   networks: (project: string | null, page: PageRequest) => networks.listNetworks(sql, project, page),
   operation: (id: string, project: string | null) => operations.getOperation(sql, id, project),
@@ -74,6 +79,8 @@ const writes = (sql: Sql) => ({
     shareUses.attachShare(sql, change, wanted, place),
   detachShare: (change: Change, wanted: shareUses.UseReference) => shareUses.detachShare(sql, change, wanted),
   confirmShares: (instanceId: string, applied: SharesApplied) => shareUses.confirmShares(sql, instanceId, applied),
+  createKernel: (change: Change, wanted: kernels.NewKernel) => kernels.createKernel(sql, change, wanted),
+  deleteKernel: (change: Change, idOrName: string) => kernels.deleteKernel(sql, change, idOrName),
   createNetwork: (change: Change, wanted: networks.NewNetwork) => networks.createNetwork(sql, change, wanted),
   deleteNetwork: (change: Change, idOrName: string) => networks.deleteNetwork(sql, change, idOrName),
   upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),

@@ -2,6 +2,7 @@ import { type Operation, type Workload, type WorkloadSpec, fleetError, hasOwnNet
 import { type Sql, statement } from "../database.ts";
 import { isUniqueViolation } from "../failure.ts";
 import { type Change, appendEvents, audit, newId } from "./change.ts";
+import { holdKernel } from "./kernels.ts";
 import { holdNetwork } from "./networks.ts";
 import { getOperation, startOperation } from "./operations.ts";
 import { addReplicas, dropReplicas, removeInstances } from "./replicas.ts";
@@ -44,14 +45,15 @@ const insert = async (sql: Sql, change: Change, wanted: NewWorkload & { readonly
 };
 
 /**
- * Declares a workload with its instances, all pending. Rejects NAME_TAKEN, and IMAGE_UNAVAILABLE when the image was
- * deleted since it was looked up.
+ * Declares a workload with its instances, all pending. Rejects NAME_TAKEN, and IMAGE_UNAVAILABLE or KERNEL_UNKNOWN
+ * when its image or kernel was deleted since it was looked up.
  */
 export const createWorkload = async (sql: Sql, change: Change, wanted: NewWorkload): Promise<Operation> => {
   const id = newId();
   const { name, spec } = wanted;
   const count = spec.replicas ?? 1;
   if (hasOwnNetwork(spec)) await holdNetwork(sql, change.project, spec.network ?? "");
+  if (spec.vm?.kernel !== undefined) await holdKernel(sql, change.project, spec.vm.kernel);
   // Sent together, answered in their order: when the first fails, the others fail with it and say less.
   const inserted = insert(sql, change, { ...wanted, id });
   const followed = Promise.all([
