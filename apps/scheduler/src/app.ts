@@ -27,6 +27,7 @@ import { addInstanceRoutes } from "./routes/instances.ts";
 import { addInternalRoutes } from "./routes/internal.ts";
 import { addNetworkRoutes } from "./routes/networks.ts";
 import { addOperationRoutes } from "./routes/operations.ts";
+import { addKernelRoutes } from "./routes/kernels.ts";
 import { addRegistryRoutes } from "./routes/registry.ts";
 import type { AddRoutes, RouteContext } from "./routes/route-context.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
@@ -53,6 +54,7 @@ const routes: readonly AddRoutes[] = [
   addHostRoutes,
   addUnknownInstanceRoutes,
   addImageRoutes,
+  addKernelRoutes,
   addNetworkRoutes,
   addOperationRoutes,
   addEventRoutes,

@@ -1,11 +1,13 @@
 import type {
   AttachShare,
+  CreateKernel,
   CreateShare,
   CreateNetwork,
   CreateWorkload,
   Host,
   Image,
   Instance,
+  Kernel,
   InstanceView,
   Network,
   Operation,
@@ -111,6 +113,14 @@ export const createClient = (options: ClientOptions) => {
         // WebSocket code is only loaded by those who open one: commands start faster without it.
         const { openExec } = await import("./exec.ts");
         return openExec(transport, instance, exec);
+      },
+    },
+    kernels: {
+      create: (body: CreateKernel) => transport.json<Kernel>({ method: "POST", path: "/v1/kernels", json: body }),
+      list: () => listAll<Kernel>(transport, "/v1/kernels"),
+      get: (kernel: string) => get<Kernel>(`/v1/kernels/${segment(kernel)}`),
+      remove: async (kernel: string): Promise<void> => {
+        await transport.send({ method: "DELETE", path: `/v1/kernels/${segment(kernel)}` });
       },
     },
     networks: {

@@ -28,19 +28,25 @@ export const sendAnswer = (reply: FastifyReply, answer: StoredAnswer, replayed =
 };
 
 /**
- * Does a change and takes it back: a dry run meets exactly the refusals that the change would. Numbers drawn from
+ * Does a change, takes it back and answers what it would: a dry run meets exactly the refusals that the change would. Numbers drawn from
  * sequences are not given back, which nobody sees.
  */
-export const rehearse = async (inventory: ApiInventory, work: (tx: ApiWrites) => Promise<unknown>): Promise<void> => {
+export const rehearse = async <Answer>(
+  inventory: ApiInventory,
+  work: (tx: ApiWrites) => Promise<Answer>,
+): Promise<Answer> => {
   const takenBack = new Error("rehearsed");
+  const answers: Answer[] = [];
   try {
     await inventory.write(async (tx) => {
-      await work(tx);
+      answers.push(await work(tx));
       throw takenBack;
     });
   } catch (error) {
     if (error !== takenBack) throw error;
   }
+  // A transaction that lost a deadlock is done again.
+  return answers.at(-1) as Answer;
 };
 
 /**

@@ -1,5 +1,6 @@
 import {
   AttachShare,
+  CreateKernel,
   CreateShare,
   CreateNetwork,
   CreateToken,
@@ -11,6 +12,7 @@ import {
   Instance,
   InstanceView,
   JoinHost,
+  Kernel,
   LayerProgress,
   Network,
   Operation,
@@ -32,6 +34,7 @@ import type { TSchema } from "typebox";
 
 const named: readonly TSchema[] = [
   AttachShare,
+  CreateKernel,
   CreateShare,
   CreateNetwork,
   CreateToken,
@@ -43,6 +46,7 @@ const named: readonly TSchema[] = [
   Instance,
   InstanceView,
   JoinHost,
+  Kernel,
   LayerProgress,
   Network,
   Operation,

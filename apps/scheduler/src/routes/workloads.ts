@@ -12,6 +12,7 @@ import type { FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { withDefaults } from "../admission/defaults.ts";
 import { type Fault, assertNoFaults } from "../admission/fault.ts";
+import { withKernel } from "../admission/kernel-choice.ts";
 import { revise } from "../admission/patch-rules.ts";
 import { sizeFaults, workloadFaults } from "../admission/spec-rules.ts";
 import { accepted, answers, byReference, dryRun, query, ref } from "../http/answers.ts";
@@ -91,8 +92,9 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
     async (request, reply) => {
       const change = changeOf(request);
       const { name } = request.body;
-      const spec = withDefaults(request.body.spec);
-      assertNoFaults(workloadFaults({ name, spec }));
+      const asked = withDefaults(request.body.spec);
+      assertNoFaults(workloadFaults({ name, spec: asked }));
+      const spec = await withKernel(inventory, change.project, asked);
       await assertSize(context, spec.isolation ?? "container", (largest) => sizeFaults(spec, largest));
       const [imageDigest] = await Promise.all([
         resolveImage(context, change.project, spec),
