@@ -96,6 +96,7 @@ const abilitiesOf = (usable: readonly Engine[]): string[] => {
   const holds = usable.some(({ holdsPlaces }) => holdsPlaces);
   return [
     ...usable.map(({ name }) => `vm.engine.${name}`),
+    "vm.kernel",
     ...(holds && mayRaiseLimits() ? ["vm.memoryPolicy"] : []),
     ...(holds && hasHugepages() ? ["vm.hugepages"] : []),
     ...(usable.some(({ holdsShares }) => holdsShares) ? [machineShareField] : []),

@@ -29,6 +29,7 @@ import type { Engine } from "./engine/engine.ts";
 import { errnoName } from "./guest/exec.ts";
 import { encodeSettings } from "./guest/settings.ts";
 import type { GuestKernels } from "./kernel/guest-kernel.ts";
+import type { GuestKernel } from "./kernel/kernel-files.ts";
 import { describeMachines, machineFacts } from "./machine-facts.ts";
 import { machinePaths, machinesOf, type MachinePaths } from "./machine-paths.ts";
 import { readMachineRecord, writeMachineRecord, type MachineRecord } from "./machine-record.ts";
@@ -42,7 +43,7 @@ export interface MachineRuntimeOptions {
   readonly jail: Jail;
   /** the best first */
   readonly engines: readonly Engine[];
-  readonly kernels: Pick<GuestKernels, "current">;
+  readonly kernels: Pick<GuestKernels, "current" | "known" | "ofImage" | "collect">;
   readonly images: { ensure(assignment: Assignment, signal: AbortSignal): Promise<EnsuredImage> };
   /** where the images' disks lie */
   readonly diskRoot: string;
@@ -106,18 +107,29 @@ export class MachineRuntime implements Runtime {
 
   /** Everything that a start needs of the host and that outlives it. */
   async #ready(engine: Engine, assignment: Assignment, signal: AbortSignal) {
-    const { images, kernels } = this.#options;
+    const { images } = this.#options;
     try {
       const image = await images.ensure(assignment, signal);
       const [disk, root, guest] = await Promise.all([
         this.#disks.ensure(image, signal),
         engine.prepare(signal),
-        kernels.current(),
+        this.#kernelOf(assignment, signal),
       ]);
       return { image, disk, root, guest };
     } catch (cause) {
       throw imageFailure(cause);
     }
+  }
+
+  /** The one that the fleet's assignment names, by its image's digest, or Debian's own. */
+  async #kernelOf(assignment: Assignment, signal: AbortSignal): Promise<GuestKernel> {
+    const { images, kernels } = this.#options;
+    const imageDigest = assignment.spec.vm?.kernel as Digest | undefined;
+    if (imageDigest === undefined) return kernels.current();
+    const known = kernels.known(imageDigest);
+    if (known !== undefined) return known;
+    const { layers } = await images.ensure({ ...assignment, imageDigest }, signal);
+    return kernels.ofImage(imageDigest, layers);
   }
 
   async start({ key, assignment }: StartRequest, signal: AbortSignal): Promise<Run> {
@@ -263,6 +275,9 @@ export class MachineRuntime implements Runtime {
   async imagesInUse(): Promise<ReadonlySet<Digest>> {
     const inUse = await this.#options.jail.imagesInUse();
     await this.#disks.collect(inUse);
+    await this.#options.kernels.collect(
+      new Set([...this.#runs.values()].flatMap(({ assignment }) => assignment.spec.vm?.kernel ?? [])),
+    );
     return inUse;
   }
 

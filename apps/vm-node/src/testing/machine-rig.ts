@@ -31,6 +31,8 @@ const newId = (): string => uuidV7(Date.now(), randomBytes(10));
 export interface SharedParts {
   readonly directory: string;
   readonly image: EnsuredImage;
+  /** of the fleet, for machines that name it */
+  readonly kernel?: EnsuredImage;
 }
 
 /** In the checkout, where git ignores it: a kernel is fetched once. */
@@ -66,7 +68,7 @@ export const engine = engineAt("/nowhere");
 /** What an agent has on a host. */
 export const openMachines = async (
   paths: HostPaths,
-  { directory, image }: SharedParts,
+  { directory, image, kernel }: SharedParts,
 ): Promise<{ jail: ContainerRuntime; runtime: MachineRuntime }> => {
   const log = { warn: () => undefined };
   const jail = await ContainerRuntime.open({
@@ -80,7 +82,9 @@ export const openMachines = async (
     jail,
     engines: [engineAt(join(directory, "engines"))],
     kernels: testKernels,
-    images: { ensure: () => Promise.resolve(image) },
+    images: {
+      ensure: ({ imageDigest }) => Promise.resolve(imageDigest === kernel?.manifestDigest ? kernel : image),
+    },
     diskRoot: join(directory, "disks"),
     log,
   });

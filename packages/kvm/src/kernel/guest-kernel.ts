@@ -1,38 +1,15 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { fleetError } from "@bulkhead/contracts";
-import { guestPath } from "@bulkhead/native-guest";
+import { join } from "node:path";
+import { fleetError, type Digest } from "@bulkhead/contracts";
 import { command } from "@bulkhead/images";
-import { cpioArchive, cpioDirectory, cpioFile } from "./cpio.ts";
-import { modulePaths } from "./modules.ts";
-
-/** What a virtual machine boots: both files are read-only and shared by all machines of a host. */
-export interface GuestKernel {
-  /** as `uname -r` says it inside */
-  readonly release: string;
-  readonly image: string;
-  readonly initramfs: string;
-}
+import { makeImageKernel } from "./image-kernel.ts";
+import { guestInitramfs } from "./initramfs.ts";
+import type { GuestKernel } from "./kernel-files.ts";
+import { fileTree } from "./module-tree.ts";
 
 /** Debian's kernel for virtual machines, which has no drivers but theirs. */
 const metapackage = "linux-image-cloud-amd64";
-
-/** Devices and file systems that a guest has; what they depend on follows. */
-const guestModules = [
-  "virtio_mmio",
-  "virtio_blk",
-  "virtio_console",
-  "virtio_net",
-  "virtio_balloon",
-  "virtio_rng",
-  "pvpanic_mmio",
-  "vmw_vsock_virtio_transport",
-  "overlay",
-  "virtiofs",
-] as const;
-
-const guestDirectories = ["dev", "lower", "modules", "proc", "root", "scratch", "sys"];
 
 const packageName = async (): Promise<string> => {
   const ask = async (): Promise<string | undefined> =>
@@ -47,16 +24,6 @@ const packageName = async (): Promise<string> => {
     `No kernel for virtual machines: apt knows no package ${metapackage}. Are the host's package sources Debian's?`,
   );
 };
-
-/** The guest's PID 1 and the modules that it loads, in order of their names. */
-const initramfsOf = (modules: string): Buffer =>
-  cpioArchive([
-    ...guestDirectories.map(cpioDirectory),
-    cpioFile("init", readFileSync(guestPath), 0o755),
-    ...modulePaths(modules, guestModules).map((path, index) =>
-      cpioFile(`modules/${String(index).padStart(2, "0")}-${basename(path)}`, readFileSync(join(modules, path))),
-    ),
-  ]);
 
 const kernelIn = (root: string, release: string): GuestKernel => ({
   release,
@@ -100,15 +67,19 @@ const open = async (root: string): Promise<GuestKernel> => {
   const [newest] = known.toSorted((a, b) => b.localeCompare(a, "en", { numeric: true }));
   const kernel = newest === undefined ? await make(root) : kernelIn(root, newest);
   const draft = `${kernel.initramfs}.${process.pid}`;
-  await writeFile(draft, initramfsOf(join(root, kernel.release, "modules")), { mode: 0o644 });
+  await writeFile(draft, guestInitramfs(fileTree(join(root, kernel.release, "modules")), ""), { mode: 0o644 });
   await rename(draft, kernel.initramfs);
   return kernel;
 };
+
+/** Below the root, where the newest is looked for among names without a dot: kernels of the fleet, by their digests. */
+const registered = ".registered";
 
 /** The kernels of a host's machines. */
 export class GuestKernels {
   readonly #root: string;
   #current: Promise<GuestKernel> | null = null;
+  readonly #images = new Map<Digest, Promise<GuestKernel>>();
 
   constructor(root: string) {
     this.#root = root;
@@ -124,5 +95,37 @@ export class GuestKernels {
       throw error;
     });
     return this.#current;
+  }
+
+  /** The kernel of an image that this agent made already. */
+  known(digest: Digest): Promise<GuestKernel> | undefined {
+    return this.#images.get(digest);
+  }
+
+  /**
+   * The kernel of an image with these layers, made once by every agent. Rejects KERNEL_INVALID, KERNEL_TOO_LARGE, and
+   * tries again next time.
+   */
+  ofImage(digest: Digest, layers: readonly string[]): Promise<GuestKernel> {
+    const known = this.#images.get(digest);
+    if (known !== undefined) return known;
+    const directory = join(this.#root, registered, digest.replace(/^sha256:/, ""));
+    const making = makeImageKernel(directory, digest, layers).catch((error: unknown) => {
+      this.#images.delete(digest);
+      throw error;
+    });
+    this.#images.set(digest, making);
+    return making;
+  }
+
+  /** Removes kernels of images but those in use and those asked for since the last time. */
+  async collect(inUse: ReadonlySet<string>): Promise<void> {
+    const directory = join(this.#root, registered);
+    const kept = new Set([...inUse, ...this.#images.keys()].map((digest) => digest.replace(/^sha256:/, "")));
+    for (const digest of this.#images.keys()) if (!inUse.has(digest)) this.#images.delete(digest);
+    const found = existsSync(directory) ? await readdir(directory) : [];
+    // One that is being made has a name of its own until it is whole.
+    const unused = found.filter((name) => !kept.has(name.split(".")[0] ?? ""));
+    await Promise.all(unused.map((name) => rm(join(directory, name), { recursive: true, force: true })));
   }
 }

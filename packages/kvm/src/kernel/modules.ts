@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 
 const nameOf = (path: string): string => basename(path).replace(/\.ko$/, "").replaceAll("-", "_");
 
@@ -7,15 +6,15 @@ const nameOf = (path: string): string => basename(path).replace(/\.ko$/, "").rep
  * Paths, below a kernel's modules directory, of `names` and of all they depend on, in the order in which they load. What
  * is built into the kernel needs none. Throws when the kernel has no such module.
  */
-export const modulePaths = (modules: string, names: readonly string[]): string[] => {
+export const modulePaths = (read: (path: string) => Buffer, names: readonly string[]): string[] => {
   const dependencies = new Map<string, string[]>();
-  for (const line of readFileSync(join(modules, "modules.dep"), "utf8").split("\n")) {
+  for (const line of read("modules.dep").toString().split("\n")) {
     const [path = "", list = ""] = line.split(":");
     // depmod lists the last dependency first.
     const needed = list.split(" ").filter((entry) => entry !== "");
     dependencies.set(path, needed.toReversed());
   }
-  const builtIn = readFileSync(join(modules, "modules.builtin"), "utf8");
+  const builtIn = read("modules.builtin").toString();
   const byName = new Map([...dependencies.keys()].map((path) => [nameOf(path), path]));
   const ordered = new Set<string>();
   for (const name of names) {
