@@ -91,6 +91,7 @@ export const workloadOf = (
     ...(ingress === undefined ? {} : { ingressBitsPerSec: parseBitRate(ingress, "ingress") }),
     ...(egress === undefined ? {} : { egressBitsPerSec: parseBitRate(egress, "egress") }),
   };
+  const kernel = options.text("kernel");
   const writable = options.list("writable");
   const container = {
     ...(options.flag("read-only") ? { readOnlyRoot: true } : {}),
@@ -122,6 +123,7 @@ export const workloadOf = (
       ...(Object.keys(bandwidth).length === 0 ? {} : { bandwidth }),
       ...(grace === undefined ? {} : { stopGraceMs: parseDuration(grace, "stop-grace") }),
       ...(Object.keys(container).length === 0 ? {} : { container }),
+      ...(kernel === undefined ? {} : { vm: { kernel } }),
       ...(Object.keys(labels).length === 0 ? {} : { labels }),
     },
   };

@@ -1,5 +1,6 @@
 import type { Command } from "../command.ts";
 import { fleetCommands } from "./fleet.ts";
+import { kernelCommands } from "./kernels.ts";
 import { localCommands } from "./local.ts";
 import { shareCommands } from "./shares.ts";
 import { workloadCommands } from "./workloads.ts";
@@ -9,6 +10,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: "Workloads and instances", commands: workloadCommands },
   { title: "Shares", commands: shareCommands },
   { title: "Images, hosts and events", commands: fleetCommands },
+  { title: "Kernels of virtual machines", commands: kernelCommands },
   { title: "This machine", commands: localCommands },
 ];
 

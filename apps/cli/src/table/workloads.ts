@@ -36,6 +36,11 @@ export const workloadCommands: readonly Command[] = [
         complete: ["container", "vm"],
       },
       {
+        name: "kernel",
+        value: "KERNEL",
+        description: "kernel of a vm (default: the project's default kernel, or Debian's own)",
+      },
+      {
         name: "cpu",
         short: "c",
         value: "CPUS",
