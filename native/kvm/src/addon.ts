@@ -56,6 +56,7 @@ export interface SelfTest {
 interface Addon {
   probe(device: string): Readonly<Record<string, number>>;
   selfTest(device: string): Promise<SelfTest>;
+  runOn(tid: number, cpu: number): void;
   readonly Machine: new (words: readonly string[]) => NativeMachine;
 }
 

@@ -10,3 +10,9 @@ export const probe = (device: string = kvmDevice): Readonly<Record<string, numbe
 
 /** What this host's KVM is found to do with a guest of a few dozen instructions, within a second. Rejects as `probe`. */
 export const selfTest = (device: string = kvmDevice): Promise<SelfTest> => addon.selfTest(device);
+
+/**
+ * Keeps a thread of any process on one of the host's CPUs, and reads back that it is so. Throws an error with Node's `code`:
+ * EINVAL when its cpuset has not this CPU, ESRCH when it has ended.
+ */
+export const runOn = (tid: number, cpu: number): void => addon.runOn(tid, cpu);

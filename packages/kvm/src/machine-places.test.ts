@@ -1,8 +1,10 @@
-import { mkdir, mkdtempDisposable, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtempDisposable, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Assignment, WorkloadSpec } from "@bulkhead/contracts";
-import { instanceMachine, placesOf, placeViolations } from "./machine-places.ts";
+import { instanceMachine, placesOf, placeViolations, repairPins } from "./machine-places.ts";
 
 const gibibyte = 2 ** 30;
 
@@ -64,4 +66,44 @@ test("a monitor that has ended breaks no promise", async () => {
   await using proc = await procOf(0, { "vcpu 0": "0" });
   await rm(join(proc.path, "7"), { recursive: true });
   expect(placeViolations(7, promised, proc.path)).toEqual([]);
+});
+
+/** A process whose one thread has a name, as a processor of a machine has. */
+const threadNamed = async (name: string) => {
+  const directory = await mkdtempDisposable("/tmp/bulkhead-thread-");
+  await symlink("/bin/sleep", join(directory.path, name));
+  const child = spawn(join(directory.path, name), ["1000"], { stdio: "ignore" });
+  await once(child, "spawn");
+  return {
+    pid: child.pid ?? 0,
+    async [Symbol.asyncDispose](): Promise<void> {
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+      await directory.remove();
+    },
+  };
+};
+
+test("a processor that may run elsewhere is put back on its CPU", async () => {
+  await using thread = await threadNamed("vcpu 0");
+  const places = { pinned: [0], lockedBytes: 0 };
+  expect(placeViolations(thread.pid, places)).toEqual([expect.stringMatching(/^its processor 0 may run on CPU 0,1/)]);
+  expect(repairPins(thread.pid, places)).toEqual([]);
+  expect(placeViolations(thread.pid, places)).toEqual([]);
+});
+
+test("one whose CPU is not there stays where it is, and the reason is told", async () => {
+  await using thread = await threadNamed("vcpu 0");
+  const places = { pinned: [8000], lockedBytes: 0 };
+  const elsewhere = placeViolations(thread.pid, places);
+  expect(elsewhere).toHaveLength(1);
+  expect(repairPins(thread.pid, places)).toEqual(["its processor 0 cannot be put back on CPU 8000: EINVAL"]);
+  expect(placeViolations(thread.pid, places)).toEqual(elsewhere);
+});
+
+test("a machine that has ended is not repaired", async () => {
+  const thread = await threadNamed("vcpu 0");
+  await thread[Symbol.asyncDispose]();
+  expect(repairPins(thread.pid, { pinned: [0] })).toEqual([]);
 });

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Assignment, InstanceMachine } from "@bulkhead/contracts";
 import { parseCpuList } from "@bulkhead/host";
+import { runOn } from "@bulkhead/native-kvm";
 import type { Engine } from "./engine/engine.ts";
 import { cpusOf, memoryMibOf } from "./machine-size.ts";
 
@@ -41,6 +42,7 @@ export const instanceMachine = (
 };
 
 interface Thread {
+  readonly tid: number;
   readonly name: string;
   readonly cpus: readonly number[];
 }
@@ -53,7 +55,9 @@ const threadsOf = (process: string): Thread[] =>
   readdirSync(join(process, "task")).flatMap((thread) => {
     try {
       const status = readFileSync(join(process, "task", thread, "status"), "utf8");
-      return [{ name: field(status, "Name"), cpus: parseCpuList(field(status, "Cpus_allowed_list")) }];
+      return [
+        { tid: Number(thread), name: field(status, "Name"), cpus: parseCpuList(field(status, "Cpus_allowed_list")) },
+      ];
     } catch {
       return [];
     }
@@ -84,6 +88,32 @@ export const placeViolations = (pid: number, promised: MachinePlaces, proc = "/p
   const process = join(proc, String(pid));
   try {
     return [...pinViolations(process, promised.pinned), ...lockViolations(process, promised.lockedBytes)];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return [];
+    throw error;
+  }
+};
+
+/**
+ * Puts the threads of a machine's processors back where they belong, of which a change of their cpuset took them: the
+ * kernel widens what a thread may run on when its CPUs are gone, and does not narrow it when they come back. Answers why one
+ * could not be put back. A machine that has ended needs none.
+ */
+export const repairPins = (pid: number, { pinned }: Pick<MachinePlaces, "pinned">, proc = "/proc"): string[] => {
+  if (pinned.length === 0) return [];
+  try {
+    const threads = threadsOf(join(proc, String(pid)));
+    return pinned.flatMap((cpu, index) => {
+      const thread = threads.find(({ name }) => name === `vcpu ${index}`);
+      if (thread === undefined || thread.cpus.join(",") === String(cpu)) return [];
+      try {
+        runOn(thread.tid, cpu);
+        return [];
+      } catch (error) {
+        return [`its processor ${index} cannot be put back on CPU ${cpu}: ${(error as NodeJS.ErrnoException).code}`];
+      }
+    });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ESRCH") return [];

@@ -28,7 +28,7 @@ import { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
 import { frameTypes } from "./guest/frames.ts";
 import { machineEnded } from "./machine-ended.ts";
-import { instanceMachine, placesOf, placeViolations } from "./machine-places.ts";
+import { instanceMachine, placesOf, placeViolations, repairPins } from "./machine-places.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
@@ -159,12 +159,18 @@ export class MachineRun implements Run {
     };
   }
 
-  /** The monitor's limits, and where its machine's processors and memory are. */
+  /**
+   * The monitor's limits, and where its machine's processors and memory are. A processor that strayed is put back: this
+   * check tells of it, the next one finds it where it belongs.
+   */
   checkContract(): ContractCheck {
     const { jailed, engine } = this.#parts;
     const limits = jailed.checkContract();
     if (jailed.pid === null) return limits;
-    const violations = [...limits.violations, ...placeViolations(jailed.pid, placesOf(this.assignment, engine))];
+    const promised = placesOf(this.assignment, engine);
+    const strayed = placeViolations(jailed.pid, promised);
+    const notRepaired = strayed.length === 0 ? [] : repairPins(jailed.pid, promised);
+    const violations = [...limits.violations, ...strayed, ...notRepaired];
     return { held: violations.length === 0, violations };
   }
 

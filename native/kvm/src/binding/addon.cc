@@ -8,6 +8,7 @@
 #include "binding/error.h"
 #include "binding/machine.h"
 #include "kvm/probe.h"
+#include "machine/affinity.h"
 #include "machine/self_test.h"
 #include "machine/tsc.h"
 #include "sys/syscalls.h"
@@ -83,9 +84,21 @@ Napi::Value selfTest(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+/** runOn(tid, cpu): keeps a thread of any process on one processor */
+Napi::Value runOn(const Napi::CallbackInfo& info) {
+  const vm::ThreadId thread{info[0].As<Napi::Number>().Int32Value()};
+  const uint32_t cpu = info[1].As<Napi::Number>().Uint32Value();
+  // Tid 0 would be the caller itself.
+  const Status kept =
+      thread.tid <= 0 || cpu >= vm::kMaxHostCpus ? Status(failure("affinity", EINVAL)) : vm::runOn(thread, {cpu});
+  if (!kept.ok()) raise(info.Env(), kept.error());
+  return info.Env().Undefined();
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<probe>(env, "probe"));
   exports.Set("selfTest", Napi::Function::New<selfTest>(env, "selfTest"));
+  exports.Set("runOn", Napi::Function::New<runOn>(env, "runOn"));
   exports.Set("Machine", Machine::define(env));
   return exports;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <vector>
@@ -18,5 +19,13 @@ inline constexpr uint32_t kMaxHostCpus = 8192;
  * the cpuset has not. @returns EINVAL when any of them cannot be had
  */
 Status runOn(pthread_t thread, const std::vector<uint32_t>& cpus);
+
+/** A thread of any process, as the kernel numbers it; a type of its own, as pthread_t is a number too. */
+struct ThreadId {
+  pid_t tid;
+};
+
+/** The same for a thread of another process, which an agent repairs. @returns ESRCH when it has ended */
+Status runOn(ThreadId thread, const std::vector<uint32_t>& cpus);
 
 }  // namespace bulkhead::vm
