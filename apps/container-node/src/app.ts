@@ -12,6 +12,7 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
     mountAllowList,
     hostNetwork: config.hostNetwork,
     log,
+    cgroupParent: config.cgroupParent,
     readyProcesses: config.readyProcesses,
   });
   const forward = config.dnsForward ? hostResolvers() : null;

@@ -13,6 +13,7 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
     images: { ensure: () => Promise.reject(new Error("a jail runs no image")) },
     mountAllowList: new MountAllowList(config.mountAllow),
     log,
+    cgroupParent: config.cgroupParent,
   });
   const forward = config.dnsForward ? hostResolvers() : null;
   scope.use("names", new NameResponder({ networks: jail.networks, forward, log }));

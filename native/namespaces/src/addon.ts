@@ -90,6 +90,7 @@ interface Addon {
     stdio: readonly [number, number, number],
     relay: number,
   ): NativeResult<number>;
+  placeShims(cgroups: readonly string[]): void;
   /** Once for each fork, before its plan is handed over and anything else is received. */
   awaitFork(report: number): NativeResult<{ pid: number; pidfd: number }>;
   /** `descriptors`: of the plan's program; they stay the caller's. */

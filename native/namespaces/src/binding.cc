@@ -29,6 +29,7 @@ struct Instance {
   seccomp::Cache cache;
   /** By path: production runs one build of init, tests a second. */
   std::map<std::string, Launcher> launchers;
+  std::vector<std::string> shimCgroups;
 };
 
 Instance* instanceOf(const Napi::CallbackInfo& info) {
@@ -67,6 +68,7 @@ Napi::Value fork(const Napi::CallbackInfo& info) {
     Launcher fresh;
     Status loaded = fresh.load(path);
     if (!loaded.ok()) return failed(env, "load bulkhead-init", loaded.error());
+    fresh.placeIn(instance->shimCgroups);
     launcher = instance->launchers.emplace(path, std::move(fresh)).first;
   }
   const bool exec = info[1].As<Napi::String>().Utf8Value() == "exec";
@@ -75,6 +77,18 @@ Napi::Value fork(const Napi::CallbackInfo& info) {
   Result<Fd> report = launcher->second.fork(exec ? init::Mode::exec : init::Mode::container, stdio, integer(info[3]));
   if (!report.ok()) return failed(env, "spawn", report.error());
   return succeeded(env, Napi::Number::New(env, report.value().release()));
+}
+
+/** placeShims(directories): where shims live that are forked from now on */
+Napi::Value placeShims(const Napi::CallbackInfo& info) {
+  Instance* instance = instanceOf(info);
+  const Napi::Array list = info[0].As<Napi::Array>();
+  instance->shimCgroups.clear();
+  for (uint32_t index = 0; index < list.Length(); ++index) {
+    instance->shimCgroups.push_back(list.Get(index).As<Napi::String>().Utf8Value());
+  }
+  for (auto& [path, launcher] : instance->launchers) launcher.placeIn(instance->shimCgroups);
+  return info.Env().Undefined();
 }
 
 /** awaitFork(report) -> { pid, pidfd } */
@@ -237,6 +251,7 @@ Napi::Object registerAll(Napi::Env env, Napi::Object exports) {
   };
   add("compile", compile);
   add("fork", fork);
+  add("placeShims", placeShims);
   add("awaitFork", awaitFork);
   add("handPlan", handPlan);
   add("receive", receive);

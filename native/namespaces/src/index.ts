@@ -1,6 +1,7 @@
 export { NativeError } from "./error.ts";
 export { compilePlan } from "./plan.ts";
 export { PreparedStart, start } from "./start.ts";
+export { placeShims } from "./shim.ts";
 export { exec } from "./exec.ts";
 export { readExit, readStatus } from "./records.ts";
 export { isAlive, sendSignal, startTicks, watchExit } from "./processes.ts";

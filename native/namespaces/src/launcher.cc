@@ -9,8 +9,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 #include "plan/plan.h"
+#include "sys/file.h"
 #include "sys/retry.h"
 #include "sys/sealed.h"
 #include "sys/spawn.h"
@@ -20,6 +23,20 @@ namespace {
 
 // A fork takes a tenth of a millisecond; a host that cannot do one in this time cannot run anything.
 constexpr int kAnswerMs = 10'000;
+
+/** The number behind a pidfd in this process's pid namespace (pidfd_open(2)). */
+Result<pid_t> numberOf(const Fd& pidfd) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd.get());
+  char text[1024];
+  const size_t size = TRY(sys::readFile(AT_FDCWD, path, text, sizeof text - 1));
+  text[size] = '\0';
+  constexpr char kLabel[] = "\nPid:";
+  const char* line = strstr(text, kLabel);
+  const long number = line == nullptr ? 0 : strtol(line + sizeof kLabel - 1, nullptr, 10);
+  if (number <= 0) return failure("read", ESRCH, path);
+  return static_cast<pid_t>(number);
+}
 
 }  // namespace
 
@@ -47,8 +64,32 @@ Status Launcher::startServer() {
   char mode[] = "serve";
   char* arguments[] = {name, mode, nullptr};
   serverPid_ = TRY(spawn.run(init_.get(), arguments));
+  Status placed = placeServer();
+  // A shim elsewhere would end with whoever is ended there.
+  if (!placed.ok()) {
+    stopServer();
+    return placed;
+  }
   server_ = std::move(pair.left);
   return Done{};
+}
+
+Status Launcher::placeServer() {
+  if (cgroups_.empty()) return Done{};
+  char text[16];
+  const int size = snprintf(text, sizeof text, "%d", TRY(numberOf(serverPid_)));
+  for (const std::string& path : cgroups_) {
+    const Fd directory = TRY(sys::openAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    Status moved = sys::writeFile(directory.get(), "cgroup.procs", {text, static_cast<size_t>(size)});
+    if (!moved.ok()) return failure(moved.error().op, moved.error().err, path);
+  }
+  return Done{};
+}
+
+void Launcher::placeIn(const std::vector<std::string>& cgroups) {
+  if (cgroups == cgroups_) return;
+  stopServer();
+  cgroups_ = cgroups;
 }
 
 void Launcher::stopServer() {

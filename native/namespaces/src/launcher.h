@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "init/server.h"
 #include "sys/result.h"
@@ -26,6 +27,11 @@ class Launcher {
   /** Copies the executable into a sealed memory file: a container can never change what the next start runs. */
   Status load(const std::string& initPath);
   /**
+   * Cgroups, one directory per hierarchy, that shims are born in from now on, because their fork server lives there;
+   * without any they are where this process is.
+   */
+  void placeIn(const std::vector<std::string>& cgroups);
+  /**
    * Begins a shim that will be a child of this process, and does not wait for it. `stdio`: below 0 is /dev/null.
    * `relay` below 0: none. Starts the fork server when none runs, also after somebody killed it. The answer is the
    * report socket (SOCK_SEQPACKET, nonblocking): `await` and `hand` come first, then Report messages come in and an
@@ -42,6 +48,7 @@ class Launcher {
 
  private:
   Status startServer();
+  Status placeServer();
   void stopServer();
   Status send(const init::ForkRequest& request, std::span<const int> fds);
 
@@ -50,6 +57,7 @@ class Launcher {
   Fd server_;
   Fd bell_;
   Fd serverPid_;  // pidfd
+  std::vector<std::string> cgroups_;
 };
 
 }  // namespace bulkhead

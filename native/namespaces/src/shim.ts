@@ -13,6 +13,14 @@ export function reapWhenEnded(pidfd: number): void {
   watch.unref();
 }
 
+/**
+ * Shims that this process starts from now on live in these cgroups, one directory per hierarchy: their fork server is
+ * moved there, so no start pays for it. None: they are where this process is, and end with whoever ends that.
+ */
+export function placeShims(cgroups: readonly string[]): void {
+  addon.placeShims(cgroups);
+}
+
 export interface ShimOptions {
   mode: "container" | "exec";
   stdio: readonly [number, number, number];

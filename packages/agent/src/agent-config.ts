@@ -23,6 +23,14 @@ export const AgentConfig = Type.Object({
   kernelDir: setting("BULKHEAD_KERNEL_DIR", Type.Optional(Type.String({ pattern: "^/" }))),
   /** containers' first processes that wait ready for the next starts; each costs some hundred KiB, most of it the kernel's */
   readyProcesses: setting("BULKHEAD_READY_PROCESSES", Type.Integer({ default: 0, minimum: 0, maximum: 64 })),
+  /**
+   * cgroup, in every hierarchy, below which instances and their shims live instead of below the agent's own: from the
+   * mount points (`/bulkhead`), or beside the agent's (`../instances`)
+   */
+  cgroupParent: setting(
+    "BULKHEAD_CGROUP_PARENT",
+    Type.Optional(Type.String({ pattern: "^(/|\\.\\./)[A-Za-z0-9_][\\w.:@-]*(/[A-Za-z0-9_][\\w.:@-]*)*$" })),
+  ),
   hostName: setting("BULKHEAD_HOST_NAME", Type.String({ default: hostname(), minLength: 1, maxLength: 255 })),
   hostLabels: setting("BULKHEAD_HOST_LABELS", Type.Optional(Labels)),
   /** an image that no instance has used for this long is removed */

@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readFile, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -31,6 +33,40 @@ test("parents are made below the own cgroup in every hierarchy, twice the same, 
   }
   for (const path of Object.values(parents.paths)) expect(existsSync(path)).toBe(false);
   await removeCgroupParents(parents);
+});
+
+test("a configured cgroup is made level by level in every hierarchy, with a place for shims that takes processes", async () => {
+  const [outer, name] = [parentName(), parentName()];
+  const layout = readCgroups();
+  const parents = await openCgroupParents(name, layout, `${outer}/instances`);
+  const sleeper = spawn("sleep", ["1000"]);
+  try {
+    expect(await openCgroupParents(name, layout, `${outer}/instances`)).toEqual(parents);
+    for (const { own, controllers } of layout.hierarchies) {
+      expect(parents.paths[controllers[0] ?? ""]).toBe(join(own, outer, "instances", name));
+    }
+    expect(parents.problems).toEqual([]);
+    expect(parents.shims.map((path) => dirname(path)).sort()).toEqual(
+      [...new Set(Object.values(parents.paths))].sort(),
+    );
+    for (const directory of parents.shims) await writeFile(join(directory, "cgroup.procs"), String(sleeper.pid));
+    await expect(removeCgroupParents(parents)).rejects.toMatchObject({ code: "EBUSY" });
+  } finally {
+    const exited = once(sleeper, "exit");
+    sleeper.kill("SIGKILL");
+    await exited;
+    await removeCgroupParents(parents);
+    for (const { own } of layout.hierarchies) {
+      await rmdir(join(own, outer, "instances"));
+      await rmdir(join(own, outer));
+    }
+  }
+});
+
+test("a configured cgroup that would be the root of a hierarchy, or outside of it, is refused", async () => {
+  for (const parent of ["/", "/../x", "../../../../../../../x"]) {
+    await expect(openCgroupParents(parentName(), readCgroups(), parent)).rejects.toThrow("is no cgroup below");
+  }
 });
 
 test("parents with an instance below are not removed", async () => {

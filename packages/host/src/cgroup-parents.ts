@@ -1,9 +1,12 @@
 import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { hierarchyOf, readCgroups, type CgroupLayout, type CgroupMode, type Hierarchy } from "./cgroups.ts";
 
 /** Controllers instances want on cgroup2; a missing one makes its spec fields unenforceable on this host. */
 const wantedOnV2 = ["cpu", "cpuset", "memory", "pids", "io"] as const;
+
+/** Name of the level below a host's cgroup where the shims of its instances live. */
+const shimsName = "shims";
 
 /** The host's own cgroup in every mounted hierarchy; all instances live below. */
 export interface CgroupParents {
@@ -13,6 +16,8 @@ export interface CgroupParents {
   /** controllers whose limits work below the parents */
   readonly controllers: ReadonlySet<string>;
   readonly problems: readonly string[];
+  /** where shims live, a directory per hierarchy; none: where their agent is */
+  readonly shims: readonly string[];
 }
 
 const makeDirectory = async (path: string): Promise<void> => {
@@ -30,10 +35,10 @@ const inheritCpuset = async (parent: string, child: string): Promise<void> => {
   }
 };
 
-const makeV1 = async (hierarchy: Hierarchy, name: string): Promise<string> => {
-  const path = join(hierarchy.own, name);
+const makeV1 = async (hierarchy: Hierarchy, above: string, name: string): Promise<string> => {
+  const path = join(above, name);
   await makeDirectory(path);
-  if (hierarchy.controllers.includes("cpuset")) await inheritCpuset(hierarchy.own, path);
+  if (hierarchy.controllers.includes("cpuset")) await inheritCpuset(above, path);
   if (hierarchy.controllers.includes("memory")) {
     const file = join(path, "memory.use_hierarchy");
     // Only kernels before 5.11 still have groups whose limit does not cover their children.
@@ -72,37 +77,92 @@ const baseOf = async (own: string, name: string): Promise<string> => {
   return siblings.includes(name) ? dirname(own) : own;
 };
 
-const makeV2 = async (hierarchy: Hierarchy, name: string): Promise<{ path: string; controllers: string[] }> => {
-  const base = await baseOf(hierarchy.own, name);
-  const available = (await read(join(base, "cgroup.controllers"))).split(" ");
-  const controllers = wantedOnV2.filter((controller) => available.includes(controller));
+/** The configured cgroup's levels from the mount point down, which the first is. */
+const levelsTo = ({ own, mountPoint }: Hierarchy, parent: string): string[] => {
+  const path = join(parent.startsWith("/") ? mountPoint : own, parent);
+  const below = relative(mountPoint, path);
+  if (below === "" || below.startsWith("..")) throw new Error(`${parent} is no cgroup below ${mountPoint}`);
+  const names = below.split("/");
+  return [mountPoint, ...names.map((_, at) => join(mountPoint, ...names.slice(0, at + 1)))];
+};
+
+const openParent = async (hierarchy: Hierarchy, parent: string, controllers: readonly string[]): Promise<string> => {
+  let above = "";
+  for (const level of levelsTo(hierarchy, parent)) {
+    if (above !== "") {
+      if (controllers.length > 0) await enable(above, controllers);
+      if (hierarchy.controllers.includes("unified")) await makeDirectory(level);
+      else await makeV1(hierarchy, above, basename(level));
+    }
+    above = level;
+  }
+  return above;
+};
+
+const available = async (cgroup: string): Promise<string[]> => {
+  const controllers = (await read(join(cgroup, "cgroup.controllers"))).split(" ");
+  return wantedOnV2.filter((controller) => controllers.includes(controller));
+};
+
+const makeV2 = async (
+  hierarchy: Hierarchy,
+  name: string,
+  parent: string | undefined,
+): Promise<{ path: string; controllers: string[] }> => {
+  const base =
+    parent === undefined
+      ? await baseOf(hierarchy.own, name)
+      : await openParent(hierarchy, parent, await available(hierarchy.mountPoint));
+  const controllers = await available(base);
   const path = join(base, name);
   const isRoot = !(await readdir(base)).includes("cgroup.type");
-  if (controllers.length > 0 && !isRoot) await vacate(base);
+  // A cgroup that is nobody's but ours holds no process.
+  if (parent === undefined && controllers.length > 0 && !isRoot) await vacate(base);
   await enable(base, controllers);
   await makeDirectory(path);
   await enable(path, controllers);
   return { path, controllers };
 };
 
+/** Where controllers need not be handed down. */
+const baseWithout = async (hierarchy: Hierarchy, parent: string | undefined): Promise<string> =>
+  parent === undefined ? hierarchy.own : openParent(hierarchy, parent, []);
+
+/** A leaf in every hierarchy: on cgroup2 only such may hold processes. */
+const openShims = (layout: CgroupLayout, paths: CgroupParents["paths"]): Promise<string[]> =>
+  Promise.all(
+    layout.hierarchies.map(async (hierarchy) => {
+      const above = paths[hierarchy.controllers[0] ?? ""] ?? "";
+      if (!hierarchy.controllers.includes("unified")) return makeV1(hierarchy, above, shimsName);
+      await makeDirectory(join(above, shimsName));
+      return join(above, shimsName);
+    }),
+  );
+
 /**
- * Makes (or finds again) the cgroups `name` (`bulkhead-<hash>`, and with `-vm` the VM agent's) below this process's own, one per mounted hierarchy, ready for
- * instances. Idempotent; either of a host's agents may do it.
+ * Makes (or finds again) the cgroups `name` (`bulkhead-<hash>`, and with `-vm` the VM agent's) below this process's own,
+ * one per mounted hierarchy, ready for instances. Idempotent; either of a host's agents may do it. With a `parent`, from
+ * the mount points (`/bulkhead`) or beside this process's own cgroup (`../instances`), they lie there instead, and a
+ * place for shims with them: then what ends this process's whole cgroup ends neither instances nor their shims.
  */
-export const openCgroupParents = async (name: string, layout: CgroupLayout = readCgroups()): Promise<CgroupParents> => {
+export const openCgroupParents = async (
+  name: string,
+  layout: CgroupLayout = readCgroups(),
+  parent?: string,
+): Promise<CgroupParents> => {
   const paths: Record<string, string> = {};
   const controllers = new Set<string>();
   for (const hierarchy of layout.hierarchies) {
     if (hierarchy.controllers.includes("unified")) {
       const made =
         layout.mode === "v2"
-          ? await makeV2(hierarchy, name)
-          : { path: join(hierarchy.own, name), controllers: [] as string[] };
+          ? await makeV2(hierarchy, name, parent)
+          : { path: join(await baseWithout(hierarchy, parent), name), controllers: [] as string[] };
       if (layout.mode !== "v2") await makeDirectory(made.path);
       paths["unified"] = made.path;
       for (const controller of made.controllers) controllers.add(controller);
     } else {
-      const path = await makeV1(hierarchy, name);
+      const path = await makeV1(hierarchy, await baseWithout(hierarchy, parent), name);
       for (const controller of hierarchy.controllers) {
         paths[controller] = path;
         controllers.add(controller === "blkio" ? "io" : controller);
@@ -112,13 +172,15 @@ export const openCgroupParents = async (name: string, layout: CgroupLayout = rea
   const problems = wantedOnV2
     .filter((controller) => !controllers.has(controller))
     .map((controller) => `the ${controller} cgroup controller is not available to this agent`);
-  return { mode: layout.mode, paths, controllers, problems };
+  const shims = parent === undefined ? [] : await openShims(layout, paths);
+  return { mode: layout.mode, paths, controllers, problems, shims };
 };
 
 /** Removes the parents again; refuses (EBUSY) while an instance is below. */
 export const removeCgroupParents = async (parents: CgroupParents): Promise<void> => {
   const paths = new Set(Object.values(parents.paths));
-  for (const path of [...[...paths].map((parent) => join(parent, "shared")), ...paths]) {
+  const below = [...paths].flatMap((parent) => [join(parent, "shared"), join(parent, shimsName)]);
+  for (const path of [...below, ...paths]) {
     await rmdir(path).catch((error: unknown) => {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
     });

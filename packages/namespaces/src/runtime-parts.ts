@@ -11,7 +11,7 @@ import {
   type CgroupParents,
   type HostPaths,
 } from "@bulkhead/host";
-import { probe, type HostFeatures } from "@bulkhead/native-namespaces";
+import { placeShims, probe, type HostFeatures } from "@bulkhead/native-namespaces";
 import { enforcementOf } from "./enforcement.ts";
 import { openMountPoints } from "./mount-points.ts";
 import type { Enforcement } from "./resources.ts";
@@ -34,12 +34,13 @@ export interface RuntimeParts {
 }
 
 /** Opens the host's directories and cgroups; root only. Rejects when no cgroup hierarchy can be used. */
-export const openRuntimeParts = async (paths: HostPaths): Promise<RuntimeParts> => {
+export const openRuntimeParts = async (paths: HostPaths, cgroupParent?: string): Promise<RuntimeParts> => {
   await openStateDirectory(paths);
   await openRunDirectory(paths);
   await openMountPoints(paths.mountPoints);
   const layout = readCgroups();
-  const parents = await openCgroupParents(paths.cgroups, layout);
+  const parents = await openCgroupParents(paths.cgroups, layout, cgroupParent);
+  placeShims(parents.shims);
   return {
     layout,
     parents,

@@ -54,6 +54,8 @@ export interface ContainerRuntimeOptions {
   /** instances may have the host's own network; from the agent's own configuration and nowhere else */
   readonly hostNetwork?: boolean;
   readonly log: RuntimeLog;
+  /** cgroup of instances and shims, as `openCgroupParents` takes it; default: below this process's own */
+  readonly cgroupParent?: string | undefined;
   /** first processes that wait for their containers; each costs some 300 KiB. Default 0 */
   readonly readyProcesses?: number | undefined;
   /** hears the steps of every start, for benchmarks */
@@ -112,7 +114,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   /** Opens the host's directories and cgroups; root only. Rejects when no cgroup hierarchy can be used. */
   static async open(options: ContainerRuntimeOptions): Promise<ContainerRuntime> {
-    const runtime = new ContainerRuntime(options, await openRuntimeParts(options.paths));
+    const runtime = new ContainerRuntime(options, await openRuntimeParts(options.paths, options.cgroupParent));
     runtime.#trash.sweep();
     return runtime;
   }

@@ -11,10 +11,11 @@ export interface AgentOrder {
   readonly assignments: readonly Assignment[];
   /** the first start waits until this many processes are ready, and takes one */
   readonly readyProcesses?: number;
+  readonly cgroupParent?: string | undefined;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { paths, image, assignments, readyProcesses } = JSON.parse(line) as AgentOrder;
+  const { paths, image, assignments, readyProcesses, cgroupParent } = JSON.parse(line) as AgentOrder;
   const runtime = await ContainerRuntime.open({
     paths: hostPaths(
       paths.state.split("/hosts/")[0] ?? "",
@@ -25,6 +26,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     mountAllowList: MountAllowList.parse(""),
     log: { warn: (fields, message) => console.error(message, fields) },
     readyProcesses,
+    cgroupParent,
   });
   while (runtime.ready.count < (readyProcesses ?? 0)) await new Promise((resolve) => setTimeout(resolve, 1));
   for (const assignment of assignments) {

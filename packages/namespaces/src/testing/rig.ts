@@ -112,7 +112,9 @@ export class Rig implements AsyncDisposable {
   }
 
   /** A new runtime on the same host, as an agent that starts again has; instances are not touched. */
-  async reopen(options: { onSteps?: StepListener; readyProcesses?: number } = {}): Promise<ContainerRuntime> {
+  async reopen(
+    options: { onSteps?: StepListener; readyProcesses?: number; cgroupParent?: string } = {},
+  ): Promise<ContainerRuntime> {
     await (this.runtime as ContainerRuntime | undefined)?.ready[Symbol.asyncDispose]();
     this.runtime = await ContainerRuntime.open({
       paths: this.paths,
