@@ -21,7 +21,7 @@ const openRuntime = async ({ config, paths, images, scope }: RuntimeParts): Prom
     paths,
     jail,
     engines: [kvmEngine({ directory: engines }), qemuEngine(engines)],
-    kernels: new GuestKernels(config.kernelDir ?? join(config.stateDir, "kernels")),
+    kernels: new GuestKernels(config.kernelDir ?? join(config.stateDir, "kernels"), join(paths.state, "kernels")),
     images,
     diskRoot: join(paths.state, "disks"),
     log,

@@ -72,17 +72,23 @@ const open = async (root: string): Promise<GuestKernel> => {
   return kernel;
 };
 
-/** Below the root, where the newest is looked for among names without a dot: kernels of the fleet, by their digests. */
+/** Below the root, where the newest is looked for among names without a dot. */
 const registered = ".registered";
 
 /** The kernels of a host's machines. */
 export class GuestKernels {
   readonly #root: string;
+  readonly #imageRoot: string;
   #current: Promise<GuestKernel> | null = null;
   readonly #images = new Map<Digest, Promise<GuestKernel>>();
 
-  constructor(root: string) {
+  /**
+   * `root` may be shared by hosts: what it holds is Debian's. `imageRoot` is this host's own, for kernels of images, which
+   * go when none of its machines runs on them.
+   */
+  constructor(root: string, imageRoot: string = join(root, registered)) {
     this.#root = root;
+    this.#imageRoot = imageRoot;
   }
 
   /**
@@ -109,7 +115,7 @@ export class GuestKernels {
   ofImage(digest: Digest, layers: readonly string[]): Promise<GuestKernel> {
     const known = this.#images.get(digest);
     if (known !== undefined) return known;
-    const directory = join(this.#root, registered, digest.replace(/^sha256:/, ""));
+    const directory = join(this.#imageRoot, digest.replace(/^sha256:/, ""));
     const making = makeImageKernel(directory, digest, layers).catch((error: unknown) => {
       this.#images.delete(digest);
       throw error;
@@ -120,7 +126,7 @@ export class GuestKernels {
 
   /** Removes kernels of images but those in use and those asked for since the last time. */
   async collect(inUse: ReadonlySet<string>): Promise<void> {
-    const directory = join(this.#root, registered);
+    const directory = this.#imageRoot;
     const kept = new Set([...inUse, ...this.#images.keys()].map((digest) => digest.replace(/^sha256:/, "")));
     for (const digest of this.#images.keys()) if (!inUse.has(digest)) this.#images.delete(digest);
     const found = existsSync(directory) ? await readdir(directory) : [];
