@@ -21,7 +21,7 @@ const spec = (isolation: "container" | "vm") => ({
   isolation,
   image: "busybox",
   command: ["sleep", "100000"],
-  resources: { cpuMillis: 500, memoryBytes, diskBytes },
+  resources: { cpuMillis: 200, memoryBytes, diskBytes },
 });
 const say = async (instance: string, script: string): Promise<string> =>
   (await fleet.exec(instance, ["sh", "-c", script])).stdout.trim();
