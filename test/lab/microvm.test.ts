@@ -18,7 +18,8 @@ describe("the monitor on hardware KVM", () => {
   beforeAll(async () => {
     mkdirSync(shared, { recursive: true });
     kernel = await labKernel();
-    lab = await Lab.boot({ modprobe: ["kvm_amd", "tun"] });
+    // Where processors really run at once, QEMU 7.2 loses one now and then that is in a guest: it hears nothing any more.
+    lab = await Lab.boot({ modprobe: ["kvm_amd", "tun"], inTurns: true });
   });
   afterAll(async () => {
     await lab[Symbol.asyncDispose]();
