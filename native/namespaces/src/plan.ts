@@ -63,6 +63,8 @@ export interface PlanInput {
 export interface BirthInput {
   namespaces: readonly string[];
   cgroup: CgroupPlacement;
+  /** Nobody waits for it yet: all its cgroups are made before it, and none when its plan comes. */
+  ahead?: true;
   /** For tests and benchmarks, as a plan's. */
   testing?: { trace?: boolean; faultStep?: string } | undefined;
 }

@@ -1,6 +1,6 @@
-// fault-sweep start|exec fail|kill [--all | --cases N | --call N] [--seed S]: whole starts (or execs) in which one
-// system call fails once, or one process is killed at it. Afterwards nothing may be left and the same id must start
-// again.
+// fault-sweep start|ahead|exec fail|kill [--all | --cases N | --call N] [--seed S]: whole starts (or starts whose first
+// process was born ahead, or execs) in which one system call fails once, or one process is killed at it. Afterwards
+// nothing may be left and the same id must start again.
 //
 // --all tries every call of every process with every error, --call that one of each process; otherwise N of those cases
 // are drawn by the seed.
@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "fault_cases.h"
 #include "init/report.h"
@@ -55,8 +56,18 @@ std::string compiled(const std::string& json, bool exec) {
   exit(2);
 }
 
+std::string compiledBirth(const std::string& json) {
+  static seccomp::Cache cache;
+  plan::Compiled birth;
+  plan::CompileError error;
+  if (plan::compileBirth(json, &cache, &birth, &error)) return birth.bytes;
+  fprintf(stderr, "%s: %s\n", error.pointer.c_str(), error.message.c_str());
+  exit(2);
+}
+
 struct SweepOptions : FaultChoice {
   bool exec = false;
+  bool ahead = false;
 };
 
 class Sweep {
@@ -186,6 +197,9 @@ int Sweep::run() {
   before_ = Leftovers::now(scene_);
   plan_ = options_.exec ? compiled(scene_.execInput(kSleep, container_.processPid, container_.processTicks), true)
                         : compiled(scene_.containerInput(kSleep, false), false);
+  if (options_.ahead) {
+    tracer_.follow(std::exchange(plan_, compiledBirth(scene_.birthInput())));
+  }
   snprintf(description, sizeof description, "without a fault");
   alarm(kSecondsPerCase);
   Outcome good;
@@ -225,8 +239,9 @@ int sweep(int argc, char** argv) {
   SweepOptions options;
   const std::string_view subject = argc > 1 ? argv[1] : "";
   options.exec = subject == "exec";
-  if ((subject != "start" && !options.exec) || !parseChoice(argc - 2, argv + 2, &options)) {
-    fprintf(stderr, "usage: fault-sweep start|exec fail|kill [--all | --cases N | --call N] [--seed S]\n");
+  options.ahead = subject == "ahead";
+  if ((subject != "start" && !options.exec && !options.ahead) || !parseChoice(argc - 2, argv + 2, &options)) {
+    fprintf(stderr, "usage: fault-sweep start|ahead|exec fail|kill [--all | --cases N | --call N] [--seed S]\n");
     return 2;
   }
   const std::string self(argv[0]);

@@ -54,6 +54,11 @@ std::string Scene::placement() const {
   return R"({"paths":{)" + paths + "}}";
 }
 
+std::string Scene::birthInput() const {
+  return R"({"namespaces":["mount","pid","network","ipc","uts","user","cgroup"],"ahead":true,"cgroup":)" + placement() +
+         "}";
+}
+
 std::string Scene::containerInput(const std::string& arguments, bool trace) const {
   const std::string maps = R"([{"containerID":0,"hostID":268435456,"size":65536}])";
   return R"({"spec":{"process":{"args":)" + arguments + "," + kProcess + R"(,

@@ -22,6 +22,8 @@ class Scene {
  public:
   explicit Scene(SceneOptions options);
 
+  /** BirthInput of the first process of such a plan, made ahead. */
+  std::string birthInput() const;
   /** PlanInput with all namespaces, a filter of hundreds of calls, limits, masks and a log. */
   std::string containerInput(const std::string& arguments, bool trace) const;
   /** ExecInput for a process in the container whose first process is `pid`. */

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "init/report.h"
+#include "launcher.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::test {
@@ -84,6 +85,7 @@ void Tracer::launch(std::string_view plan) {
   Result<sys::Pair> pair = sys::socketPair(SOCK_SEQPACKET);
   if (!pair.ok()) giveUp("socketpair");
   report_ = std::move(pair.value().left);
+  if (!next_.empty() && !Launcher::hand(report_.get(), next_).ok()) giveUp("plan");
   const pid_t pid = fork();
   if (pid < 0) giveUp("fork");
   if (pid > 0) return;

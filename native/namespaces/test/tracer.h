@@ -42,6 +42,8 @@ class Tracer {
 
   /** `command`: bulkhead-oci and its arguments; its standard output and errors go nowhere. */
   explicit Tracer(std::vector<std::string> command) : executable_(command[0]), command_(std::move(command)) {}
+  /** A plan that comes after the first, which is then a birth: it waits on the report socket from the start. */
+  void follow(std::string plan) { next_ = std::move(plan); }
   /** As run() below, of a command; `settled` is called when it has ended, while what it made may still run. */
   Traced run(const Fault& fault, const std::function<void()>& settled) { return run({}, fault, settled); }
   /** How the command ended, as waitpid(2) has it. */
@@ -75,6 +77,7 @@ class Tracer {
   std::string executable_;
   const char* mode_ = nullptr;
   std::vector<std::string> command_;
+  std::string next_;
   int status_ = 0;
   Fd report_;
   Fault fault_;

@@ -71,6 +71,25 @@ test("namespaces of two instances that were ready are theirs alone, and the view
   expect(rig.runtime.cgroupOwners().get(cgroupName(one))).toBe(one.key.instanceId);
 });
 
+test("a process that waits is in all of its cgroups but the scheduler's of v1, and in all once it is taken", async () => {
+  await rig.reopen({ readyProcesses: 1 });
+  await filled(1);
+  await expect.poll(() => new Set(readyCgroups()).size, patience).toBe(1);
+  const [name = ""] = readyCgroups();
+  const members = (): Record<string, number> =>
+    Object.fromEntries(
+      Object.entries(cgroupOfRun(rig.runtime.parents, name, false)).map(([controller, path]) => [
+        controller,
+        readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").length - 1,
+      ]),
+    );
+  const every = Object.fromEntries(Object.keys(rig.runtime.parents.paths).map((controller) => [controller, 1]));
+  await expect.poll(members, patience).toEqual("cpu" in every ? { ...every, cpu: 0 } : every);
+  const run = await rig.start(shell("exec sleep 1000"));
+  expect(cgroupName(run)).toBe(name);
+  expect(members()).toEqual(every);
+});
+
 test("who wants other namespaces, or CPUs of its own, gets none of them", async () => {
   await rig.reopen({ readyProcesses: 1 });
   await filled(1);

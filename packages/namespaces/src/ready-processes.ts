@@ -95,7 +95,7 @@ export class ReadyProcesses implements AsyncDisposable {
     const cgroup = this.#options.cgroupOf(`${this.#series}0.0.${(this.#born += 1)}`);
     const { namespaces, testing } = this.#options;
     this.#waiting.push({
-      prepared: new PreparedStart({ birth: { namespaces, cgroup: { paths: cgroup }, testing } }),
+      prepared: new PreparedStart({ birth: { namespaces, cgroup: { paths: cgroup }, ahead: true, testing } }),
       cgroup,
     });
   }

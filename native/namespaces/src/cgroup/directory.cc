@@ -53,6 +53,13 @@ Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& 
   return child;
 }
 
+/** Of the v1 hierarchy with the cpu controller, alone or with others. */
+bool sharesProcessor(const plan::CgroupDirectory& directory) {
+  const std::string_view controllers = directory.controllers.view();
+  return controllers == "cpu" || controllers.starts_with("cpu,") || controllers.ends_with(",cpu") ||
+         controllers.find(",cpu,") != std::string_view::npos;
+}
+
 /** The parent of the last component, made level by level when it is missing. */
 Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name, char* buffer) {
   const std::string_view path = directory.path.view();
@@ -176,10 +183,12 @@ Status Placement::make(const Span<plan::CgroupDirectory>& directories, Stage sta
     const plan::CgroupDirectory& directory = directories[index];
     // Entered by CLONE_INTO_CGROUP, and charged with what the kernel allocates for the container's namespaces.
     const bool birth = (directory.flags & (plan::kCgroupUnified | plan::kCgroupMemory)) != 0;
-    if (birth != (stage == Stage::birth)) continue;
+    if (fds_[index].valid() || (stage != Stage::ahead && birth != (stage == Stage::birth))) continue;
     place(index, directory, TRY(makeDirectory(directory)));
     made_[index] = true;
-    later_[index] = stage == Stage::later;
+    // On a busy machine a process wakes later in a group of its own that the scheduler knows: it enters that with its
+    // plan.
+    later_[index] = stage == Stage::later || (stage == Stage::ahead && sharesProcessor(directory));
   }
   return Done{};
 }
@@ -218,7 +227,7 @@ Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
 
 Status Placement::joinSelf() const {
   for (size_t index = 0; index < kMax; ++index) {
-    if (!fds_[index].valid() || fds_[index].get() == unified_) continue;
+    if (!fds_[index].valid() || later_[index] || fds_[index].get() == unified_) continue;
     Status joined = sys::writeFile(fds_[index].get(), "tasks", "0");
     if (!joined.ok()) return failure(joined.error().op, joined.error().err, paths_[index]);
   }

@@ -28,19 +28,22 @@ class Placement {
   /** Removes them now; it is as new. */
   void remove();
 
-  /** Which directories: a process is charged from its birth in the first, and may join the others a little later. */
-  enum class Stage { birth, later };
+  /**
+   * Which directories: a process is charged from its birth in the first, and may join the others a little later. Or
+   * all at once, for a process that nobody waits for; those of a stage that came before stay as they are.
+   */
+  enum class Stage { birth, later, ahead };
   Status make(const Span<plan::CgroupDirectory>& directories, Stage stage);
   /** Opens directories that exist already. */
   Status open(const Span<plan::CgroupDirectory>& directories);
   Status applyLimits(const Span<plan::CgroupDirectory>& directories);
   /**
-   * Moves the caller (one thread) into every v1 directory; the unified one is entered by CLONE_INTO_CGROUP.
-   * A thread that moves itself by "tasks" takes no lock. From outside, or by cgroup.procs, each move waits for a
-   * grace period of cgroup_threadgroup_rwsem: milliseconds.
+   * Moves the caller (one thread) into every v1 directory that is not of the later stage; the unified one is entered by
+   * CLONE_INTO_CGROUP. A thread that moves itself by "tasks" takes no lock. From outside, or by cgroup.procs, each move
+   * waits for a grace period of cgroup_threadgroup_rwsem: milliseconds.
    */
   Status joinSelf() const;
-  /** The file of every v1 directory of the later stage that takes a thread which joins by writing "0"; their number. */
+  /** The file of every v1 directory to be joined later that takes a thread which joins by writing "0"; their number. */
   Result<size_t> openLater(std::array<Fd, kMax>* files) const;
   int unified() const { return unified_; }
   int memory() const { return memory_; }

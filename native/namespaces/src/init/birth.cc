@@ -34,11 +34,18 @@ bool sameCgroups(const Span<plan::CgroupDirectory>& born, const Span<plan::Cgrou
 void Start::bear(const plan::Birth& birth) {
   steps_.follow(birth);
   // Whether there will be a log only the plan says, and a pipe is soon made.
-  if (openStreams().ok() && begin(birth.namespaces, birth.cgroups, nullptr).ok()) {
+  if (openStreams().ok() && makeAhead(birth).ok() && begin(birth.namespaces, birth.cgroups, nullptr).ok()) {
     birth_ = &birth;
     return;
   }
   undo();
+}
+
+Status Start::makeAhead(const plan::Birth& birth) {
+  // Somebody waits for this process already, and what it joins later is made while it makes its namespaces.
+  if ((birth.flags & plan::kPlanAhead) == 0) return Done{};
+  TRY(steps_.begin("cgroup create"));
+  return cgroups_.make(birth.cgroups, cgroup::Placement::Stage::ahead);
 }
 
 bool Start::suits(const plan::Container& container) const {

@@ -32,6 +32,8 @@ class Start {
  private:
   /** Cgroups, and the process in them; without a container it is one that will get its plan later. */
   Status begin(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, const plan::Container* container);
+  /** Every cgroup of a process that nobody waits for yet. */
+  Status makeAhead(const plan::Birth& birth);
   /** What needs no plan, while the child makes its network namespace. */
   Status meetChild(uint32_t namespaces, const Span<plan::CgroupDirectory>& cgroups, bool ownUser);
   Status cloneChild(uint32_t namespaces, const plan::Container* container);

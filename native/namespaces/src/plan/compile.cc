@@ -172,11 +172,12 @@ bool compileInput(Context* context, const View& input, seccomp::Cache*, Birth* t
   if (!input.isObject()) return context->fail(input, "must be an object");
   const View testing = input.member("testing");
   bool trace = false;
-  if (!context->boolean(testing.member("trace"), &trace) ||
+  bool ahead = false;
+  if (!context->boolean(testing.member("trace"), &trace) || !context->boolean(input.member("ahead"), &ahead) ||
       !context->text(testing.member("faultStep"), &target->faultStep)) {
     return false;
   }
-  target->flags = trace ? kPlanTrace : 0u;
+  target->flags = (trace ? kPlanTrace : 0u) | (ahead ? kPlanAhead : 0u);
   return compileBorn(context, input.member("namespaces"), &target->namespaces) &&
          compileCgroups(context, input.member("cgroup"), input.member("resources"), &target->cgroups);
 }

@@ -226,6 +226,7 @@ enum PlanFlag : uint32_t {
   kPlanAnnounced = 8,      // the caller is told, and waited for, before the child leaves the host's root
   kPlanIntoFrozen = 32,    // an exec joins a frozen container too, and goes on when that is thawed
   kPlanTheirRoot = 64,     // an exec enters its target's root, which is not the one of its mount namespace
+  kPlanAhead = 128,        // a birth that nobody waits for yet: all its cgroups are made before it
   kPlanAwaitNetwork = 16,  // tell the caller when the network namespace is there, and wait until it is connected
 };
 
@@ -239,7 +240,7 @@ inline constexpr uint32_t kMaxHandedFds = 8;
  * the rest, which must then be of the same namespaces and cgroups.
  */
 struct Birth {
-  uint32_t flags = 0;       // kPlanTrace
+  uint32_t flags = 0;       // kPlanTrace, kPlanAhead
   uint32_t namespaces = 0;  // CLONE_NEW* to create
   /** Without writes: limits come with the plan. */
   Span<CgroupDirectory> cgroups;
