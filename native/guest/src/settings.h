@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { kSettingsMax = 4 << 20, kWordsMax = 4096, kTmpfsMax = 64, kSharesMax = 16, kAddressesMax = 4 };
+enum { kSettingsMax = 4 << 20, kWordsMax = 4096, kTmpfsMax = 64, kSharesMax = 8, kAddressesMax = 4 };
 
 // One process: the entrypoint or a command beside it. Pointers reach into the text it was read from; lists end in NULL.
 struct process {

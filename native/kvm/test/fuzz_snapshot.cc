@@ -54,6 +54,9 @@ std::unique_ptr<Device> deviceOf(DeviceKind kind, const Fd& disk) {
       return Vsock::create({.cid = 3, .listener = {}, .path = ""}).take();
     case DeviceKind::entropy:
       return std::make_unique<Entropy>();
+    case DeviceKind::files:
+      // Of such a machine there is no snapshot.
+      break;
   }
   return nullptr;
 }

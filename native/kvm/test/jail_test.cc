@@ -33,7 +33,7 @@ constexpr int kRefusedToConfine = 99;
 
 /** How a process ends that confines itself as this kind of thread and then does one thing: its exit code, or -signal.
  */
-int endOf(ThreadKind kind, bool sockets, long (*act)()) {
+int endOf(ThreadKind kind, Sockets sockets, long (*act)()) {
   const pid_t pid = fork();
   if (pid == 0) {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -110,8 +110,12 @@ const Try kOfSockets[] = {
     {"accept4", [] { return syscall(SYS_accept4, -1, nullptr, nullptr, 0); }},
 };
 
+const Try kOfDescriptors[] = {
+    {"a message with descriptors", [] { return syscall(SYS_sendmsg, -1, nullptr, 0); }},
+};
+
 template <size_t Count>
-void expectEnd(const Try (&tries)[Count], ThreadKind kind, bool sockets, int end) {
+void expectEnd(const Try (&tries)[Count], ThreadKind kind, Sockets sockets, int end) {
   for (const Try& each : tries) {
     const int actual = endOf(kind, sockets, each.act);
     if (actual != end)
@@ -133,22 +137,25 @@ bool has(const std::string& status, const char* line) {
 
 TEST(a_thread_of_either_kind_that_does_what_it_never_does_ends_the_process) {
   for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
-    expectEnd(kNever, kind, true, -SIGSYS);
-    expectEnd(kAlways, kind, false, 0);
+    expectEnd(kNever, kind, Sockets::streams, -SIGSYS);
+    expectEnd(kAlways, kind, Sockets::none, 0);
   }
 }
 
 TEST(each_kind_of_thread_does_its_own_and_not_the_others) {
-  expectEnd(kOfProcessors, ThreadKind::processor, false, 0);
-  expectEnd(kOfProcessors, ThreadKind::loop, false, -SIGSYS);
-  expectEnd(kOfTheLoop, ThreadKind::loop, false, 0);
-  expectEnd(kOfTheLoop, ThreadKind::processor, false, -SIGSYS);
+  expectEnd(kOfProcessors, ThreadKind::processor, Sockets::none, 0);
+  expectEnd(kOfProcessors, ThreadKind::loop, Sockets::none, -SIGSYS);
+  expectEnd(kOfTheLoop, ThreadKind::loop, Sockets::none, 0);
+  expectEnd(kOfTheLoop, ThreadKind::processor, Sockets::none, -SIGSYS);
 }
 
 TEST(sockets_are_for_machines_that_have_such_a_device) {
   for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
-    expectEnd(kOfSockets, kind, true, 0);
-    expectEnd(kOfSockets, kind, false, -SIGSYS);
+    expectEnd(kOfSockets, kind, Sockets::streams, 0);
+    expectEnd(kOfSockets, kind, Sockets::none, -SIGSYS);
+    expectEnd(kOfSockets, kind, Sockets::descriptors, 0);
+    expectEnd(kOfDescriptors, kind, Sockets::descriptors, 0);
+    expectEnd(kOfDescriptors, kind, Sockets::streams, -SIGSYS);
   }
 }
 

@@ -30,6 +30,8 @@ const char* nameOf(DeviceKind kind) {
       return "balloon";
     case DeviceKind::vsock:
       return "vsock";
+    case DeviceKind::files:
+      return "files";
   }
   return "unknown";
 }

@@ -84,6 +84,9 @@ constexpr AllowedCall kOfSockets[] = {
     CALL(connect),
 };
 
+/** A queue's doorbell and its answer, for whoever serves it. */
+constexpr AllowedCall kOfDescriptors[] = {CALL(sendmsg)};
+
 /** What the C library does for any program: memory that is never code, time, locks, the end. */
 constexpr AllowedCall kOfTheLibrary[] = {
     CALL(rt_sigreturn),
@@ -111,7 +114,7 @@ void add(std::vector<AllowedCall>* calls, const AllowedCall (&more)[Count]) {
 
 }  // namespace
 
-std::vector<AllowedCall> allowedCalls(ThreadKind kind, bool sockets) {
+std::vector<AllowedCall> allowedCalls(ThreadKind kind, Sockets sockets) {
   std::vector<AllowedCall> calls;
   if (kind == ThreadKind::processor) {
     add(&calls, kOfProcessors);
@@ -119,7 +122,8 @@ std::vector<AllowedCall> allowedCalls(ThreadKind kind, bool sockets) {
     add(&calls, kOfTheLoop);
   }
   add(&calls, kOfDevices);
-  if (sockets) add(&calls, kOfSockets);
+  if (sockets != Sockets::none) add(&calls, kOfSockets);
+  if (sockets == Sockets::descriptors) add(&calls, kOfDescriptors);
   add(&calls, kOfTheLibrary);
   // A processor is made to leave the guest by a signal to its thread; nobody else can be sent one.
   const auto self = static_cast<uint32_t>(getpid());

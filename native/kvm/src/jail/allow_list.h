@@ -8,7 +8,6 @@
 
 namespace bulkhead::vm {
 
-/** `sockets`: there is a device that accepts and makes connections of Unix sockets. */
-std::vector<AllowedCall> allowedCalls(ThreadKind kind, bool sockets);
+std::vector<AllowedCall> allowedCalls(ThreadKind kind, Sockets sockets);
 
 }  // namespace bulkhead::vm

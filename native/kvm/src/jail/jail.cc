@@ -39,7 +39,7 @@ Status confineProcess() {
   return forgetFiles();
 }
 
-Status confineThread(ThreadKind kind, bool sockets) {
+Status confineThread(ThreadKind kind, Sockets sockets) {
   const auto calls = allowedCalls(kind, sockets);
   return allowOnly({calls.data(), static_cast<uint32_t>(calls.size())});
 }

@@ -13,6 +13,6 @@ namespace bulkhead::vm {
 Status confineProcess();
 
 /** This thread does what its kind needs and nothing else; see allowedCalls. After confineProcess. */
-Status confineThread(ThreadKind kind, bool sockets);
+Status confineThread(ThreadKind kind, Sockets sockets);
 
 }  // namespace bulkhead::vm

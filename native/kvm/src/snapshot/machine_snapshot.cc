@@ -21,6 +21,9 @@ Result<SnapshotId> freshId() {
 }  // namespace
 
 Result<SnapshotReport> Machine::save(const SnapshotFiles& files) {
+  for (const auto& transport : transports_) {
+    if (transport->isServedElsewhere()) return failure("snapshot", EOPNOTSUPP, "files that another process serves");
+  }
   const uint64_t began = monotonicNs();
   MachineState state;
   state.id = TRY(freshId());

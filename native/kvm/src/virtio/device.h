@@ -11,7 +11,7 @@
 namespace bulkhead::vm {
 
 /** Virtio 1.2, chapter 5. */
-enum class DeviceKind : uint32_t { net = 1, block = 2, console = 3, entropy = 4, balloon = 5, vsock = 19 };
+enum class DeviceKind : uint32_t { net = 1, block = 2, console = 3, entropy = 4, balloon = 5, vsock = 19, files = 26 };
 
 /** What carries a device: its queues while it is active, the guest's memory, and the loop. */
 class Carrier {
@@ -28,6 +28,10 @@ class Carrier {
   virtual void ringAgain(uint32_t index) = 0;
   /** Nothing waits in the queue: the driver will be asked to ring, unless something comes meanwhile. */
   virtual void emptied(uint32_t index) = 0;
+  /** What the driver said of a queue, for whoever serves it in another process. */
+  virtual const QueueSetup& setup(uint32_t index) const = 0;
+  /** Another process gave requests back, and has seen that the driver wants to hear of it. */
+  virtual void servedElsewhere() = 0;
   /** The driver has accepted the device and its queues are in place. */
   virtual bool active() const = 0;
   /** Accepted by the driver, once active. */
@@ -88,6 +92,8 @@ class Device {
   /** The machine is over: what its guest asked for before is still done, as long as the host takes it. */
   virtual void conclude() {}
 
+  /** Another process is at its queues: no snapshot can be taken of what that one holds. */
+  virtual bool servedElsewhere() const { return false; }
   /** While no processor runs: what is under way in the host is finished and given back. */
   virtual void settle() {}
   /** Settled: what the driver cannot say again. Nothing of the host's side is a part of it. */

@@ -24,6 +24,8 @@ enum Register : uint64_t {
   kQueueDescriptors = 0x80,
   kQueueAvailable = 0x90,
   kQueueUsed = 0xa0,
+  kSharedLength = 0xb0,
+  kSharedBase = 0xb8,
   kConfigGeneration = 0xfc,
   kConfig = 0x100,
 };

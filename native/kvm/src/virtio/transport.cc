@@ -144,6 +144,12 @@ uint32_t Transport::readRegister(uint64_t offset) const {
       return status_;
     case kConfigGeneration:
       return configGeneration_;
+    case kSharedLength:
+    case kSharedLength + 4:
+    case kSharedBase:
+    case kSharedBase + 4:
+      // No device has memory of its own that its driver could map.
+      return ~uint32_t{0};
     default:
       return 0;
   }
@@ -289,6 +295,10 @@ void Transport::raise(uint32_t cause) {
   causes_ |= cause;
   ++counts_.interrupts;
   interrupt_.signal();
+}
+
+void Transport::servedElsewhere() {
+  raise(kUsedBuffer);
 }
 
 void Transport::fail() {

@@ -56,6 +56,7 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void wake();
 
   DeviceKind kind() const { return device_->kind(); }
+  bool isServedElsewhere() const { return device_->servedElsewhere(); }
   uint32_t doorbellCount() const { return static_cast<uint32_t>(doorbells_.size()); }
   /** What KVM signals when the driver writes the queue's number to the doorbell register. */
   int doorbell(uint32_t queue) const { return doorbells_[queue].get(); }
@@ -68,6 +69,8 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   Queue& queue(uint32_t index) override { return queues_[index]; }
   void ringAgain(uint32_t index) override { doorbells_[index].signal(); }
   void tell(uint32_t index) override;
+  const QueueSetup& setup(uint32_t index) const override { return setups_[index]; }
+  void servedElsewhere() override;
   void emptied(uint32_t index) override { emptied_ |= uint64_t{1} << index; }
   bool active() const override;
   bool hasFeature(uint32_t bit) const override { return (driverFeatures_ >> bit & 1) != 0; }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "vhost/shared_files.h"
 #include "virtio/balloon.h"
 #include "virtio/block.h"
 #include "virtio/console.h"
@@ -89,14 +90,19 @@ Opened openBalloon(DeviceWords* words) {
   return Opened(std::make_unique<Balloon>(static_cast<uint32_t>(mebibytes * kPagesPerMib)));
 }
 
+Opened openFiles(DeviceWords* words) {
+  Fd socket = words->has("socket") ? TRY(connectTo(words->text("socket"))) : TRY(words->file("connection", O_RDWR));
+  return Opened(TRY(SharedFiles::create(std::move(socket), words->text("tag"))));
+}
+
 struct Kind {
   std::string_view name;
   Opened (*open)(DeviceWords* words);
 };
 
 constexpr Kind kKinds[] = {{"balloon", openBalloon}, {"block", openBlock}, {"console", openConsole},
-                           {"entropy", openEntropy}, {"net", openNet},     {"ports", openPorts},
-                           {"vsock", openVsock}};
+                           {"entropy", openEntropy}, {"files", openFiles}, {"net", openNet},
+                           {"ports", openPorts},     {"vsock", openVsock}};
 
 }  // namespace
 
@@ -114,6 +120,7 @@ Result<std::unique_ptr<Device>> openDevice(std::string_view text) {
 const char* deviceUsage() {
   return "  balloon[,mib=N]   block,file=FILE[,readonly][,id=TEXT][,one-by-one][,LIMITS]   console,out=FILE[,in=FILE]  "
          " entropy\n"
+         "  files,tag=TEXT,socket=PATH|connection=fd:N\n"
          "  net,mac=ADDRESS,frames=fd:N|tap=NAME[,mtu=N][,LIMITS]\n"
          "  ports,stdout=FILE[,stderr=FILE]\n"
          "  vsock,cid=N[,listener=fd:N|listen=PATH][,path=PREFIX]\n"

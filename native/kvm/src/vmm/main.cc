@@ -71,7 +71,7 @@ int answerQuestion(const Question& question) {
 std::string callsOf(const VmmOptions& options) {
   if (!options.jail) return "null";
   const auto names = [&](ThreadKind kind) {
-    const auto calls = allowedCalls(kind, usesSockets(options));
+    const auto calls = allowedCalls(kind, socketsOf(options));
     return namesOf({calls.data(), static_cast<uint32_t>(calls.size())});
   };
   return "{\"processor\":" + names(ThreadKind::processor) + ",\"loop\":" + names(ThreadKind::loop) + "}";

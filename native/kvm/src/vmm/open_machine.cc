@@ -10,9 +10,13 @@
 
 namespace bulkhead::vm {
 
-bool usesSockets(const VmmOptions& options) {
-  return !options.control.empty() || std::any_of(options.devices.begin(), options.devices.end(),
-                                                 [](const std::string& device) { return device.starts_with("vsock"); });
+Sockets socketsOf(const VmmOptions& options) {
+  const auto has = [&](std::string_view kind) {
+    return std::any_of(options.devices.begin(), options.devices.end(),
+                       [&](const std::string& device) { return device.starts_with(kind); });
+  };
+  if (has("files")) return Sockets::descriptors;
+  return !options.control.empty() || has("vsock") ? Sockets::streams : Sockets::none;
 }
 
 Result<std::unique_ptr<Machine>> openMachine(const VmmOptions& options) {
@@ -25,7 +29,7 @@ Result<std::unique_ptr<Machine>> openMachine(const VmmOptions& options) {
   MachineOptions machine = options.machine;
   machine.phases = phases;
   if (options.jail) {
-    machine.confine = [sockets = usesSockets(options)](ThreadKind kind) { return confineThread(kind, sockets); };
+    machine.confine = [sockets = socketsOf(options)](ThreadKind kind) { return confineThread(kind, sockets); };
   }
   if (!options.restore.empty()) {
     const SnapshotFiles snapshot = {TRY(openNamed(options.restore, O_RDONLY)),

@@ -3,12 +3,13 @@
 
 #include <memory>
 
+#include "machine/thread_kind.h"
 #include "vmm/options.h"
 
 namespace bulkhead::vm {
 
-/** A control or a vsock device, which open sockets while the machine runs. */
-bool usesSockets(const VmmOptions& options);
+/** Of a control and the devices, while the machine runs. */
+Sockets socketsOf(const VmmOptions& options);
 
 /** Opens what is named, makes the machine or restores it. `options.jail` holds for each of its threads. */
 Result<std::unique_ptr<Machine>> openMachine(const VmmOptions& options);
