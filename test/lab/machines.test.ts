@@ -11,7 +11,8 @@ const checkout = resolve(import.meta.dirname, "../..");
 const whole = process.env["BULKHEAD_LAB_WHOLE"] !== undefined;
 const ofTheSuite = ["both streams are logged", "a command in the instance has input"];
 const ofMachines = ["what only our own monitor", "a kernel that panics", "a machine has the processors"];
-const files = ["apps/vm-node/src/conformance.system.test.ts", "apps/vm-node/src/machine.system.test.ts"];
+const ofShares = ["a container and a machine see each other", "what it may only read the host lets"];
+const files = ["conformance", "machine", "shares"].map((name) => `apps/vm-node/src/${name}.system.test.ts`);
 const deadlineMs = whole ? 3_600_000 : 900_000;
 
 interface Report {
@@ -28,7 +29,7 @@ interface Report {
 /** What became of each test, by its title: `passed`, or what it failed with; those that were not asked for are left out. */
 const runInside = async (lab: Lab): Promise<Record<string, string>> => {
   const report = "/tmp/machines.json";
-  const titles = [...ofTheSuite, ...ofMachines].join("|");
+  const titles = [...ofTheSuite, ...ofMachines, ...ofShares].join("|");
   const { stdout, stderr } = await lab.run(
     [
       process.execPath,
@@ -77,8 +78,10 @@ test("machines of our own monitor do what the runtime's suite promises", { timeo
   // The lab host cannot download; it finds both in the cache.
   await busyboxImage();
   await new GuestKernels(join(checkout, "node_modules/.cache/bulkhead-guest-kernels")).current();
-  await using lab = await Lab.boot({ modprobe: ["kvm_amd"], memoryMib: 4096, inTurns: true });
+  await using lab = await Lab.boot({ modprobe: ["kvm_amd", "loop"], memoryMib: 4096, inTurns: true });
   const fates = await runInside(lab);
   expect(Object.values(fates).filter((fate) => fate !== "passed")).toEqual([]);
-  expect(Object.keys(fates).length).toBeGreaterThanOrEqual(whole ? 20 : ofTheSuite.length + ofMachines.length);
+  expect(Object.keys(fates).length).toBeGreaterThanOrEqual(
+    whole ? 20 : ofTheSuite.length + ofMachines.length + ofShares.length,
+  );
 });

@@ -106,7 +106,7 @@ export const BindMount = Type.Object(
 export type BindMount = Static<typeof BindMount>;
 
 /** Shares and host directories together that one VM sees: each is a device of its machine. */
-export const machineDirectoriesMax = 16;
+export const machineDirectoriesMax = 8;
 
 /** A directory in memory that is the instance's alone and ends with each run; what it holds counts to `memoryBytes`. */
 export const TemporaryDirectory = Type.Object(

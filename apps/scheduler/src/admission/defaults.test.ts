@@ -55,10 +55,3 @@ test("each kind gets its own settings and not the other's", () => {
   expect(withDefaults({ ...bare, isolation: "vm" })).not.toHaveProperty("container");
   expect(withDefaults(bare)).not.toHaveProperty("vm");
 });
-
-test("a VM that sees something of its host has the engine that can show it, unless it asks for one", () => {
-  const mounts = [{ hostPath: "/srv", path: "/srv" }];
-  expect(withDefaults({ ...bare, isolation: "vm" }).vm).not.toHaveProperty("engine");
-  expect(withDefaults({ ...bare, isolation: "vm", mounts }).vm).toMatchObject({ engine: "qemu" });
-  expect(withDefaults({ ...bare, isolation: "vm", mounts, vm: { engine: "kvm" } }).vm).toMatchObject({ engine: "kvm" });
-});

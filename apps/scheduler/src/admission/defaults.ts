@@ -20,10 +20,6 @@ const defaults = {
   protocol: "tcp",
 } as const;
 
-/** The best of the host that it comes to, unless it sees something of that host, which one engine alone can show. */
-const engineOf = ({ mounts = [], shares = [] }: WorkloadSpec): Pick<NonNullable<WorkloadSpec["vm"]>, "engine"> =>
-  mounts.length + shares.length === 0 ? {} : { engine: "qemu" };
-
 /** The specification with every default filled in, in one order of fields, so that equal ones are equal as JSON. */
 export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
   const isolation = spec.isolation ?? defaults.isolation;
@@ -79,7 +75,7 @@ export const withDefaults = (spec: WorkloadSpec): WorkloadSpec => {
         ? {}
         : { container: spec.container }),
     ...(isolation === "vm"
-      ? { vm: { memoryPolicy: defaults.memoryPolicy, hugepages: defaults.hugepages, ...engineOf(spec), ...spec.vm } }
+      ? { vm: { memoryPolicy: defaults.memoryPolicy, hugepages: defaults.hugepages, ...spec.vm } }
       : spec.vm === undefined
         ? {}
         : { vm: spec.vm }),

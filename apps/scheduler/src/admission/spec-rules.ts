@@ -67,27 +67,12 @@ const engineFaults = ({ vm }: WorkloadSpec): Fault[] => {
   ];
 };
 
-/** What a VM cannot see of its host, as far as its engine and its number of devices tell. */
-const machineShareFaults = ({ mounts = [], shares = [], vm }: WorkloadSpec): Fault[] => {
+/** A VM's directories are devices of its machine, which has room for so many. */
+const machineShareFaults = ({ mounts = [], shares = [] }: WorkloadSpec): Fault[] => {
   const count = mounts.length + shares.length;
-  if (count === 0) return [];
-  const faults: Fault[] = [];
-  if (vm?.engine === "kvm") {
-    const message = "shows a VM no shares and host directories; leave the engine out or ask for qemu";
-    faults.push(notApplicable("vm/engine", message));
-  }
-  const demands = { memoryPolicy: vm?.memoryPolicy === "locked", hugepages: vm?.hugepages === true };
-  for (const [field, asked] of Object.entries(demands)) {
-    // Who asks for qemu as well is told already.
-    if (!asked || vm?.engine === "qemu") continue;
-    const message = "is held by the engine kvm, which shows a VM no shares and host directories";
-    faults.push(notApplicable(`vm/${field}`, message));
-  }
-  if (count > machineDirectoriesMax) {
-    const message = `has with mounts ${count} directories; a VM sees at most ${machineDirectoriesMax} of its host`;
-    faults.push(notApplicable("shares", message));
-  }
-  return faults;
+  if (count <= machineDirectoriesMax) return [];
+  const message = `has with mounts ${count} directories; a VM sees at most ${machineDirectoriesMax} of its host`;
+  return [notApplicable("shares", message)];
 };
 
 /** Fields that a VM does not have by its nature, and those that it alone has. */

@@ -3,10 +3,10 @@ import { buffer } from "node:stream/consumers";
 import type { Assignment, HostId, InstanceId, Isolation } from "@bulkhead/contracts";
 import { hostPaths, MountAllowList, NameResponder } from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
-import { MachineRuntime, qemuEngine } from "@bulkhead/kvm";
+import { MachineRuntime } from "@bulkhead/kvm";
 import { ContainerRuntime } from "@bulkhead/namespaces";
 import { StartFailure, type Run, type Runtime } from "@bulkhead/node";
-import { testKernels } from "./machine-rig.ts";
+import { engineAt, testKernels } from "./machine-rig.ts";
 
 export type BothOrder =
   | {
@@ -51,7 +51,7 @@ const open = async ({ allowed, root, hostId, image, shared }: Extract<BothOrder,
   const machines = new MachineRuntime({
     paths: hostPaths(`${root}/state`, `${root}/run`, hostId, "vm"),
     jail,
-    engines: [qemuEngine(`${shared}/engines`)],
+    engines: [engineAt(`${shared}/engines`)],
     kernels: testKernels,
     images,
     diskRoot: `${shared}/disks`,

@@ -59,7 +59,8 @@ export const sharedParts = async (archive: string): Promise<SharedParts> => {
  */
 const onLabHosts = { kernelWords: ["noxsave"] };
 
-const engineAt = (directory: string): Engine =>
+/** The one that this run of the tests is about, with a root in `directory`. */
+export const engineAt = (directory: string): Engine =>
   testedEngine === "kvm" ? kvmEngine({ directory, ...onLabHosts }) : qemuEngine(directory);
 
 /** The engine that this run of the tests is about. */

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { fleetError } from "@bulkhead/contracts";
-import { monitorPath } from "@bulkhead/native-kvm";
+import { monitorPath, sharingPath } from "@bulkhead/native-kvm";
 import { cardDescriptor } from "@bulkhead/node";
 import { connectVsock } from "../guest/vsock.ts";
 import { engineRoot } from "./engine-root.ts";
+import { fileServer, hasFileServer, serverFiles, socketOf, withServers } from "./file-server.ts";
 import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
 
 /** /dev/kvm (Linux, Documentation/admin-guide/devices.txt) */
@@ -41,6 +42,7 @@ const argumentsOf = (plan: MachinePlan, words: readonly string[]): string[] =>
     device("ports,stdout=fd:1,stderr=fd:2"),
     device("vsock,cid=3,listen=/machine/ports/vsock"),
     device("entropy"),
+    ...plan.shared.map((directory) => device(`files,tag=${directory.tag},socket=${socketOf(directory)}`)),
     plan.card === null ? [] : device(`net,mac=${plan.card.mac},mtu=${plan.card.mtu},frames=fd:${cardDescriptor}`),
   ].flat();
 
@@ -84,17 +86,22 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
   name: "kvm",
   overhead,
   holdsPlaces: true,
-  holdsShares: false,
+  holdsShares: hasFileServer(),
   prepare: async (signal) => {
     const built = await stat(monitorPath).catch(() => null);
     if (built === null) throw fleetError("SETUP_FAILED", `${monitorPath} is not there; it is built by npm run build.`);
-    const version = createHash("sha256").update(`${built.size} ${built.mtimeMs}`).digest("hex").slice(0, 12);
-    const files = () => Promise.resolve([{ from: monitorPath, to: "/bulkhead-vmm" }]);
+    const parts = [
+      built,
+      ...(await Promise.all([fileServer, sharingPath].map((path) => stat(path).catch(() => null)))),
+    ];
+    const versions = parts.map((file) => `${file?.size} ${file?.mtimeMs}`).join(" ");
+    const version = createHash("sha256").update(versions).digest("hex").slice(0, 12);
+    const files = async () => [{ from: monitorPath, to: "/bulkhead-vmm" }, ...(await serverFiles(signal))];
     return [await engineRoot({ directory, name: `kvm-${version}`, program: "bulkhead-vmm", files }, signal)];
   },
   program: (root, plan) => ({
     root,
-    args: ["/bulkhead-vmm", ...argumentsOf(plan, words)],
+    ...withServers(plan.shared, ["/bulkhead-vmm", ...argumentsOf(plan, words)]),
     files: machineFiles(plan),
     devices: [kvmDevice],
     systemCalls: ringCalls,

@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fleetError } from "@bulkhead/contracts";
-import { command } from "@bulkhead/images";
 import { sharingPath } from "@bulkhead/native-kvm";
 import { engineRoot, type RootFile } from "./engine-root.ts";
+import { fileServer, librariesOf, serverFiles } from "./file-server.ts";
 
 /** Where Debian's package puts the emulator and what it loads for a microvm with TCG. */
 const program = "/usr/bin/qemu-system-x86_64";
@@ -14,29 +13,12 @@ const modules = ["accel-tcg-x86_64.so"];
 const firmwareBelow = "/usr/share/qemu";
 const firmware = ["bios-microvm.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin"];
 
-/** Serves a directory to a guest; Debian has it in the same package as what QEMU needs anyway, until version 7.2. */
-export const fileServer = "/usr/lib/qemu/virtiofsd";
-/** Starts it and becomes QEMU. */
-export const sharingProgram = "/bulkhead-sharing";
-
-export const hasFileServer = (): boolean => existsSync(fileServer) && existsSync(sharingPath);
-
-/** Paths of what a program is linked with, from ldd(1). */
-const librariesOf = async (path: string, signal: AbortSignal): Promise<string[]> => {
-  const text = await command("ldd", [path], { signal });
-  return [...text.matchAll(/^\s+(?:\S+ => )?(\/\S+) \(0x/gm)].map(([, found = ""]) => found);
-};
-
 const filesOf = async (signal: AbortSignal): Promise<RootFile[]> => {
   const present = new Set<string>(await readdir(modulesBelow).catch(() => []));
   const loaded = modules.filter((name) => present.has(name)).map((name) => join(modulesBelow, name));
-  const servers = hasFileServer() ? [fileServer] : [];
-  const libraries = (
-    await Promise.all([program, ...loaded, ...servers].map((path) => librariesOf(path, signal)))
-  ).flat();
-  const files = [program, ...loaded, ...servers, ...libraries, ...firmware.map((name) => join(firmwareBelow, name))];
-  const own = servers.length === 0 ? [] : [{ from: sharingPath, to: sharingProgram }];
-  return [...new Set(files)].map((path): RootFile => ({ from: path, to: path })).concat(own);
+  const libraries = (await Promise.all([program, ...loaded].map((path) => librariesOf(path, signal)))).flat();
+  const files = [program, ...loaded, ...libraries, ...firmware.map((name) => join(firmwareBelow, name))];
+  return [...[...new Set(files)].map((path) => ({ from: path, to: path })), ...(await serverFiles(signal))];
 };
 
 /**

@@ -1,8 +1,8 @@
 import { cardDescriptor } from "@bulkhead/node";
 import { connectPort } from "../guest/connection.ts";
-import type { SharedDirectory } from "../shared-directories.ts";
 import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
-import { fileServer, hasFileServer, qemuRoot, sharingProgram } from "./qemu-root.ts";
+import { hasFileServer, socketOf, withServers } from "./file-server.ts";
+import { qemuRoot } from "./qemu-root.ts";
 
 /** Translated code that QEMU keeps, in MiB; without a number it takes up to 1024. */
 const translatedMib = 64;
@@ -38,22 +38,8 @@ const card = ({ card }: MachinePlan): string[] =>
 const commandLine = ({ tscKhz }: MachinePlan): string =>
   [...kernelWords, "reboot=t", ...(tscKhz === null ? [] : [`tsc_early_khz=${tscKhz}`])].join(" ");
 
-/** What whoever serves files needs to be each of their owners in turn, and to go into its directory alone. */
-const fileServerCapabilities = [
-  "CAP_CHOWN",
-  "CAP_DAC_OVERRIDE",
-  "CAP_FOWNER",
-  "CAP_FSETID",
-  "CAP_SETGID",
-  "CAP_SETPCAP",
-  "CAP_SETUID",
-  "CAP_SYS_CHROOT",
-] as const;
-
 /** A panic is told by its own device; QEMU ends alike at a power-off, a reset and a triple fault. */
 const outcomes: Readonly<Record<number, MachineOutcome>> = { 0: "powered-off", 1: "kernel-panic" };
-
-const socketOf = ({ tag }: SharedDirectory): string => `/machine/ports/${tag}`;
 
 /**
  * Who serves files reads and writes them in the guest's own memory, which therefore has a descriptor, and knows no virtio
@@ -70,18 +56,6 @@ const sharing = ({ shared, memoryMib }: MachinePlan): string[] =>
           ["-device", `vhost-user-fs-device,chardev=${directory.tag},tag=${directory.tag},queue-size=256`],
         ]),
       ].flat();
-
-/** QEMU itself, or what becomes it with a file server for each directory beside it. */
-const programOf = ({ shared }: MachinePlan): string[] =>
-  shared.length === 0
-    ? ["/usr/bin/qemu-system-x86_64"]
-    : [
-        sharingProgram,
-        fileServer,
-        ...shared.map((directory) => `${socketOf(directory)}=${directory.place}`),
-        "--",
-        "/usr/bin/qemu-system-x86_64",
-      ];
 
 /** Arguments of a machine without a bus, with nothing in it that its guest does not use. */
 const argumentsOf = (plan: MachinePlan): string[] =>
@@ -121,10 +95,9 @@ export const qemuEngine = (directory: string): Engine => ({
   prepare: async (signal) => [await qemuRoot(directory, signal)],
   program: (root, plan) => ({
     root,
-    args: [...programOf(plan), ...argumentsOf(plan)],
+    ...withServers(plan.shared, ["/usr/bin/qemu-system-x86_64", ...argumentsOf(plan)]),
     files: machineFiles(plan),
     devices: [],
-    ...(plan.shared.length === 0 ? {} : { capabilities: fileServerCapabilities, ownFileState: true }),
   }),
   connect: (directory) => connectPort({ directory, name: "agent" }),
   outcomeOf: (exitCode) => outcomes[exitCode] ?? null,
