@@ -47,8 +47,11 @@ export default defineConfig({
         test: {
           name: "lab",
           include: ["test/lab/**/*.test.ts"],
-          // A machine in an emulated machine takes minutes on a busy host: by itself, or with `npm run test:lab`.
-          exclude: process.env["BULKHEAD_LAB_MACHINES"] === undefined ? ["test/lab/machines.test.ts"] : [],
+          // Minutes of an emulated host each: by themselves, or with `npm run test:lab`.
+          exclude:
+            process.env["BULKHEAD_LAB_MACHINES"] === undefined
+              ? ["test/lab/machines.test.ts", "test/lab/first-session.test.ts"]
+              : [],
           testTimeout: 120_000,
           hookTimeout: 240_000,
           fileParallelism: false,
