@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "freezer.h"
 #include "loop.h"
 #include "settings.h"
 #include "spawn.h"
@@ -181,6 +182,7 @@ static void begin(uint16_t stream, const uint8_t* payload, size_t size) {
   static struct process process;
   struct command* command = freeCommand(stream);
   if (command == NULL) return refuse(stream, "too many commands", EAGAIN);
+  if (isFrozen()) return refuse(stream, "the machine stands still to be copied", EAGAIN);
   uint16_t window[2];
   if (size < 6 || !readProcess((const char*)payload + 6, size - 6, &process)) return refuse(stream, "request", EINVAL);
   memcpy(window, payload + 2, sizeof window);

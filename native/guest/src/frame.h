@@ -8,6 +8,9 @@
 
 enum { kProtocolVersion = 1, kFrameHeader = 8, kPayloadMax = 65536 };
 
+// Randomness that comes with an identity.
+enum { kEntropyBytes = 64 };
+
 // How much a side may send on one stream before the other has said that it took it, in bytes.
 enum { kWindow = 256 * 1024 };
 
@@ -27,6 +30,10 @@ enum frame_type {
   kFrameError = 35,    // guest: bytes of its error output
   kFrameEnded = 36,    // guest: i32 exit code or -1, i32 signal or 0; the stream is over
   kFrameUsage = 48,    // host: asks; guest: the text of usage.c
+  kFrameFreeze = 64,   // host: keep every process of the instance still; guest: i32 errno, 0 when none of them runs
+  kFrameThaw = 65,     // host: let them go on; guest: i32 errno
+  kFrameBecome = 66,   // host: kEntropyBytes of randomness, then the words of an identity; guest: i32 errno, 0 when it
+                      // is the machine's own now. Only while they are kept still, and they stay so
 };
 
 struct frame {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "copy.h"
 #include "exec.h"
 #include "loop.h"
 #include "machine.h"
@@ -105,7 +106,7 @@ void onFrame(const struct frame* frame, const uint8_t* payload) {
   } else if (frame->type == kFrameUsage) {
     char text[2048];
     sendFrame(kFrameUsage, frame->stream, text, readGuestUsage(text, sizeof text));
-  } else {
+  } else if (!copyFrame(frame, payload)) {
     execFrame(frame, payload);
   }
 }
@@ -125,6 +126,7 @@ int main(void) {
   openLoop();
   openSignals();
   openNetwork(&settings.network);
+  openCopy(&settings);
   enterRoot(&settings);
   openCgroup(settings.pidsMax);
   startEntrypoint();

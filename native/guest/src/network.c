@@ -35,8 +35,8 @@ static void append(struct request* request, unsigned short type, const void* val
   request->header.nlmsg_len = NLMSG_ALIGN(request->header.nlmsg_len) + RTA_LENGTH(size);
 }
 
-// Sends it and waits for the kernel's answer.
-static void ask(int socket, struct request* request, const char* step, const char* what) {
+// Sends it and waits for the kernel's answer: an errno.
+static int tryAsking(int socket, struct request* request) {
   request->header.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
   struct {
     struct nlmsghdr header;
@@ -44,9 +44,14 @@ static void ask(int socket, struct request* request, const char* step, const cha
     char rest[512];
   } answer;
   if (send(socket, request, request->header.nlmsg_len, 0) < 0 || recv(socket, &answer, sizeof answer, 0) < 0) {
-    fail(step, what, errno);
+    return errno;
   }
-  if (answer.header.nlmsg_type == NLMSG_ERROR && answer.error.error != 0) fail(step, what, -answer.error.error);
+  return answer.header.nlmsg_type == NLMSG_ERROR ? -answer.error.error : 0;
+}
+
+static void ask(int socket, struct request* request, const char* step, const char* what) {
+  const int error = tryAsking(socket, request);
+  if (error != 0) fail(step, what, error);
 }
 
 static void setMtu(int socket, unsigned index, const char* text) {
@@ -57,10 +62,25 @@ static void setMtu(int socket, unsigned index, const char* text) {
   ask(socket, &request, "mtu", text);
 }
 
-static void raiseLink(int socket, unsigned index, const char* name) {
+static void setLink(int socket, unsigned index, const char* name, unsigned flags) {
   struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
-                            .body.link = {.ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP}};
+                            .body.link = {.ifi_index = (int)index, .ifi_flags = flags, .ifi_change = IFF_UP}};
   ask(socket, &request, "link", name);
+}
+
+static void raiseLink(int socket, unsigned index, const char* name) {
+  setLink(socket, index, name, IFF_UP);
+}
+
+static void setMac(int socket, unsigned index, const char* text) {
+  unsigned char mac[6];
+  if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) != 6) {
+    fail("mac", text, EINVAL);
+  }
+  struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+                            .body.link = {.ifi_index = (int)index}};
+  append(&request, IFLA_ADDRESS, mac, sizeof mac);
+  ask(socket, &request, "mac", text);
 }
 
 static int parseAddress(const char* text, unsigned char bytes[16]) {
@@ -73,15 +93,16 @@ static size_t sizeOf(int family) {
   return family == AF_INET ? 4 : 16;
 }
 
-static void addAddress(int socket, unsigned index, const char* text) {
+// The request about an address of the device, `text` being `address/prefix`.
+static struct request aboutAddress(unsigned short type, unsigned index, const char* text) {
   char address[64];
   unsigned prefix;
   unsigned char bytes[16];
   if (sscanf(text, "%63[^/]/%u", address, &prefix) != 2) fail("address", text, EINVAL);
   const int family = parseAddress(address, bytes);
   struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
-                                       .nlmsg_type = RTM_NEWADDR,
-                                       .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE},
+                                       .nlmsg_type = type,
+                                       .nlmsg_flags = type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_REPLACE : 0},
                             // The host gives each address once, so it is not asked for on the wire.
                             .body.address = {.ifa_family = (unsigned char)family,
                                              .ifa_prefixlen = (unsigned char)prefix,
@@ -89,7 +110,19 @@ static void addAddress(int socket, unsigned index, const char* text) {
                                              .ifa_index = index}};
   append(&request, IFA_LOCAL, bytes, sizeOf(family));
   append(&request, IFA_ADDRESS, bytes, sizeOf(family));
+  return request;
+}
+
+static void addAddress(int socket, unsigned index, const char* text) {
+  struct request request = aboutAddress(RTM_NEWADDR, index, text);
   ask(socket, &request, "address", text);
+}
+
+// One that the instance took away itself is away.
+static void removeAddress(int socket, unsigned index, const char* text) {
+  struct request request = aboutAddress(RTM_DELADDR, index, text);
+  const int error = tryAsking(socket, &request);
+  if (error != 0 && error != EADDRNOTAVAIL) fail("old address", text, error);
 }
 
 static void addGateway(int socket, unsigned index, const char* text) {
@@ -133,9 +166,35 @@ static void setUp(const char* name) {
   writeFile(path, "1", 0);
 }
 
-void openNetwork(const struct network* network) {
+static void configure(int channel, unsigned index, const char* name, const struct network* network) {
+  if (network->mtu != NULL) setMtu(channel, index, network->mtu);
+  raiseLink(channel, index, name);
+  for (size_t each = 0; each < network->addressCount; each++) addAddress(channel, index, network->addresses[each]);
+  for (size_t each = 0; each < network->gatewayCount; each++) addGateway(channel, index, network->gateways[each]);
+}
+
+static int openNetlink(void) {
   const int channel = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
   if (channel < 0) fail("netlink", "", errno);
+  return channel;
+}
+
+void renewNetwork(const struct network* before, const struct network* after) {
+  if (before->mac == NULL || after->mac == NULL) return;
+  const int channel = openNetlink();
+  char name[IF_NAMESIZE];
+  const unsigned index = findCard(before->mac, name);
+  if (index == 0) fail("network card", before->mac, ENODEV);
+  // Down, it says nothing with the old address, and forgets its neighbours and routes.
+  setLink(channel, index, name, 0);
+  for (size_t each = 0; each < before->addressCount; each++) removeAddress(channel, index, before->addresses[each]);
+  setMac(channel, index, after->mac);
+  configure(channel, index, name, after);
+  close(channel);
+}
+
+void openNetwork(const struct network* network) {
+  const int channel = openNetlink();
   raiseLink(channel, if_nametoindex("lo"), "lo");
   if (network->mac != NULL) {
     char name[IF_NAMESIZE];
@@ -145,10 +204,7 @@ void openNetwork(const struct network* network) {
       waitRound();
     }
     setUp(name);
-    if (network->mtu != NULL) setMtu(channel, index, network->mtu);
-    raiseLink(channel, index, name);
-    for (size_t each = 0; each < network->addressCount; each++) addAddress(channel, index, network->addresses[each]);
-    for (size_t each = 0; each < network->gatewayCount; each++) addGateway(channel, index, network->gateways[each]);
+    configure(channel, index, name, network);
   }
   close(channel);
 }

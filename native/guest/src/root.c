@@ -98,6 +98,22 @@ static void provide(const char* path, const char* text) {
   if (writeFile(path, text, O_CREAT | O_EXCL | O_NOFOLLOW) < 0) fail("write", path, errno);
 }
 
+// Systemd's id of a machine, which some images bring along or make; one that is not there is not missed.
+static bool hasMachineId(void) {
+  struct stat found;
+  return lstat("/etc/machine-id", &found) == 0 && S_ISREG(found.st_mode) && found.st_size > 0;
+}
+
+void provideIdentity(const struct settings* settings) {
+  provide("/etc/hosts", settings->hosts);
+  provide("/etc/resolv.conf", settings->resolvConf);
+  char name[300];
+  snprintf(name, sizeof name, "%s\n", settings->hostname);
+  provide("/etc/hostname", name);
+  if (sethostname(settings->hostname, strlen(settings->hostname)) < 0) fail("hostname", settings->hostname, errno);
+  if (settings->machineId != NULL && hasMachineId()) provide("/etc/machine-id", settings->machineId);
+}
+
 void enterRoot(const struct settings* settings) {
   mountOverlay();
   become("/root");
@@ -107,12 +123,7 @@ void enterRoot(const struct settings* settings) {
   mountAt("cgroup", "/sys/fs/cgroup", "cgroup2", kQuiet, NULL);
   fillDev();
   makeDirectory("/etc");
-  provide("/etc/hosts", settings->hosts);
-  provide("/etc/resolv.conf", settings->resolvConf);
-  char name[300];
-  snprintf(name, sizeof name, "%s\n", settings->hostname);
-  provide("/etc/hostname", name);
-  if (sethostname(settings->hostname, strlen(settings->hostname)) < 0) fail("hostname", settings->hostname, errno);
+  provideIdentity(settings);
   for (size_t index = 0; index < settings->tmpfsCount; index++) mountTmpfs(settings->tmpfs[index]);
   for (size_t index = 0; index < settings->shareCount; index++) mountShare(settings->shares[index]);
   if (settings->readOnlyRoot && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0) {

@@ -5,3 +5,6 @@
 
 // Mounts it and makes it this process's root. Ends the machine when it cannot.
 void enterRoot(const struct settings* settings);
+
+// Its host name, and the files in /etc that say who and where it is. Ends the machine when it cannot.
+void provideIdentity(const struct settings* settings);

@@ -31,22 +31,14 @@ static bool takeProcessWord(const char* word, struct process* process, bool* kno
   return true;
 }
 
-static bool takeWord(const char* word, struct settings* settings) {
-  bool known;
-  if (!takeProcessWord(word, &settings->process, &known)) return false;
-  if (known) return true;
+static bool takeIdentityWord(const char* word, struct settings* settings, bool* known) {
   const char* value;
   struct network* network = &settings->network;
+  *known = true;
   if ((value = valueOf(word, "hostname")) != NULL) return once(&settings->hostname, value);
   if ((value = valueOf(word, "hosts")) != NULL) return once(&settings->hosts, value);
   if ((value = valueOf(word, "resolv.conf")) != NULL) return once(&settings->resolvConf, value);
-  if ((value = valueOf(word, "pids-max")) != NULL) return once(&settings->pidsMax, value);
-  if ((value = valueOf(word, "tmpfs")) != NULL) {
-    return append(settings->tmpfs, &settings->tmpfsCount, kTmpfsMax, value);
-  }
-  if ((value = valueOf(word, "share")) != NULL) {
-    return append(settings->shares, &settings->shareCount, kSharesMax, value);
-  }
+  if ((value = valueOf(word, "machine-id")) != NULL) return once(&settings->machineId, value);
   if ((value = valueOf(word, "mac")) != NULL) return once(&network->mac, value);
   if ((value = valueOf(word, "mtu")) != NULL) return once(&network->mtu, value);
   if ((value = valueOf(word, "address")) != NULL) {
@@ -54,6 +46,24 @@ static bool takeWord(const char* word, struct settings* settings) {
   }
   if ((value = valueOf(word, "gateway")) != NULL) {
     return append(network->gateways, &network->gatewayCount, kAddressesMax, value);
+  }
+  *known = false;
+  return true;
+}
+
+static bool takeWord(const char* word, struct settings* settings) {
+  bool known;
+  if (!takeProcessWord(word, &settings->process, &known)) return false;
+  if (known) return true;
+  if (!takeIdentityWord(word, settings, &known)) return false;
+  if (known) return true;
+  const char* value;
+  if ((value = valueOf(word, "pids-max")) != NULL) return once(&settings->pidsMax, value);
+  if ((value = valueOf(word, "tmpfs")) != NULL) {
+    return append(settings->tmpfs, &settings->tmpfsCount, kTmpfsMax, value);
+  }
+  if ((value = valueOf(word, "share")) != NULL) {
+    return append(settings->shares, &settings->shareCount, kSharesMax, value);
   }
   if (strcmp(word, "read-only=1") == 0) return settings->readOnlyRoot = true;
   return false;
@@ -71,6 +81,19 @@ bool readSettings(const char* text, size_t size, struct settings* settings) {
     if (length == size - at) return false;
     if (length == 0) return isWhole(&settings->process) && settings->hostname != NULL;
     if (!takeWord(text + at, settings)) return false;
+    at += length + 1;
+  }
+  return false;
+}
+
+bool readIdentity(const char* text, size_t size, struct settings* settings) {
+  memset(settings, 0, sizeof *settings);
+  for (size_t at = 0; at < size;) {
+    const size_t length = strnlen(text + at, size - at);
+    if (length == size - at) return false;
+    if (length == 0) return settings->hostname != NULL;
+    bool known;
+    if (!takeIdentityWord(text + at, settings, &known) || !known) return false;
     at += length + 1;
   }
   return false;

@@ -38,10 +38,14 @@ struct settings {
   size_t shareCount;
   struct network network;
   bool readOnlyRoot;
+  const char* machineId;  // of a copy: for /etc/machine-id, where there is one
 };
 
 // Reads `size` bytes; false when they are not whole, name a key twice that may be there once, or are too many.
 bool readSettings(const char* text, size_t size, struct settings* settings);
+
+// Reads what a copy is told of itself: the settings without a process and what comes with it.
+bool readIdentity(const char* text, size_t size, struct settings* settings);
 
 // The part of it that a command to run beside the entrypoint has.
 bool readProcess(const char* text, size_t size, struct process* process);

@@ -15,17 +15,15 @@
 #include "identity.h"
 #include "machine.h"
 
-#define CGROUP "/sys/fs/cgroup/instance"
-
 void openCgroup(const char* pidsMax) {
   // What the guest's kernel cannot limit, the machine's own size does.
   if (writeFile("/sys/fs/cgroup/cgroup.subtree_control", "+pids", 0) < 0) return;
-  if (mkdir(CGROUP, 0755) < 0 && errno != EEXIST) return;
-  if (pidsMax != NULL) writeFile(CGROUP "/pids.max", pidsMax, 0);
+  if (mkdir(kInstanceCgroup, 0755) < 0 && errno != EEXIST) return;
+  if (pidsMax != NULL) writeFile(kInstanceCgroup "/pids.max", pidsMax, 0);
 }
 
 void killInstance(void) {
-  if (writeFile(CGROUP "/cgroup.kill", "1", 0) < 0) kill(-1, SIGKILL);
+  if (writeFile(kInstanceCgroup "/cgroup.kill", "1", 0) < 0) kill(-1, SIGKILL);
 }
 
 struct child {
@@ -89,7 +87,7 @@ static int search(struct process* process) {
 static _Noreturn void become(const struct child* child) {
   struct process* process = child->process;
   setsid();
-  writeFile(CGROUP "/cgroup.procs", "0", 0);
+  writeFile(kInstanceCgroup "/cgroup.procs", "0", 0);
   struct identity identity;
   if (!findIdentity(process->user, &identity)) giveUp(child, "user", ENOENT);
   for (int index = 0; index < 3; index++) {

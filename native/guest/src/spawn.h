@@ -6,6 +6,10 @@
 
 #include "settings.h"
 
+// Where every process of the instance is, below the root of the machine's one hierarchy.
+#define kInstanceCgroupName "/instance"
+#define kInstanceCgroup "/sys/fs/cgroup" kInstanceCgroupName
+
 // Why a program did not start; `step` is empty when it did.
 struct spawn_failure {
   char step[32];

@@ -72,6 +72,13 @@ static void readText(const uint8_t* data, size_t size) {
     require(settings.network.gatewayCount <= kAddressesMax);
   }
   if (readProcess(text, size, &process)) requireProcess(&process, text, size);
+  if (readIdentity(text, size, &settings)) {
+    requireWithin(settings.hostname, text, size);
+    requireWithin(settings.machineId, text, size);
+    requireWithin(settings.network.mac, text, size);
+    require(settings.process.argCount == 0 && settings.tmpfsCount == 0);
+    require(settings.network.addressCount <= kAddressesMax && settings.network.gatewayCount <= kAddressesMax);
+  }
   free(text);
 }
 
