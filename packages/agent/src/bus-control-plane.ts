@@ -106,6 +106,14 @@ export class BusControlPlane implements ControlPlane {
     return this.#answer(subjects.removeShare, handler);
   }
 
+  onTakeSnapshot(handler: Parameters<ControlPlane["onTakeSnapshot"]>[0]): Subscription {
+    return this.#answer(subjects.takeSnapshot, handler);
+  }
+
+  onRemoveSnapshot(handler: Parameters<ControlPlane["onRemoveSnapshot"]>[0]): Subscription {
+    return this.#answer(subjects.removeSnapshot, handler);
+  }
+
   onView(handler: Parameters<ControlPlane["onView"]>[0]): Subscription {
     return this.#answer(subjects.view, handler);
   }

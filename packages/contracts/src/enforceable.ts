@@ -24,6 +24,7 @@ export const enforceableFields = [
   "vm.memoryPolicy",
   "vm.hugepages",
   "vm.shares",
+  "vm.restoredFrom",
 ] as const;
 /** What a workload needs whose shares have one of kind namespace; which kind they are its spec does not say. */
 export const namespaceShareField = "shares.namespace";

@@ -1,6 +1,7 @@
 import { kernelErrors } from "./kernel-errors.ts";
 import { networkErrors } from "./network-errors.ts";
 import type { Problem } from "./problem.ts";
+import { snapshotErrors } from "./snapshot-errors.ts";
 
 interface ErrorRow {
   /** HTTP status this code answers with */
@@ -64,6 +65,7 @@ export const errors = {
   },
   ...kernelErrors,
   ...networkErrors,
+  ...snapshotErrors,
   IMAGE_IN_USE: {
     status: 409,
     retry: false,

@@ -69,6 +69,8 @@ export const eventTypes = [
   "share.deleted",
   "share.attached",
   "share.detached",
+  "snapshot.created",
+  "snapshot.deleted",
   "operation.finished",
   "cluster.era",
 ] as const;

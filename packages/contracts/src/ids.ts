@@ -19,6 +19,8 @@ export const OperationId = branded<"OperationId">({ pattern: uuidPattern, descri
 export type OperationId = Static<typeof OperationId>;
 export const NetworkId = branded<"NetworkId">({ pattern: uuidPattern, description: "network id (UUIDv7)" });
 export type NetworkId = Static<typeof NetworkId>;
+export const SnapshotId = branded<"SnapshotId">({ pattern: uuidPattern, description: "snapshot id (UUIDv7)" });
+export type SnapshotId = Static<typeof SnapshotId>;
 export const ClusterId = branded<"ClusterId">({
   pattern: uuidPattern,
   description: "id of one control plane's database",

@@ -60,6 +60,7 @@ export {
   Name,
   NetworkId,
   OperationId,
+  SnapshotId,
   Timestamp,
   WorkloadId,
 } from "./ids.ts";
@@ -122,6 +123,7 @@ export {
   type SharedNamespaceType,
   type ShareKind,
 } from "./share.ts";
+export { RemoveSnapshot, RestoreSnapshot, Snapshot, snapshotStates, TakenSnapshot, TakeSnapshot } from "./snapshot.ts";
 export {
   channels,
   decodeFrame,

@@ -1,4 +1,5 @@
 import { Type, type Static } from "typebox";
+import { HostId, SnapshotId } from "./ids.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -32,6 +33,16 @@ export const VmOptions = Type.Object(
     ),
     hugepages: Type.Optional(
       Type.Boolean({ default: false, description: "its memory is made of the host's reserved pages of 2 MiB" }),
+    ),
+    restoredFrom: Type.Optional(
+      Type.Object(
+        { snapshotId: SnapshotId, hostId: HostId },
+        {
+          ...closed,
+          description:
+            "its instances begin as copies of this snapshot, on its host; set by restoring one and refused in what is declared",
+        },
+      ),
     ),
   },
   closed,

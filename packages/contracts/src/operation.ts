@@ -15,6 +15,7 @@ export const operationKinds = [
   "instance.kill",
   "image.import",
   "image.pull",
+  "snapshot.create",
 ] as const;
 
 export const layerStates = ["waiting", "fetching", "verifying", "ready"] as const;

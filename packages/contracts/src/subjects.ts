@@ -13,6 +13,7 @@ import {
 } from "./agent.ts";
 import { ReportAck, ReportBatch } from "./event.ts";
 import { ApplyShares, RemoveShare, SharesApplied } from "./share.ts";
+import { RemoveSnapshot, TakenSnapshot, TakeSnapshot } from "./snapshot.ts";
 import { InstanceView, ViewInstance } from "./view.ts";
 
 /** Who publishes: an agent only ever on its own host's and kind's subjects. */
@@ -155,6 +156,22 @@ export const subjects = {
     reply: Accepted,
     timeoutMs: 10_000,
     meaning: "remove a share that nobody uses, with its data",
+  }),
+  takeSnapshot: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.take",
+    publisher: "scheduler",
+    body: TakeSnapshot,
+    reply: TakenSnapshot,
+    timeoutMs: 600_000,
+    meaning: "take a running instance to files of the host; repeated, the answer is the same",
+  }),
+  removeSnapshot: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.remove",
+    publisher: "scheduler",
+    body: RemoveSnapshot,
+    reply: Accepted,
+    timeoutMs: 10_000,
+    meaning: "remove the files of a snapshot that no instance uses",
   }),
 } as const;
 

@@ -32,6 +32,7 @@ import { newestEpochLogs } from "./log-files.ts";
 import { readLog } from "./log-reader.ts";
 import { namespacesOf } from "./oci-spec.ts";
 import { KernelLog } from "./kernel-log.ts";
+import { noSnapshots } from "./no-snapshots.ts";
 import type { ImageSource, RuntimeLog } from "./ports.ts";
 import type { Enforcement } from "./resources.ts";
 import { ContainerRun } from "./run.ts";
@@ -67,6 +68,8 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly isolation = "container";
   readonly openFilesMax = readOpenFilesMax();
   readonly kernelLog = new KernelLog();
+  readonly snapshot = noSnapshots.snapshot;
+  readonly removeSnapshot = noSnapshots.removeSnapshot;
   readonly #options: ContainerRuntimeOptions;
   readonly #parts: RuntimeParts;
   readonly #cpus: CpuSharing;

@@ -187,6 +187,8 @@ export class Agent {
         return this.#commands.applyShares(instanceId);
       }),
       controlPlane.onRemoveShare(({ shareId }) => runtime.removeShare(shareId)),
+      controlPlane.onTakeSnapshot((take) => this.#commands.takeSnapshot(take)),
+      controlPlane.onRemoveSnapshot(({ snapshotId }) => runtime.removeSnapshot(snapshotId)),
       controlPlane.onView((view) => this.#commands.view(view)),
     );
   }

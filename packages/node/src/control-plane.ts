@@ -10,9 +10,12 @@ import type {
   OpenLogs,
   ReportAck,
   RemoveShare,
+  RemoveSnapshot,
   ReportBatch,
   SharesApplied,
   SignalInstance,
+  TakenSnapshot,
+  TakeSnapshot,
   UsageBatch,
   ViewInstance,
 } from "@bulkhead/contracts";
@@ -45,5 +48,7 @@ export interface ControlPlane {
   onSignal(handler: (signal: SignalInstance, context: CommandContext) => Promise<void>): Subscription;
   onApplyShares(handler: (apply: ApplyShares, context: CommandContext) => Promise<SharesApplied>): Subscription;
   onRemoveShare(handler: (remove: RemoveShare, context: CommandContext) => Promise<void>): Subscription;
+  onTakeSnapshot(handler: (take: TakeSnapshot, context: CommandContext) => Promise<TakenSnapshot>): Subscription;
+  onRemoveSnapshot(handler: (remove: RemoveSnapshot, context: CommandContext) => Promise<void>): Subscription;
   onView(handler: (view: ViewInstance, context: CommandContext) => Promise<InstanceView>): Subscription;
 }

@@ -12,6 +12,8 @@ import type {
   Isolation,
   Resources,
   ShareOutcome,
+  SnapshotId,
+  TakenSnapshot,
   ViewInstance,
 } from "@bulkhead/contracts";
 
@@ -160,6 +162,13 @@ export interface Runtime extends AsyncDisposable {
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Removes a share's data; rejects SHARE_IN_USE while an instance of this host uses it. */
   removeShare(shareId: string): Promise<void>;
+  /**
+   * Takes a running instance to files of this host, from which others start (`vm.restoredFrom`); it runs on. Asked again it
+   * answers what it took. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, RUNTIME_FAILED with nothing left of it.
+   */
+  snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot>;
+  /** Removes its files, if there are any; rejects SNAPSHOT_IN_USE while an instance of this host began from them. */
+  removeSnapshot(snapshotId: SnapshotId): Promise<void>;
   /** Removes every trace of an instance whose runs were released. */
   remove(instanceId: InstanceId): Promise<void>;
 }

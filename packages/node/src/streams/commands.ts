@@ -6,6 +6,8 @@ import {
   type OpenLogs,
   type SharesApplied,
   type SignalInstance,
+  type TakenSnapshot,
+  type TakeSnapshot,
   type ViewInstance,
 } from "@bulkhead/contracts";
 import type { Clock } from "../clock.ts";
@@ -68,6 +70,12 @@ export class Commands {
   /** Refused when it does not run: then there is nothing to read. */
   async view({ instanceId, seccompFrom }: ViewInstance): Promise<InstanceView> {
     return this.#livingRun(instanceId).view(seccompFrom);
+  }
+
+  /** Refused by the runtime when it does not run, except for a snapshot that was taken before. */
+  async takeSnapshot({ instanceId, snapshotId }: TakeSnapshot): Promise<TakenSnapshot> {
+    if (this.#instances.get(instanceId) === undefined) throw this.#notHere(instanceId);
+    return this.#runtime.snapshot(instanceId, snapshotId);
   }
 
   /** Ends all streams. */

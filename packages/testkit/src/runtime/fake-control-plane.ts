@@ -1,5 +1,4 @@
 import {
-  type ApplyShares,
   compareEpochs,
   documentDigest,
   type Assignment,
@@ -10,32 +9,24 @@ import {
   type Heartbeat,
   type InstanceId,
   type InstanceReport,
-  type InstanceView,
   type LeaseGrant,
-  type OpenExec,
-  type OpenLogs,
   type ReportAck,
-  type RemoveShare,
   type ReportBatch,
-  type SharesApplied,
-  type SignalInstance,
   type Tombstone,
   type UsageBatch,
-  type ViewInstance,
 } from "@bulkhead/contracts";
-import type { CommandContext, ControlPlane, Subscription } from "@bulkhead/node";
+import type { ControlPlane, Subscription } from "@bulkhead/node";
 import { clusterId } from "./builders.ts";
+import { FakeCommands } from "./fake-commands.ts";
 
 /** What the link does with one message; decided by the test. */
 export type Delivery = "once" | "twice" | "lost";
-
-type Handler<Body, Reply = void> = (body: Body, context: CommandContext) => Promise<Reply>;
 
 /**
  * A control plane in memory that follows the same rules as the real one: versioned documents with deltas, reports folded
  * once by (journal, seq), acknowledgements, leases. It outlives the agents of a test.
  */
-export class FakeControlPlane implements ControlPlane {
+export class FakeControlPlane extends FakeCommands implements ControlPlane {
   position: DocumentPosition = { clusterId, era: 1, version: 0 };
   /** null: nobody answers */
   reachable = true;
@@ -55,12 +46,6 @@ export class FakeControlPlane implements ControlPlane {
   readonly #changed = new Set<(changed: DesiredChanged) => void>();
   readonly #lease = new Set<(grant: LeaseGrant) => void>();
   readonly #ack = new Set<(ack: ReportAck) => void>();
-  #exec: Handler<OpenExec> | null = null;
-  #logs: Handler<OpenLogs> | null = null;
-  #signal: Handler<SignalInstance> | null = null;
-  #view: Handler<ViewInstance, InstanceView> | null = null;
-  #applyShares: Handler<ApplyShares, SharesApplied> | null = null;
-  #removeShare: Handler<RemoveShare> | null = null;
 
   /** Wants these on the host; a newer epoch of the same instance leaves a tombstone for the older. */
   assign(...assignments: Assignment[]): void {
@@ -178,67 +163,6 @@ export class FakeControlPlane implements ControlPlane {
 
   onReportAck(listener: (ack: ReportAck) => void): Subscription {
     return this.#subscribe(this.#ack, listener);
-  }
-
-  onExec(handler: Handler<OpenExec>): Subscription {
-    this.#exec = handler;
-    return { unsubscribe: () => (this.#exec = null) };
-  }
-
-  onLogs(handler: Handler<OpenLogs>): Subscription {
-    this.#logs = handler;
-    return { unsubscribe: () => (this.#logs = null) };
-  }
-
-  onSignal(handler: Handler<SignalInstance>): Subscription {
-    this.#signal = handler;
-    return { unsubscribe: () => (this.#signal = null) };
-  }
-
-  onApplyShares(handler: Handler<ApplyShares, SharesApplied>): Subscription {
-    this.#applyShares = handler;
-    return { unsubscribe: () => (this.#applyShares = null) };
-  }
-
-  onRemoveShare(handler: Handler<RemoveShare>): Subscription {
-    this.#removeShare = handler;
-    return { unsubscribe: () => (this.#removeShare = null) };
-  }
-
-  onView(handler: Handler<ViewInstance, InstanceView>): Subscription {
-    this.#view = handler;
-    return { unsubscribe: () => (this.#view = null) };
-  }
-
-  /** Sends a command; rejects as the agent does, or when none listens. */
-  async exec(open: OpenExec): Promise<void> {
-    if (this.#exec === null) throw new Error("no agent");
-    await this.#exec(open, {});
-  }
-
-  async logs(open: OpenLogs): Promise<void> {
-    if (this.#logs === null) throw new Error("no agent");
-    await this.#logs(open, {});
-  }
-
-  async signal(signal: SignalInstance): Promise<void> {
-    if (this.#signal === null) throw new Error("no agent");
-    await this.#signal(signal, {});
-  }
-
-  async applyShares(instanceId: InstanceId): Promise<SharesApplied> {
-    if (this.#applyShares === null) throw new Error("no agent");
-    return this.#applyShares({ instanceId }, {});
-  }
-
-  async removeShare(shareId: string): Promise<void> {
-    if (this.#removeShare === null) throw new Error("no agent");
-    await this.#removeShare({ shareId }, {});
-  }
-
-  async view(view: ViewInstance): Promise<InstanceView> {
-    if (this.#view === null) throw new Error("no agent");
-    return this.#view(view, {});
   }
 
   /** Sends a grant as it is, for tests of bad ones. */

@@ -15,6 +15,7 @@ runtimeSuite(
     };
   },
   {
+    snapshots: true,
     spec: (kind) => spec({ command: [kind] }),
     commands: { cat: ["cat"], exit3: ["exit", "3"], missing: ["no-such-program"] },
   },

@@ -1,5 +1,13 @@
 import { setImmediate } from "node:timers/promises";
-import { fleetError, type Assignment, type HostFacts, type InstanceId, type Resources } from "@bulkhead/contracts";
+import {
+  fleetError,
+  type Assignment,
+  type HostFacts,
+  type InstanceId,
+  type Resources,
+  type SnapshotId,
+  type TakenSnapshot,
+} from "@bulkhead/contracts";
 import {
   StartFailure,
   systemClock,
@@ -47,16 +55,18 @@ export class FakeRuntime implements Runtime {
   readonly started: StartRequest[] = [];
   readonly removed: InstanceId[] = [];
   readonly #runs: FakeRun[];
+  readonly #snapshots: Map<SnapshotId, TakenSnapshot>;
   readonly #clock: Clock;
 
-  constructor(options: { clock?: Clock; runs?: FakeRun[] } = {}) {
+  constructor(options: { clock?: Clock; runs?: FakeRun[]; snapshots?: Map<SnapshotId, TakenSnapshot> } = {}) {
     this.#clock = options.clock ?? systemClock();
     this.#runs = options.runs ?? [];
+    this.#snapshots = options.snapshots ?? new Map();
   }
 
   /** What the next agent finds on the same host. */
   successor(): FakeRuntime {
-    const next = new FakeRuntime({ clock: this.#clock, runs: this.#runs });
+    const next = new FakeRuntime({ clock: this.#clock, runs: this.#runs, snapshots: this.#snapshots });
     Object.assign(next.script, this.script);
     return next;
   }
@@ -99,6 +109,10 @@ export class FakeRuntime implements Runtime {
     const answer = this.script.start?.(request);
     if (answer === "hang") await aborted(signal);
     else if (answer !== undefined) throw answer;
+    const from = request.assignment.spec.vm?.restoredFrom;
+    if (from !== undefined && !this.#snapshots.has(from.snapshotId)) {
+      throw new StartFailure("RuntimeFailed", `snapshot ${from.snapshotId} is not on this host`);
+    }
     if (this.living(request.key.instanceId).length > 0) {
       throw new StartFailure("RuntimeFailed", `another run of ${request.key.instanceId} lives`);
     }
@@ -127,6 +141,23 @@ export class FakeRuntime implements Runtime {
   async removeShare(shareId: string): Promise<void> {
     const user = this.#runs.find(({ assignment }) => assignment.shares?.some((share) => share.shareId === shareId));
     if (user !== undefined) throw fleetError("SHARE_IN_USE", `instance ${user.key.instanceId} uses it`);
+  }
+
+  async snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> {
+    const there = this.#snapshots.get(snapshotId);
+    if (there !== undefined) return there;
+    if (this.living(instanceId).length === 0) throw fleetError("STATE_CONFLICT", "the instance is not running");
+    const taken: TakenSnapshot = { engine: "kvm", sizeBytes: 1_000_000, stoodStillMs: 1 };
+    this.#snapshots.set(snapshotId, taken);
+    return taken;
+  }
+
+  async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
+    const user = this.#runs.find(
+      ({ living, assignment }) => living && assignment.spec.vm?.restoredFrom?.snapshotId === snapshotId,
+    );
+    if (user !== undefined) throw fleetError("SNAPSHOT_IN_USE", `${user.assignment.name} runs from its files`);
+    this.#snapshots.delete(snapshotId);
   }
 
   async remove(instanceId: InstanceId): Promise<void> {

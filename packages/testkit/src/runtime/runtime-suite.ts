@@ -3,6 +3,7 @@ import { StartFailure, type ExecSession, type Run, type Runtime } from "@bulkhea
 import { describe, expect, test } from "vitest";
 import { assignment, instanceId } from "./builders.ts";
 import { resizePromise } from "./resize-promise.ts";
+import { snapshotPromise } from "./snapshot-promise.ts";
 import { begin, clear, collect, eventually, failureOf, read, text, untroubled } from "./suite-tools.ts";
 
 /**
@@ -21,6 +22,8 @@ export interface SuiteOptions {
   readonly commands: Readonly<Record<"cat" | "exit3" | "missing", readonly string[]>>;
   /** false: what it starts has the size it started with; default true */
   readonly resizes?: boolean;
+  /** true: what runs can be taken to files, from which others start; default false */
+  readonly snapshots?: boolean;
   /** how long any one thing may take, in milliseconds */
   readonly deadlineMs?: number;
 }
@@ -181,6 +184,15 @@ export const runtimeSuite = (name: string, makeFixture: () => Promise<RuntimeFix
       await tried(run);
       expect(run.checkContract()).toEqual({ held: true, violations: [] });
       expect(run.usage().pids).toBeGreaterThan(0);
+      await clear(fixture.runtime, run);
+    });
+
+    test.each([snapshotPromise(options.snapshots ?? false)])("$promise", async ({ tried }) => {
+      await using fixture = await makeFixture();
+      const wanted = wish("sleep");
+      const run = await begin(fixture.runtime, wanted);
+      await tried(fixture.runtime, { run, another: wish("sleep", 2), cat: options.commands.cat });
+      expect((await fixture.runtime.list()).map(({ key }) => key)).toEqual([run.key]);
       await clear(fixture.runtime, run);
     });
 
