@@ -97,6 +97,7 @@ const abilitiesOf = (usable: readonly Engine[]): string[] => {
   return [
     ...usable.map(({ name }) => `vm.engine.${name}`),
     "vm.kernel",
+    ...(usable.some(({ standstill }) => standstill !== null) ? ["vm.restoredFrom"] : []),
     ...(holds && mayRaiseLimits() ? ["vm.memoryPolicy"] : []),
     ...(holds && hasHugepages() ? ["vm.hugepages"] : []),
     ...(usable.some(({ holdsShares }) => holdsShares) ? [machineShareField] : []),

@@ -9,6 +9,7 @@ import {
   type InstanceView,
   type Resources,
   type ShareOutcome,
+  type SnapshotId,
   type ViewInstance,
 } from "@bulkhead/contracts";
 import {
@@ -32,6 +33,10 @@ import { instanceMachine, placesOf, placeViolations, repairPins } from "./machin
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
+import { goOn, haltOf } from "./snapshot/halt.ts";
+import type { SnapshotRecord } from "./snapshot/snapshot-record.ts";
+import type { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { takeSnapshot } from "./snapshot/take-snapshot.ts";
 import { channelsOf } from "./view/engine-channels.ts";
 import { machineView } from "./view/machine-view.ts";
 
@@ -63,6 +68,7 @@ export class MachineRun implements Run {
   #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
+  #halted = false;
 
   constructor(parts: MachineRunParts) {
     const { jailed, paths, record, engine } = parts;
@@ -80,6 +86,11 @@ export class MachineRun implements Run {
 
   get engine(): Engine {
     return this.#parts.engine;
+  }
+
+  /** true once its monitor has ended */
+  get over(): boolean {
+    return this.#over;
   }
 
   get paused(): boolean {
@@ -126,20 +137,52 @@ export class MachineRun implements Run {
     return this.#channel;
   }
 
-  async #talk<T>(say: (channel: GuestChannel) => T): Promise<T> {
+  async #talk<T>(say: (channel: GuestChannel) => T | Promise<T>): Promise<T> {
     const channel = await this.#connect();
     const said = say(channel);
     channel.closeWhenIdle();
     return said;
   }
 
-  pause(): Promise<void> {
+  async pause(): Promise<void> {
     this.#refuseWhenOver();
+    if (this.#halted) throw fleetError("STATE_CONFLICT", "a snapshot of the instance is being taken; try again");
     return this.#parts.jailed.pause();
   }
 
   resume(): Promise<void> {
     return this.#parts.jailed.resume();
+  }
+
+  /**
+   * Takes it to files of `store`; it goes on. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, RUNTIME_FAILED. `imageDisk` is
+   * where an agent before this one had its image's disk.
+   */
+  async snapshot(store: SnapshotStore, snapshotId: SnapshotId, imageDisk: string): Promise<SnapshotRecord> {
+    this.#refuseWhenOver();
+    const { engine, paths, record } = this.#parts;
+    const { standstill } = engine;
+    if (standstill === null) {
+      throw fleetError("SNAPSHOT_UNSUPPORTED", `the engine ${engine.name} takes no machine to files; kvm does`);
+    }
+    if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
+    if (this.#halted) throw fleetError("STATE_CONFLICT", "another snapshot of the instance is being taken; try again");
+    this.#halted = true;
+    const image = record.image ?? imageDisk;
+    const machine = { engine, standstill, paths, record, image, talk: this.#order };
+    try {
+      return await store.make(snapshotId, (draft) => takeSnapshot(machine, snapshotId, draft));
+    } finally {
+      this.#halted = false;
+    }
+  }
+
+  readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#talk(say);
+
+  /** Of a machine that the agent before left standing: it goes on. */
+  async goOn(): Promise<void> {
+    const { engine, paths } = this.#parts;
+    if (haltOf(paths) === "thaw") await goOn(engine.standstill, paths, this.#order);
   }
 
   resize(_resources: Resources): Promise<ResizeOutcome> {

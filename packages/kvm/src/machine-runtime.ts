@@ -1,17 +1,20 @@
 import { existsSync, rmSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import {
+  fleetError,
   minimumMachineBytes,
   type Assignment,
   type Digest,
   type HostFacts,
   type InstanceId,
+  type SnapshotId,
+  type TakenSnapshot,
 } from "@bulkhead/contracts";
 import type { HostPaths } from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
 import {
   imageFailure,
-  processFailure,
   processOf,
   StartFailure,
   type Jail,
@@ -24,10 +27,7 @@ import {
   type StartRequest,
 } from "@bulkhead/node";
 import { ImageDisks } from "./disk/image-disk.ts";
-import { ensureScratchDisk, makeSmallDisk } from "./disk/scratch-disk.ts";
-import type { Engine } from "./engine/engine.ts";
-import { errnoName } from "./guest/exec.ts";
-import { encodeSettings } from "./guest/settings.ts";
+import type { Engine, MachineOrigin } from "./engine/engine.ts";
 import type { GuestKernels } from "./kernel/guest-kernel.ts";
 import type { GuestKernel } from "./kernel/kernel-files.ts";
 import { describeMachines, machineFacts } from "./machine-facts.ts";
@@ -36,7 +36,10 @@ import { readMachineRecord, writeMachineRecord, type MachineRecord } from "./mac
 import { MachineRun } from "./machine-run.ts";
 import { cpusOf, memoryMibOf, monitorAssignment } from "./machine-size.ts";
 import { admitShared, sharedDirectories } from "./shared-directories.ts";
-import { firstReport } from "./report-watch.ts";
+import { awaitProgram, makeFiles, wordsOf } from "./machine-start.ts";
+import { awaitCopy, identityOf, makeCopyFiles, originOf, type CopyOrigin } from "./snapshot/copy-start.ts";
+import { haltOf } from "./snapshot/halt.ts";
+import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
 export interface MachineRuntimeOptions {
   readonly paths: HostPaths;
@@ -50,25 +53,34 @@ export interface MachineRuntimeOptions {
   readonly log: { warn(fields: object, message: string): void };
 }
 
-/** Size of an instance's writable disk, in bytes; sparse. */
-const scratchBytes = 16 * 2 ** 30;
-/** How long a machine may take until its program runs, in milliseconds: emulation on a busy host is slow. */
-const bootMs = 180_000;
-const defaultPidsMax = 1024;
-
 const idOf = (run: Run): string => `${run.key.instanceId} ${run.key.epoch.era}.${run.key.epoch.n}.${run.key.attempt}`;
+
+/** What a start needs that outlives it. */
+interface ReadyMachine {
+  /** of the engine's program */
+  readonly root: readonly string[];
+  /** of the image */
+  readonly disk: string;
+  readonly process: ProcessPlan;
+  readonly origin: MachineOrigin;
+  /** null: it boots */
+  readonly copied: CopyOrigin | null;
+  readonly kernel: Pick<MachineRecord, "kernel">;
+}
 
 /** Virtual machines on this host: each is a monitor in a jail and an image on disks. Closing it leaves them running. */
 export class MachineRuntime implements Runtime {
   readonly isolation = "vm";
   readonly #options: MachineRuntimeOptions;
   readonly #disks: ImageDisks;
+  readonly #snapshots: SnapshotStore;
   readonly #runs = new Map<string, MachineRun>();
   #machines: ReturnType<typeof describeMachines> | null = null;
 
   constructor(options: MachineRuntimeOptions) {
     this.#options = options;
     this.#disks = new ImageDisks(options.diskRoot);
+    this.#snapshots = new SnapshotStore(join(options.paths.state, "snapshots"));
   }
 
   async facts(): Promise<HostFacts> {
@@ -102,20 +114,36 @@ export class MachineRuntime implements Runtime {
   }
 
   async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
-    await this.#ready(await this.#engineOf(assignment), assignment, signal);
+    const { instanceId, epoch, imageDigest } = assignment;
+    const paths = machinePaths(this.#options.paths, { instanceId, epoch, attempt: 0 }, imageDigest);
+    await this.#ready(await this.#engineOf(assignment), { assignment, paths }, signal);
   }
 
   /** Everything that a start needs of the host and that outlives it. */
-  async #ready(engine: Engine, assignment: Assignment, signal: AbortSignal) {
+  async #ready(
+    engine: Engine,
+    { assignment, paths }: { readonly assignment: Assignment; readonly paths: MachinePaths },
+    signal: AbortSignal,
+  ): Promise<ReadyMachine> {
     const { images } = this.#options;
     try {
+      const copied = await originOf(this.#snapshots, assignment, paths);
+      if (copied !== null) {
+        const { place, record } = copied;
+        const origin = { state: place.state, memory: place.memory };
+        const kernel = record.kernel === undefined ? {} : { kernel: record.kernel };
+        const root = await engine.prepare(signal);
+        return { root, disk: place.image, process: record.process, origin, copied, kernel };
+      }
       const image = await images.ensure(assignment, signal);
       const [disk, root, guest] = await Promise.all([
         this.#disks.ensure(image, signal),
         engine.prepare(signal),
         this.#kernelOf(assignment, signal),
       ]);
-      return { image, disk, root, guest };
+      const process = processOf(assignment.spec, image.config, assignment.name);
+      const origin = { kernel: guest.image, initramfs: guest.initramfs };
+      return { root, disk, process, origin, copied, kernel: { kernel: guest.release } };
     } catch (cause) {
       throw imageFailure(cause);
     }
@@ -144,14 +172,18 @@ export class MachineRuntime implements Runtime {
     }
     admitShared(assignment);
     const engine = await this.#engineOf(assignment);
-    const { image, disk, root, guest } = await this.#ready(engine, assignment, signal);
-    const process = processOf(assignment.spec, image.config, assignment.name);
     const paths = machinePaths(host, key, assignment.imageDigest);
+    const { root, disk, process, origin, copied, kernel } = await this.#ready(engine, { assignment, paths }, signal);
     await using undo = new AsyncDisposableStack();
     const known = existsSync(machinesOf(host, key.instanceId));
     undo.defer(() => (known ? rm(paths.run, { recursive: true, force: true }) : jail.remove(key.instanceId)));
-    await this.#makeFiles(paths, assignment, process);
-    const record: MachineRecord = { assignment, process, engine: engine.name, kernel: guest.release };
+    if (copied === null) await makeFiles(paths, assignment, process);
+    else {
+      // A disk without its memory is no copy: the next start makes both anew.
+      undo.defer(() => rm(paths.scratch, { force: true }));
+      await makeCopyFiles(paths, copied);
+    }
+    const record: MachineRecord = { assignment, process, engine: engine.name, image: disk, ...kernel };
     await writeMachineRecord(paths.record, record);
     const program = engine.program(root, {
       cpus: cpusOf(resources),
@@ -160,8 +192,7 @@ export class MachineRuntime implements Runtime {
       memoryPolicy: vm?.memoryPolicy ?? "normal",
       hugepages: vm?.hugepages ?? false,
       tscKhz: (await this.#describe()).tscKhz,
-      kernel: guest.image,
-      initramfs: guest.initramfs,
+      origin,
       disks: { image: disk, scratch: paths.scratch, settings: paths.settings, report: paths.report },
       card: assignment.network === undefined ? null : { mac: assignment.network.mac, mtu: assignment.network.mtu },
       ports: paths.ports,
@@ -173,62 +204,12 @@ export class MachineRuntime implements Runtime {
       await jailed.stop(0);
       await jailed.release();
     });
-    await this.#awaitProgram(jailed, paths, process, signal);
+    const said = () => this.logs(key.instanceId, { follow: false, tailLines: 5 }, AbortSignal.timeout(5_000));
+    const begun = { jailed, paths, process, lastWords: () => wordsOf(said()) };
+    if (copied === null) await awaitProgram(begun, signal);
+    else await awaitCopy({ ...begun, engine, identity: identityOf(assignment) }, signal);
     undo.move();
     return this.#keep(jailed, paths, engine, record);
-  }
-
-  async #makeFiles(paths: MachinePaths, assignment: Assignment, process: ProcessPlan): Promise<void> {
-    const { spec, name, network } = assignment;
-    await rm(paths.run, { recursive: true, force: true });
-    await mkdir(paths.ports, { recursive: true, mode: 0o700 });
-    // The monitor's user passes through to its files, which are opened by name in its own root only.
-    await ensureScratchDisk(paths.scratch, spec.resources.diskBytes ?? scratchBytes);
-    await makeSmallDisk(paths.report);
-    const settings = encodeSettings({
-      process,
-      hostname: name,
-      network,
-      pidsMax: spec.resources.pidsMax ?? defaultPidsMax,
-      tmpfs: spec.tmpfs ?? [],
-      shared: sharedDirectories(assignment),
-    });
-    await writeFile(paths.settings, settings, { mode: 0o644 });
-  }
-
-  /** Resolves when the guest says that its program runs, or that it ran; rejects StartFailure. */
-  async #awaitProgram(jailed: Run, paths: MachinePaths, process: ProcessPlan, signal: AbortSignal): Promise<void> {
-    const given = new AbortController();
-    const late = AbortSignal.timeout(bootMs);
-    const watching = firstReport(paths.report, AbortSignal.any([signal, given.signal, late]));
-    const gone = jailed.ended.then(() => null);
-    try {
-      const report = (await Promise.race([watching, gone])) ?? (await settled(watching));
-      if (report?.state === "running" || report?.state === "ended") return;
-      if (report === null) {
-        const { detail } = await jailed.ended;
-        const what = await this.#lastWords(jailed);
-        throw new StartFailure("RuntimeFailed", `the machine ended before its program ran (${detail ?? ""})${what}`);
-      }
-      const code = errnoName(report.errno);
-      const known = processFailure({ step: report.step, code }, process);
-      const detail = known?.detail ?? `the guest could not start it (${report.step} ${report.path}: ${code})`;
-      throw new StartFailure(known?.reason ?? "RuntimeFailed", detail);
-    } catch (cause) {
-      if (late.aborted) {
-        throw new StartFailure("RuntimeFailed", `the program did not run within ${bootMs / 1000} s of the boot`, cause);
-      }
-      throw cause instanceof StartFailure ? cause : new StartFailure("RuntimeFailed", "the start was abandoned", cause);
-    } finally {
-      given.abort();
-      watching.catch(() => undefined);
-    }
-  }
-
-  async #lastWords({ key }: Run): Promise<string> {
-    const request = { follow: false, tailLines: 5 };
-    const lines = await Array.fromAsync(this.logs(key.instanceId, request, AbortSignal.timeout(5_000))).catch(() => []);
-    return lines.length === 0 ? "" : `: ${lines.map(({ text }) => Buffer.from(text).toString()).join(" / ")}`;
   }
 
   #keep(jailed: JailedRun, paths: MachinePaths, engine: Engine, record: MachineRecord): MachineRun {
@@ -248,15 +229,42 @@ export class MachineRuntime implements Runtime {
       const paths = machinePaths(this.#options.paths, jailed.key, jailed.assignment.imageDigest);
       const record = readMachineRecord(paths.record);
       const engine = this.#options.engines.find(({ name }) => name === record?.engine);
-      if (record === null || engine === undefined) {
-        this.#options.log.warn({ ...jailed.key }, "a machine without a record was ended");
-        await jailed.stop(0);
-        await jailed.release();
-        continue;
+      if (record === null || engine === undefined) await this.#end(jailed, "a machine without a record was ended");
+      else if (haltOf(paths) === "identity") {
+        await this.#end(jailed, "a copy that does not know who it is was ended");
+        await rm(paths.scratch, { force: true });
+      } else {
+        const run = this.#keep(jailed, paths, engine, record);
+        run.goOn().catch((err: unknown) => {
+          this.#options.log.warn({ ...jailed.key, err }, "a machine that was taken to files does not go on");
+        });
       }
-      this.#keep(jailed, paths, engine, record);
     }
     return [...this.#runs.values()];
+  }
+
+  async #end(jailed: JailedRun, why: string): Promise<void> {
+    this.#options.log.warn({ ...jailed.key }, why);
+    await jailed.stop(0);
+    await jailed.release();
+  }
+
+  async snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> {
+    const made = this.#snapshots.underWay(snapshotId) ?? this.#snapshots.read(snapshotId);
+    const taken = (await made)?.taken;
+    if (taken !== undefined) return taken;
+    const run = [...this.#runs.values()].find((each) => each.key.instanceId === instanceId && !each.over);
+    if (run === undefined) throw fleetError("STATE_CONFLICT", "the instance is not running; wait until it is");
+    const image = this.#disks.pathOf(run.assignment.imageDigest);
+    return (await run.snapshot(this.#snapshots, snapshotId, image)).taken;
+  }
+
+  async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
+    const user = [...this.#runs.values()].find(({ over, assignment: { spec } }) => {
+      return !over && spec.vm?.restoredFrom?.snapshotId === snapshotId;
+    });
+    if (user !== undefined) throw fleetError("SNAPSHOT_IN_USE", `${user.assignment.name} runs from its files`);
+    await this.#snapshots.remove(snapshotId);
   }
 
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine> {
@@ -271,9 +279,9 @@ export class MachineRuntime implements Runtime {
     return this.#options.jail.remove(instanceId);
   }
 
-  /** Images of all instances of this host; the disks of others go. */
+  /** Images of all instances and snapshots of this host; the disks of others go. */
   async imagesInUse(): Promise<ReadonlySet<Digest>> {
-    const inUse = await this.#options.jail.imagesInUse();
+    const inUse = new Set([...(await this.#options.jail.imagesInUse()), ...(await this.#snapshots.images())]);
     await this.#disks.collect(inUse);
     await this.#options.kernels.collect(
       new Set([...this.#runs.values()].flatMap(({ assignment }) => assignment.spec.vm?.kernel ?? [])),
@@ -286,6 +294,3 @@ export class MachineRuntime implements Runtime {
     await this.#options.jail[Symbol.asyncDispose]();
   }
 }
-
-/** What a promise has come to by now, without waiting for it; null while it has not. */
-const settled = async <T>(promise: Promise<T>): Promise<T | null> => Promise.race([promise, Promise.resolve(null)]);

@@ -53,10 +53,15 @@ export class ImageDisks {
     this.#root = root;
   }
 
+  /** Where an image's disk is, or would be. */
+  pathOf(digest: Digest): string {
+    return join(this.#root, nameOf(digest));
+  }
+
   /** The image's disk, made when there is none. Two that ask at once wait for the same work. */
   async ensure(image: EnsuredImage, signal: AbortSignal): Promise<string> {
     const { manifestDigest } = image;
-    const path = join(this.#root, nameOf(manifestDigest));
+    const path = this.pathOf(manifestDigest);
     if ((await stat(path).catch(() => null)) !== null) return path;
     const known = this.#making.get(manifestDigest);
     if (known !== undefined) return known;

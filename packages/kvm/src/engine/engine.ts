@@ -3,6 +3,11 @@ import type { Socket } from "node:net";
 import type { MachineEngine, MachineMemoryPolicy, MonitorOverhead } from "@bulkhead/contracts";
 import type { SharedDirectory } from "../shared-directories.ts";
 
+/** What a machine begins with: a kernel, or the state and the memory of one that ran. */
+export type MachineOrigin =
+  | { readonly kernel: string; readonly initramfs: string }
+  | { readonly state: string; readonly memory: string };
+
 /** What a machine is made of. Files are on the host. */
 export interface MachinePlan {
   readonly cpus: number;
@@ -14,8 +19,7 @@ export interface MachinePlan {
   readonly hugepages: boolean;
   /** how often the host's time stamp counter counts, in kHz; null: not known */
   readonly tscKhz: number | null;
-  readonly kernel: string;
-  readonly initramfs: string;
+  readonly origin: MachineOrigin;
   /** disks by the serial number that the guest looks for; read-only ones may be shared */
   readonly disks: Readonly<Record<"image" | "scratch" | "settings" | "report", string>>;
   /** its network card, at the descriptor `cardDescriptor`; null: none */
@@ -36,6 +40,15 @@ export type MachineOutcome =
   | "cpu-failed"
   | "not-started";
 
+/** How a machine is made to stand still, between two instructions of its own; `ports` is where its monitor listens. */
+export interface Standstill {
+  begin(ports: string): Promise<void>;
+  /** Makes both files. Rejects RUNTIME_FAILED, with none of them there. */
+  save(ports: string, files: { readonly state: string; readonly memory: string }): Promise<void>;
+  /** Also of one that goes. */
+  end(ports: string): Promise<void>;
+}
+
 /** A program that runs machines. What it prints is the instance's log. */
 export interface Engine {
   readonly name: MachineEngine;
@@ -52,12 +65,13 @@ export interface Engine {
   connect(ports: string): Promise<Socket>;
   /** null: the code says nothing of the machine */
   outcomeOf(exitCode: number): MachineOutcome | null;
+  /** null: its machines cannot be taken to files, nor begin with some */
+  readonly standstill: Standstill | null;
 }
 
 /** What every engine's program sees: the same names, whatever the files are called on the host. */
-export const machineFiles = ({ kernel, initramfs, disks, ports }: MachinePlan): JailedFile[] => [
-  { hostPath: kernel, path: "/machine/kernel", writable: false },
-  { hostPath: initramfs, path: "/machine/initramfs", writable: false },
+export const machineFiles = ({ origin, disks, ports }: MachinePlan): JailedFile[] => [
+  ...Object.entries(origin).map(([name, hostPath]) => ({ hostPath, path: `/machine/${name}`, writable: false })),
   { hostPath: disks.image, path: "/machine/image", writable: false },
   { hostPath: disks.scratch, path: "/machine/scratch", writable: true },
   { hostPath: disks.settings, path: "/machine/settings", writable: false },

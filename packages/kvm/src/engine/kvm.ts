@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { fleetError } from "@bulkhead/contracts";
 import { monitorPath, sharingPath } from "@bulkhead/native-kvm";
 import { cardDescriptor } from "@bulkhead/node";
+import { monitorStandstill } from "../control/monitor-standstill.ts";
 import { connectVsock } from "../guest/vsock.ts";
 import { engineRoot } from "./engine-root.ts";
 import { fileServer, hasFileServer, serverFiles, socketOf, withServers } from "./file-server.ts";
@@ -25,12 +26,20 @@ const placesOf = ({ cpuIds, cpus }: MachinePlan): string[][] => {
   return [["--pin", cpuIds.slice(0, cpus).join(",")], others.length === 0 ? [] : ["--loop-cpus", others.join(",")]];
 };
 
+/** What goes on has its kernel, its processors and its size from what it was. */
+const beginningOf = ({ origin, cpus, memoryMib }: MachinePlan, words: readonly string[]): string[] =>
+  "state" in origin
+    ? ["--restore", "/machine/state", "--memory", "/machine/memory"]
+    : [
+        ["--kernel", "/machine/kernel", "--initramfs", "/machine/initramfs"],
+        // A kernel that cannot go on resets by the keyboard controller, and so is told from one that faulted to its end.
+        ["--command-line", [...kernelWords, "reboot=k", ...words].join(" ")],
+        ["--cpus", String(cpus), "--memory-mib", String(memoryMib)],
+      ].flat();
+
 const argumentsOf = (plan: MachinePlan, words: readonly string[]): string[] =>
   [
-    ["--kernel", "/machine/kernel", "--initramfs", "/machine/initramfs"],
-    // A kernel that cannot go on resets by the keyboard controller, and so is told from one that faulted to its end.
-    ["--command-line", [...kernelWords, "reboot=k", ...words].join(" ")],
-    ["--cpus", String(plan.cpus), "--memory-mib", String(plan.memoryMib)],
+    beginningOf(plan, words),
     ...placesOf(plan),
     plan.memoryPolicy === "locked" ? ["--locked"] : [],
     plan.hugepages ? ["--hugepages"] : [],
@@ -109,4 +118,5 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
   }),
   connect: (ports) => connectVsock({ directory: ports, name: "vsock" }, agentPort),
   outcomeOf: (exitCode) => outcomes[exitCode] ?? null,
+  standstill: monitorStandstill,
 });

@@ -101,4 +101,5 @@ export const qemuEngine = (directory: string): Engine => ({
   }),
   connect: (directory) => connectPort({ directory, name: "agent" }),
   outcomeOf: (exitCode) => outcomes[exitCode] ?? null,
+  standstill: null,
 });

@@ -15,6 +15,9 @@ export const frameTypes = {
   error: 35,
   ended: 36,
   usage: 48,
+  freeze: 64,
+  thaw: 65,
+  become: 66,
 } as const;
 
 export const protocolVersion = 1;

@@ -32,20 +32,36 @@ const networkWords = ({ mac, mtu, ipv4, ipv6 }: AssignedNetwork): string[] => [
   ...[ipv4, ipv6].flatMap((each) => (each === null ? [] : [`gateway=${each.gateway}`])),
 ];
 
+/** What a copy of a machine is told of itself. */
+export interface GuestIdentity {
+  readonly hostname: string;
+  readonly network: AssignedNetwork | undefined;
+  /** for /etc/machine-id: 32 hex digits */
+  readonly machineId: string;
+}
+
+const identityWords = ({ hostname, network }: Pick<GuestIdentity, "hostname" | "network">): string[] => [
+  `hostname=${hostname}`,
+  `hosts=${hostsFile(hostname, network)}`,
+  `resolv.conf=${resolvConfFile(network)}`,
+  ...(network === undefined ? [] : networkWords(network)),
+];
+
 const encode = (words: readonly string[]): Buffer => Buffer.from(`${words.join("\0")}\0\0`);
 
 /** The process of a command, as frames carry it. Words hold no NUL: nothing that admits them lets one through. */
 export const encodeProcess = (process: GuestSettings["process"]): Buffer => encode(wordsOf(process));
+
+/** The words of the frame that makes a copy somebody else: those of native/guest/src/settings.h, without a process. */
+export const encodeIdentity = (identity: GuestIdentity): Buffer =>
+  encode([...identityWords(identity), `machine-id=${identity.machineId}`]);
 
 /** The settings disk of native/guest/src/settings.h, in whole sectors. */
 export const encodeSettings = (settings: GuestSettings): Buffer => {
   const { hostname, network, pidsMax, tmpfs, shared, process } = settings;
   const text = encode([
     ...wordsOf(process),
-    `hostname=${hostname}`,
-    `hosts=${hostsFile(hostname, network)}`,
-    `resolv.conf=${resolvConfFile(network)}`,
-    ...(network === undefined ? [] : networkWords(network)),
+    ...identityWords({ hostname, network }),
     `pids-max=${pidsMax}`,
     ...tmpfs.map(
       ({ path, sizeBytes, mode = "1777", executable = false }) =>

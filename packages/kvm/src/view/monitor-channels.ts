@@ -1,11 +1,7 @@
-import { execFile } from "node:child_process";
-import { lstat } from "node:fs/promises";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { fleetError, type MachineChannel } from "@bulkhead/contracts";
-import { monitorPath } from "@bulkhead/native-kvm";
 import { Type, type Static } from "typebox";
 import { Compile } from "typebox/compile";
+import { askControl } from "../control/ask-control.ts";
 import { range, type MachineChannels } from "./channels.ts";
 
 const count = Type.Integer({ minimum: 0 });
@@ -93,27 +89,12 @@ export const monitorChannels = (answer: string): MachineChannels | null => {
   };
 };
 
-/** Name of the socket at which a monitor of ours listens, in its directory of sockets. */
-const controlName = "control";
-const askMs = 5_000;
-const answerBytesMax = 1 << 20;
-const run = promisify(execFile);
-
 /**
- * Asks the monitor that listens in `ports`, which is the monitor's own directory. Its control keeps messages apart, which
- * Node's sockets do not, so the monitor's own program asks. Rejects RUNTIME_FAILED when it says nothing of use.
+ * Asks the monitor that listens in `ports`, which is the monitor's own directory. Rejects RUNTIME_FAILED when it says
+ * nothing of use.
  */
 export const askMonitor = async (ports: string): Promise<MachineChannels> => {
-  const failed = (why: string, cause?: unknown) => fleetError("RUNTIME_FAILED", `the monitor ${why}`, { cause });
-  const socket = await lstat(join(ports, controlName)).catch(() => null);
-  if (socket?.isSocket() !== true) throw failed("listens at no socket");
-  const question = ["--ask", controlName, "--request", "view"];
-  // A socket's path is of 107 bytes at most, and this one's directory is deep.
-  const asked = run(monitorPath, question, { cwd: ports, timeout: askMs, maxBuffer: answerBytesMax });
-  const { stdout } = await asked.catch((cause: unknown) => {
-    throw failed("does not answer", cause);
-  });
-  const channels = monitorChannels(stdout);
-  if (channels === null) throw failed("answers what no monitor of ours says");
+  const channels = monitorChannels(await askControl(ports, "view"));
+  if (channels === null) throw fleetError("RUNTIME_FAILED", "the monitor answers what no monitor of ours says");
   return channels;
 };

@@ -1,0 +1,111 @@
+import { existsSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
+import type { Assignment } from "@bulkhead/contracts";
+import { settlesWithin, StartFailure } from "@bulkhead/node";
+import { copyDisk } from "../disk/disk-copy.ts";
+import { makeSmallDisk } from "../disk/scratch-disk.ts";
+import type { Engine } from "../engine/engine.ts";
+import { GuestChannel } from "../guest/channel.ts";
+import { becomeInGuest } from "../guest/orders.ts";
+import type { GuestIdentity } from "../guest/settings.ts";
+import type { MachinePaths } from "../machine-paths.ts";
+import { failedIn, makeRunDirectory, type BegunMachine } from "../machine-start.ts";
+import { readReport } from "../report-watch.ts";
+import { goOn, writeHalt } from "./halt.ts";
+import type { SnapshotRecord } from "./snapshot-record.ts";
+import type { SnapshotPlace, SnapshotStore } from "./snapshot-store.ts";
+
+/** How long a copy may take until its agent listens, in milliseconds; an emulated one on a busy host is slow. */
+const awakeMs = 180_000;
+/** A monitor that has just begun listens at no socket yet, and its guest at no port. */
+const againMs = 20;
+/** A guest that gave up closes the connection before its monitor ends, in milliseconds. */
+const endingMs = 5_000;
+
+/** What a copy begins with. */
+export interface CopyOrigin {
+  readonly record: SnapshotRecord;
+  readonly place: SnapshotPlace;
+}
+
+/**
+ * What this start is a copy of; null for one that boots. An instance is a copy once: afterwards it has a disk of its own,
+ * which what the snapshot has in memory does not go with. Rejects StartFailure when the snapshot is not as it was made.
+ */
+export const originOf = async (
+  store: SnapshotStore,
+  { spec }: Assignment,
+  paths: MachinePaths,
+): Promise<CopyOrigin | null> => {
+  const from = spec.vm?.restoredFrom;
+  if (from === undefined || existsSync(paths.scratch)) return null;
+  return store.open(from.snapshotId).catch((cause: unknown) => {
+    throw new StartFailure("RuntimeFailed", `it cannot be restored: ${(cause as Error).message}`, cause);
+  });
+};
+
+/** The disks of a copy: its own of what is written; what is only read at the boot needs its size alone. */
+export const makeCopyFiles = async (paths: MachinePaths, { record, place }: CopyOrigin): Promise<void> => {
+  await makeRunDirectory(paths);
+  await copyDisk(place.disk, paths.scratch);
+  await makeSmallDisk(paths.report);
+  await using settings = await open(paths.settings, "w", 0o644);
+  await settings.truncate(record.settingsBytes);
+  await writeHalt(paths, "identity");
+};
+
+/** From the instance's id, so that two copies never have the same. */
+export const identityOf = ({ instanceId, name, network }: Assignment): GuestIdentity => ({
+  hostname: name,
+  network,
+  machineId: instanceId.replaceAll("-", ""),
+});
+
+/** Tries until the guest's agent listens. */
+const awake = async ({ ports }: MachinePaths, engine: Engine, over: () => boolean): Promise<GuestChannel> => {
+  for (const deadlineMs = performance.now() + awakeMs; ;) {
+    try {
+      return await GuestChannel.open(() => engine.connect(ports));
+    } catch (error) {
+      if (over() || performance.now() > deadlineMs) throw error;
+      await setTimeout(againMs);
+    }
+  }
+};
+
+/**
+ * Makes a restored machine somebody else and lets it go on: resolves when it has said that it is, and its processes run.
+ * Rejects StartFailure.
+ */
+export const awaitCopy = async (
+  machine: BegunMachine & { readonly engine: Engine; readonly identity: GuestIdentity },
+  signal: AbortSignal,
+): Promise<void> => {
+  const { jailed, paths, process, engine, identity, lastWords } = machine;
+  const gone = jailed.ended.then(() => true);
+  let over = false;
+  void gone.then(() => (over = true));
+  try {
+    const channel = await awake(paths, engine, () => over || signal.aborted);
+    await becomeInGuest(channel, identity);
+    signal.throwIfAborted();
+    await writeHalt(paths, "thaw");
+    // A connection ends with its last order.
+    await goOn(engine.standstill, paths, async (say) =>
+      say(await GuestChannel.open(() => engine.connect(paths.ports))),
+    );
+  } catch (cause) {
+    signal.throwIfAborted();
+    // One that gave up says so before it switches itself off.
+    if (await settlesWithin(gone, endingMs)) {
+      const report = readReport(paths.report);
+      if (report?.state === "failed") throw failedIn(report, process);
+      const { detail } = await jailed.ended;
+      const what = `the copy ended before it went on (${detail ?? ""})${await lastWords()}`;
+      throw new StartFailure("RuntimeFailed", what, cause);
+    }
+    const what = `the copy did not go on: ${(cause as Error).message}${await lastWords()}`;
+    throw new StartFailure("RuntimeFailed", what, cause);
+  }
+};

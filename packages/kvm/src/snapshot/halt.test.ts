@@ -1,0 +1,59 @@
+import { mkdtempDisposable, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Standstill } from "../engine/engine.ts";
+import type { MachinePaths } from "../machine-paths.ts";
+import { goOn, haltOf, writeHalt } from "./halt.ts";
+
+const stage = async () => {
+  const directory = await mkdtempDisposable("/tmp/bulkhead-halt-");
+  const run = directory.path;
+  const paths: MachinePaths = {
+    root: run,
+    run,
+    scratch: join(run, "scratch"),
+    record: join(run, "record"),
+    settings: join(run, "settings"),
+    report: join(run, "report"),
+    ports: join(run, "ports"),
+  };
+  return { paths, [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose]() };
+};
+
+/** A monitor that is asked, and what it was asked for. */
+const asked = () => {
+  const orders: string[] = [];
+  const standstill: Standstill = {
+    begin: () => Promise.reject(new Error("not asked for here")),
+    save: () => Promise.reject(new Error("not asked for here")),
+    end: async (ports) => void orders.push(`end ${ports.split("/").at(-1)}`),
+  };
+  return { orders, standstill };
+};
+
+test("why a run is halted outlives the agent, until it goes on", async () => {
+  await using at = await stage();
+  expect(haltOf(at.paths)).toBeNull();
+  await writeHalt(at.paths, "identity");
+  expect(haltOf(at.paths)).toBe("identity");
+  await writeHalt(at.paths, "thaw");
+  expect(haltOf(at.paths)).toBe("thaw");
+  const { orders, standstill } = asked();
+  await goOn(standstill, at.paths, async () => void orders.push("thaw"));
+  expect([orders, haltOf(at.paths)]).toEqual([["end ports", "thaw"], null]);
+  expect(await readdir(at.paths.run)).toEqual([]);
+});
+
+test("a run that could not be let go on stays marked, for the next agent", async () => {
+  await using at = await stage();
+  await writeHalt(at.paths, "thaw");
+  const unreachable = goOn(asked().standstill, at.paths, () => Promise.reject(new Error("nobody listens")));
+  await expect(unreachable).rejects.toThrow("nobody listens");
+  expect(haltOf(at.paths)).toBe("thaw");
+});
+
+test("a mark that is not whole lets nobody go on", async () => {
+  await using at = await stage();
+  await writeFile(join(at.paths.run, "halted"), "tha");
+  expect(haltOf(at.paths)).toBe("identity");
+});

@@ -1,0 +1,41 @@
+import { existsSync, readFileSync } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Standstill } from "../engine/engine.ts";
+import type { GuestChannel } from "../guest/channel.ts";
+import { thawGuest } from "../guest/orders.ts";
+import type { MachinePaths } from "../machine-paths.ts";
+
+/** File in a run's directory while its processes are kept still, so that the next agent knows. */
+const name = "halted";
+
+/**
+ * Why a run's processes are kept still. `identity`: it is a copy that does not know yet who it is, and nobody may let it
+ * go on; `thaw`: it is to go on.
+ */
+export type Halt = "identity" | "thaw";
+
+/** null: they are not. */
+export const haltOf = ({ run }: MachinePaths): Halt | null => {
+  const path = join(run, name);
+  if (!existsSync(path)) return null;
+  return readFileSync(path, "utf8") === "thaw" ? "thaw" : "identity";
+};
+
+/** Written whole: a half of it would be taken for the other. */
+export const writeHalt = async ({ run }: MachinePaths, halt: Halt): Promise<void> => {
+  const path = join(run, name);
+  await writeFile(`${path}.new`, halt, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+};
+
+/** Lets a machine and its processes go on, however far that has come already. Rejects when it cannot be reached. */
+export const goOn = async (
+  standstill: Standstill | null,
+  paths: MachinePaths,
+  talk: (say: (channel: GuestChannel) => Promise<void>) => Promise<void>,
+): Promise<void> => {
+  await standstill?.end(paths.ports);
+  await talk(thawGuest);
+  await rm(join(paths.run, name), { force: true });
+};
