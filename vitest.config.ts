@@ -50,7 +50,7 @@ export default defineConfig({
           // Minutes of an emulated host each: by themselves, or with `npm run test:lab`.
           exclude:
             process.env["BULKHEAD_LAB_MACHINES"] === undefined
-              ? ["test/lab/machines.test.ts", "test/lab/first-session.test.ts"]
+              ? ["test/lab/machines.test.ts", "test/lab/copies.test.ts", "test/lab/first-session.test.ts"]
               : [],
           testTimeout: 120_000,
           hookTimeout: 240_000,

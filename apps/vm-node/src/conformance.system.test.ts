@@ -26,5 +26,6 @@ runtimeSuite(
     imageDigest: shared.image.manifestDigest,
     commands: busyboxCommands,
     resizes: false,
+    snapshots: engine.standstill !== null,
   },
 );

@@ -1,6 +1,13 @@
 // Both agents of a host, reduced to their runtimes and names, in a network of a test's: does what each message asks for.
 import { buffer } from "node:stream/consumers";
-import type { Assignment, HostId, InstanceId, Isolation } from "@bulkhead/contracts";
+import {
+  isFleetError,
+  type Assignment,
+  type HostId,
+  type InstanceId,
+  type Isolation,
+  type SnapshotId,
+} from "@bulkhead/contracts";
 import { hostPaths, MountAllowList, NameResponder } from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
 import { MachineRuntime } from "@bulkhead/kvm";
@@ -21,6 +28,8 @@ export type BothOrder =
   | { readonly do: "start"; readonly assignment: Assignment }
   | { readonly do: "exec"; readonly instanceId: InstanceId; readonly command: readonly string[] }
   | { readonly do: "end"; readonly instanceId: InstanceId }
+  | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
+  | { readonly do: "remove-snapshot"; readonly snapshotId: SnapshotId }
   | { readonly do: "adopt" }
   | { readonly do: "close" };
 
@@ -93,6 +102,11 @@ const obey = async (order: BothOrder): Promise<string> => {
     await runtimes.get(run.assignment.isolation)?.remove(order.instanceId);
     runs.delete(order.instanceId);
   }
+  if (order.do === "snapshot") {
+    const { isolation } = runOf(order.instanceId).assignment;
+    return JSON.stringify(await runtimes.get(isolation)?.snapshot(order.instanceId, order.snapshotId));
+  }
+  if (order.do === "remove-snapshot") await runtimes.get("vm")?.removeSnapshot(order.snapshotId);
   if (order.do === "adopt") {
     for (const runtime of runtimes.values()) for (const run of await runtime.list()) runs.set(run.key.instanceId, run);
     return [...runs.keys()].toSorted().join(" ");
@@ -114,7 +128,8 @@ process.on("message", ({ id, order }: { id: number; order: BothOrder }) => {
   obey(order).then(
     (output) => reply({ output }),
     (error: unknown) => {
-      const reason = error instanceof StartFailure ? `${error.reason}: ` : "";
+      const code = isFleetError(error) ? error.code : null;
+      const reason = error instanceof StartFailure ? `${error.reason}: ` : code === null ? "" : `${code}: `;
       reply({ failed: `${reason}${error instanceof Error ? error.message : String(error)}` });
     },
   );

@@ -59,7 +59,7 @@ export const sharedParts = async (archive: string): Promise<SharedParts> => {
  */
 const onLabHosts = { kernelWords: ["noxsave"] };
 
-/** The one that this run of the tests is about, with a root in `directory`. */
+/** The engine that this run of the tests is about, with its root below a directory. */
 export const engineAt = (directory: string): Engine =>
   testedEngine === "kvm" ? kvmEngine({ directory, ...onLabHosts }) : qemuEngine(directory);
 

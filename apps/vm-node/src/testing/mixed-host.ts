@@ -12,6 +12,8 @@ import {
   type HostId,
   type InstanceId,
   type Isolation,
+  type SnapshotId,
+  type TakenSnapshot,
   type WorkloadId,
   type WorkloadSpec,
 } from "@bulkhead/contracts";
@@ -155,6 +157,24 @@ export class MixedHost implements AsyncDisposable {
 
   exec({ instanceId }: Assignment, script: string): Promise<string> {
     return this.#ask({ do: "exec", instanceId, command: ["sh", "-c", script] });
+  }
+
+  /** Takes it to files under a new id. */
+  async snapshot({
+    instanceId,
+  }: Assignment): Promise<{ readonly snapshotId: SnapshotId; readonly taken: TakenSnapshot }> {
+    const snapshotId = newId() as SnapshotId;
+    const taken = await this.#ask({ do: "snapshot", instanceId, snapshotId });
+    return { snapshotId, taken: JSON.parse(taken) as TakenSnapshot };
+  }
+
+  async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
+    await this.#ask({ do: "remove-snapshot", snapshotId });
+  }
+
+  /** What an instance needs to begin as a copy. */
+  originOf(snapshotId: SnapshotId): NonNullable<WorkloadSpec["vm"]> {
+    return { restoredFrom: { snapshotId, hostId: this.#hostId } };
   }
 
   async end({ instanceId }: Assignment): Promise<void> {
