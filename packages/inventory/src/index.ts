@@ -36,6 +36,7 @@ export { networkKey } from "./control/networks.ts";
 export type { OutboxRow } from "./control/outbox.ts";
 export type { PendingInstance, Refusal } from "./control/pending.ts";
 export type { DoomedShare, OpenUse } from "./control/share-work.ts";
+export type { OpenSnapshot } from "./control/snapshot-work.ts";
 export { defaultRetention } from "./control/retention.ts";
 export type { Retention } from "./control/retention.ts";
 export { Database, statement } from "./database.ts";

@@ -27,6 +27,8 @@ export interface Demand {
   readonly hostNetwork?: boolean;
   /** ports of the host that are to lead to it */
   readonly ports?: readonly PublishedPort[];
+  /** where what it begins from lies */
+  readonly snapshotHostId?: string;
   /** shares it wants to see; all must lie on its host */
   readonly shares: readonly ShareDemand[];
 }
@@ -64,6 +66,7 @@ export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []
     fields: [...usedFields(spec), ...(shares.some(({ kind }) => kind === "namespace") ? [namespaceShareField] : [])],
     mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
     shares: shares.map(({ shareId, name, hostId, kind }) => ({ shareId, name, hostId, kind })),
+    ...(spec.vm?.restoredFrom === undefined ? {} : { snapshotHostId: spec.vm.restoredFrom.hostId }),
     ...(spec.network === "host" ? { hostNetwork: true } : {}),
     ...(spec.ports === undefined || spec.ports.length === 0 ? {} : { ports: spec.ports }),
   };
@@ -79,4 +82,5 @@ export const demandClass = (demand: Demand): string =>
     demand.mountPaths,
     demand.shares,
     demand.hostNetwork ?? false,
+    demand.snapshotHostId ?? null,
   ]);

@@ -35,6 +35,7 @@ export const unsuitable = (host: FleetHost, demand: Demand): string | undefined 
   if (demand.hostNetwork === true && agent.hostNetwork !== true) return "does not allow its own network to instances";
   const path = demand.mountPaths.find((wanted) => !isAllowed(agent, wanted));
   if (path !== undefined) return `${path} is not below its mount allow-list`;
+  if ((demand.snapshotHostId ?? host.id) !== host.id) return "its snapshot lies on another host";
   return elsewhere(host.id, demand.shares);
 };
 

@@ -1,4 +1,4 @@
-import type { WorkloadSpec } from "@bulkhead/contracts";
+import type { HostId, SnapshotId, WorkloadSpec } from "@bulkhead/contracts";
 import { expect, test } from "vitest";
 import { demandOf, plan, type FleetHost, type ShareDemand } from "./index.ts";
 
@@ -46,6 +46,23 @@ test("the first user of a share decides for those in the same plan", () => {
   expect(placements.map(({ instanceId }) => instanceId)).toEqual(["i0", "i2"]);
   expect(unplaced[0]).toMatchObject({ instanceId: "i1" });
   expect(unplaced[0]?.rejections.map(({ reason }) => reason)).toContain("share data lies on another host");
+});
+
+test("what begins as a copy goes where its snapshot lies, and nowhere else", () => {
+  const restoredFrom = { snapshotId: "s" as SnapshotId, hostId: "b" as HostId };
+  const able = (id: string): FleetHost => {
+    const { agents, ...rest } = host(id);
+    return {
+      ...rest,
+      agents: agents.map((agent) => ({ ...agent, isolation: "vm", enforceable: ["resources", "vm"] })),
+    };
+  };
+  const demand = demandOf({ ...spec, isolation: "vm", vm: { restoredFrom } });
+  expect(plan({ hosts: [able("a"), able("b")] }, [{ instanceId: "i", demand }]).placements).toMatchObject([
+    { hostId: "b" },
+  ]);
+  const { unplaced } = plan({ hosts: [able("a")] }, [{ instanceId: "i", demand }]);
+  expect(unplaced[0]?.rejections.map(({ reason }) => reason)).toEqual(["its snapshot lies on another host"]);
 });
 
 test("shares on two hosts leave no host", () => {

@@ -115,7 +115,8 @@ export const recordImage = async (sql: Sql, change: Change, image: NewImage): Pr
 const lockImage = statement("api_image_lock", `SELECT 1 FROM image WHERE project = $1 AND digest = $2 FOR UPDATE`);
 const selectUsers = statement<{ name: string }>(
   "api_image_users",
-  `SELECT name FROM workload WHERE project = $1 AND image_digest = $2 ORDER BY name LIMIT 6`,
+  `SELECT name FROM workload WHERE project = $1 AND image_digest = $2
+   UNION ALL SELECT 'snapshot ' || id FROM snapshot WHERE project = $1 AND image_digest = $2 ORDER BY name LIMIT 6`,
 );
 const selectKernels = statement<{ name: string }>(
   "api_image_kernels",

@@ -1,4 +1,4 @@
-import type { AttachShare, CreateShare, Share, SharesApplied } from "@bulkhead/contracts";
+import type { AttachShare, CreateShare, RestoreSnapshot, Share, SharesApplied } from "@bulkhead/contracts";
 import type { Database, Sql } from "../database.ts";
 import type { Change } from "./change.ts";
 import * as events from "./events.ts";
@@ -13,6 +13,7 @@ import * as kernels from "./kernels.ts";
 import * as operations from "./operations.ts";
 import type { PageRequest } from "./page.ts";
 import * as shares from "./shares.ts";
+import * as snapshots from "./snapshots.ts";
 import * as shareUses from "./share-uses.ts";
 import * as tokens from "./tokens.ts";
 import * as unknownRuns from "./unknown-runs.ts";
@@ -44,6 +45,8 @@ const reads = (sql: Sql) => ({
   shares: (project: string | null, page: PageRequest) => shares.listShares(sql, project, page),
   shareGraph: (project: string | null) => shares.shareGraph(sql, project),
   usableShares: (project: string, names: readonly string[]) => shares.usableShares(sql, project, names),
+  snapshot: (wanted: workloadRows.Reference) => snapshots.getSnapshot(sql, wanted),
+  snapshots: (project: string | null, page: PageRequest) => snapshots.listSnapshots(sql, project, page),
   token: (hash: Uint8Array) => tokens.findToken(sql, hash),
   tokens: (page: PageRequest) => tokens.listTokens(sql, page),
   eventsAfter: (cursor: number, limit: number) => events.eventsAfter(sql, cursor, limit),
@@ -81,6 +84,10 @@ const writes = (sql: Sql) => ({
   confirmShares: (instanceId: string, applied: SharesApplied) => shareUses.confirmShares(sql, instanceId, applied),
   createKernel: (change: Change, wanted: kernels.NewKernel) => kernels.createKernel(sql, change, wanted),
   deleteKernel: (change: Change, idOrName: string) => kernels.deleteKernel(sql, change, idOrName),
+  createSnapshot: (change: Change, wanted: snapshots.NewSnapshot) => snapshots.createSnapshot(sql, change, wanted),
+  restoreSnapshot: (change: Change, wanted: RestoreSnapshot & { snapshot: workloadRows.Reference }) =>
+    snapshots.restoreSnapshot(sql, change, wanted),
+  deleteSnapshot: (change: Change, wanted: workloadRows.Reference) => snapshots.deleteSnapshot(sql, change, wanted),
   createNetwork: (change: Change, wanted: networks.NewNetwork) => networks.createNetwork(sql, change, wanted),
   deleteNetwork: (change: Change, idOrName: string) => networks.deleteNetwork(sql, change, idOrName),
   upsertAdminToken: (hash: Uint8Array) => tokens.upsertAdminToken(sql, hash),

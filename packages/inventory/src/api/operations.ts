@@ -37,7 +37,7 @@ const insertOperation = statement<OperationRow>(
 
 export interface NewOperation {
   readonly kind: OperationKind;
-  readonly target: { readonly type: "workload" | "instance" | "image"; readonly id: string };
+  readonly target: { readonly type: "workload" | "instance" | "image" | "snapshot"; readonly id: string };
   /** nothing is left to wait for */
   readonly done: boolean;
   /** what must be reached besides the kind's own condition */

@@ -1,4 +1,11 @@
-import type { DocumentPosition, JoinHost, ReportBatch, SharesApplied } from "@bulkhead/contracts";
+import type {
+  DocumentPosition,
+  JoinHost,
+  Problem,
+  ReportBatch,
+  SharesApplied,
+  TakenSnapshot,
+} from "@bulkhead/contracts";
 import type { Database } from "../database.ts";
 import { adoptRuns, type UnknownRun } from "./adopt.ts";
 import { liftVersion, readCluster, startEra, type AgentVersion, type EraRequest } from "./cluster.ts";
@@ -24,6 +31,13 @@ import { readPulse } from "./pulse.ts";
 import { replaceLost, type LostAgent } from "./replace.ts";
 import { removeOld, type Retention } from "./retention.ts";
 import { readShareWork, recordShareRemoved, recordShares, type DoomedShare } from "./share-work.ts";
+import {
+  readSnapshotWork,
+  recordSnapshotFailed,
+  recordSnapshotRemoved,
+  recordSnapshotTaken,
+  type OpenSnapshot,
+} from "./snapshot-work.ts";
 
 /**
  * What the scheduler's control loop does with the database, each call one transaction. Calls with a `term` reject
@@ -77,6 +91,13 @@ export const controlStore = (database: Database) => {
     recordShares: (term: number, told: { instanceId: string; applied: SharesApplied }) =>
       leading((sql) => recordShares(sql, term, told)),
     recordShareRemoved: (term: number, share: DoomedShare) => leading((sql) => recordShareRemoved(sql, term, share)),
+    snapshotWork: () => readSnapshotWork(database),
+    recordSnapshotTaken: (term: number, told: { snapshot: OpenSnapshot; taken: TakenSnapshot }) =>
+      leading((sql) => recordSnapshotTaken(sql, term, told)),
+    recordSnapshotFailed: (term: number, told: { snapshot: OpenSnapshot; error: Problem }) =>
+      leading((sql) => recordSnapshotFailed(sql, term, told)),
+    recordSnapshotRemoved: (term: number, snapshot: OpenSnapshot) =>
+      leading((sql) => recordSnapshotRemoved(sql, term, snapshot)),
     removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),
   };
 };

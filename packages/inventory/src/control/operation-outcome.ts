@@ -9,7 +9,7 @@ import {
 /** An operation with its target's instances counted by how far they are. */
 export interface OperationView {
   readonly id: string;
-  readonly kind: Exclude<OperationKind, "image.import" | "image.pull">;
+  readonly kind: Exclude<OperationKind, "image.import" | "image.pull" | "snapshot.create">;
   readonly project: string;
   readonly targetType: string;
   readonly targetId: string;

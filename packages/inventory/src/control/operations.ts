@@ -41,7 +41,7 @@ const selectViews = statement<OperationView>(
      FROM instance x
      WHERE (o.target_type = 'workload' AND x.workload_id = w.id) OR (o.target_type = 'instance' AND x.id::text = o.target_id)
    ) i
-   WHERE o.state = 'running' AND o.kind NOT IN ('image.import', 'image.pull') AND ($1::text[] IS NULL OR o.target_id = ANY($1))
+   WHERE o.state = 'running' AND o.kind NOT IN ('image.import', 'image.pull', 'snapshot.create') AND ($1::text[] IS NULL OR o.target_id = ANY($1))
    ORDER BY o.id LIMIT $2`,
 );
 
@@ -79,7 +79,7 @@ export interface SettleOptions {
 
 /**
  * Finishes the operations whose targets have reached what they wait for, or cannot any more, and says on the others what
- * they wait for, and publishes waiting events. Resolves to the number written. Imports and pulls are left to those who do them.
+ * they wait for, and publishes waiting events. Resolves to the number written. Imports, pulls and snapshots are left to those who do them.
  */
 export const settleOperations = async (database: Database, { term, targets }: SettleOptions): Promise<number> => {
   // Read outside the transaction: an operation that was done at any moment is done, and mostly there is nothing to write.
