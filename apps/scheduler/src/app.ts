@@ -30,6 +30,7 @@ import { addOperationRoutes } from "./routes/operations.ts";
 import { addKernelRoutes } from "./routes/kernels.ts";
 import { addRegistryRoutes } from "./routes/registry.ts";
 import type { AddRoutes, RouteContext } from "./routes/route-context.ts";
+import { addSnapshotRoutes } from "./routes/snapshots.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
 import { addUnknownInstanceRoutes } from "./routes/unknown-instances.ts";
 import { addWorkloadRoutes } from "./routes/workloads.ts";
@@ -51,6 +52,7 @@ const routes: readonly AddRoutes[] = [
   addViewRoute,
   addShareRoutes,
   addInstanceShareRoutes,
+  addSnapshotRoutes,
   addHostRoutes,
   addUnknownInstanceRoutes,
   addImageRoutes,

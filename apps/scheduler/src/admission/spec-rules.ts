@@ -15,7 +15,8 @@ import { shareMountFaults } from "./share-rules.ts";
 /** Longest host name label (RFC 1123); an instance's name is its host name. */
 const maximumNameLength = 63;
 
-const nameFaults = (name: string, replicas: number): Fault[] => {
+/** What is wrong with a workload's name, of which so many instances' names are made. */
+export const nameFaults = (name: string, replicas: number): Fault[] => {
   if (isUuid(name)) {
     return [{ code: "REQUEST_INVALID", pointer: "/name", message: "must not have the form of an id" }];
   }
@@ -83,6 +84,9 @@ const isolationFaults = (spec: WorkloadSpec): Fault[] => {
   }
   return [
     ...engineFaults(spec),
+    ...(spec.vm?.restoredFrom === undefined
+      ? []
+      : [notApplicable("vm/restoredFrom", "is set by restoring a snapshot: POST /v1/snapshots/{id}/restore")]),
     ...(spec.container === undefined
       ? []
       : [notApplicable("container", "exists for containers only; remove it or use isolation container")]),

@@ -11,6 +11,7 @@ import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
 import { Relay } from "./relay.ts";
 import { ReportFolder } from "./report-folder.ts";
 import { ShareSettler } from "./share-settler.ts";
+import { SnapshotSettler } from "./snapshot-settler.ts";
 import { WorkLoop } from "./work-loop.ts";
 
 const everyone = { hostId: "*", isolation: "*" } as const;
@@ -18,6 +19,8 @@ const everyone = { hostId: "*", isolation: "*" } as const;
 const publishSoonMs = 15;
 /** Running operations whose targets nobody reported on are looked at this often, in milliseconds. */
 const settleMs = 2_000;
+/** Snapshots that were not taken or removed yet are asked for again this often, in milliseconds. */
+const snapshotMs = 2_000;
 /** Hosts that have not confirmed what was ordered of shares are asked again this often, in milliseconds. */
 const shareMs = 2_000;
 
@@ -43,6 +46,7 @@ export class Office {
   readonly #events: WorkLoop;
   readonly #settling: WorkLoop;
   readonly #hearing: WorkLoop;
+  readonly #snapshots: WorkLoop;
   readonly #subscriptions: Subscription[] = [];
   #consumption: Consumption | undefined;
   #publishing: NodeJS.Timeout | undefined;
@@ -93,12 +97,15 @@ export class Office {
     });
     this.#settling = this.#loop("operations", () => this.#duties.settle(), settleMs);
     this.#hearing = this.#loop("heartbeats", () => this.#heartbeats.pass());
+    const snapshots = new SnapshotSettler(ports, term, (error) => this.#failed(error));
+    this.#snapshots = this.#loop("snapshots", () => snapshots.pass(), snapshotMs);
     this.#loops = [
       this.#events,
       this.#relaying,
       this.#place,
       this.#settling,
       this.#hearing,
+      this.#snapshots,
       this.#loop("host watch", () => this.#watchHosts(), times.watchMs),
       this.#loop("pulse", () => this.#pulse(), times.pulseMs),
       this.#loop("shares", () => new ShareSettler(ports, term).pass(), shareMs),
@@ -120,6 +127,7 @@ export class Office {
   wake(): void {
     this.#place.wake();
     this.#relaying.wake();
+    this.#snapshots.wake();
     this.#publishSoon();
   }
 
