@@ -122,6 +122,22 @@ test("every channel between a machine and its host is an answer of the API, besi
   expect(both.stdout).toMatch(/^SYSTEM CALLS$/m);
 });
 
+test("what cannot be taken to a snapshot is refused with why, and nothing is left of it", async () => {
+  const qemu = await fleet.cli("snapshots", "create", "machine-0");
+  expect(qemu).toMatchObject({ code: 1, stderr: expect.stringContaining("SNAPSHOT_UNSUPPORTED") as string });
+  expect(qemu.stderr).toContain("the engine qemu takes no machine to files; kvm does");
+  const container = await fleet.cli("snapshots", "create", "box-0");
+  expect(container.stderr).toContain("box-0 is a container");
+  expect(await say("machine-0", "echo it goes on")).toBe("it goes on");
+  await expect
+    .poll(async () => (await fleet.http("GET", "/v1/snapshots")).body, { timeout: 20_000 })
+    .toEqual({
+      items: [],
+      nextCursor: null,
+    });
+  expect((await fleet.cli("snapshots")).stdout).toMatch(/^SNAPSHOT +OF +STATE|^$/);
+});
+
 test("its machines outlive the agent, and the next one ends them as it should", async () => {
   const before = await instanceOf("machine-0");
   await fleet.kill("vm-node");

@@ -13,9 +13,11 @@ import type {
   Operation,
   PatchWorkload,
   PullImage,
+  RestoreSnapshot,
   Share,
   ShareChange,
   ShareGraph,
+  Snapshot,
   ViewInstance,
   Workload,
 } from "@bulkhead/contracts";
@@ -122,6 +124,22 @@ export const createClient = (options: ClientOptions) => {
       remove: async (kernel: string): Promise<void> => {
         await transport.send({ method: "DELETE", path: `/v1/kernels/${segment(kernel)}` });
       },
+    },
+    snapshots: {
+      /** the operation's target is the snapshot */
+      create: (instance: string) =>
+        transport.json<Operation>({ method: "POST", path: `/v1/instances/${segment(instance)}/snapshots` }),
+      list: () => listAll<Snapshot>(transport, "/v1/snapshots"),
+      get: (snapshot: string) => get<Snapshot>(`/v1/snapshots/${segment(snapshot)}`),
+      /** the operation's target is the workload that the copies are */
+      restore: (snapshot: string, body: RestoreSnapshot) =>
+        transport.json<Operation>({
+          method: "POST",
+          path: `/v1/snapshots/${segment(snapshot)}/restore`,
+          json: body,
+        }),
+      remove: (snapshot: string) =>
+        transport.json<Snapshot>({ method: "DELETE", path: `/v1/snapshots/${segment(snapshot)}` }),
     },
     networks: {
       create: (body: CreateNetwork) => transport.json<Network>({ method: "POST", path: "/v1/networks", json: body }),
