@@ -87,7 +87,12 @@ const obey = async (order: BothOrder): Promise<string> => {
     runs.set(key.instanceId, await start);
   }
   if (order.do === "exec") {
-    const session = await runOf(order.instanceId).exec({ command: order.command, tty: false });
+    const run = runOf(order.instanceId);
+    const session = await run.exec({ command: order.command, tty: false }).catch(async (error: Error) => {
+      if (error.message !== "the instance has ended") throw error;
+      const { reason, detail } = await run.ended;
+      throw new Error(`${run.assignment.name} has ended: ${reason}: ${detail}`, { cause: error });
+    });
     const [out, errors] = await Promise.all([
       buffer(session.stdout),
       session.stderr === null ? Buffer.alloc(0) : buffer(session.stderr),
