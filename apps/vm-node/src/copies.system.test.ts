@@ -99,7 +99,7 @@ const faultsOfCopies = async (): Promise<string[]> => {
 
 test("copies of a machine go on as others with our own monitor, and are refused by another engine", async () => {
   const outcome = await faultsOfCopies().catch((error: Error) => error.message);
-  expect(outcome, String(outcome)).toEqual(
+  expect(outcome).toEqual(
     engine.standstill === null ? "SNAPSHOT_UNSUPPORTED: the engine qemu takes no machine to files; kvm does" : [],
   );
 });
