@@ -33,6 +33,7 @@ import { instanceMachine, placesOf, placeViolations, repairPins } from "./machin
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
+import { sharedDirectories } from "./shared-directories.ts";
 import { goOn, haltOf } from "./snapshot/halt.ts";
 import type { SnapshotRecord } from "./snapshot/snapshot-record.ts";
 import type { SnapshotStore } from "./snapshot/snapshot-store.ts";
@@ -164,6 +165,10 @@ export class MachineRun implements Run {
     const { standstill } = engine;
     if (standstill === null) {
       throw fleetError("SNAPSHOT_UNSUPPORTED", `the engine ${engine.name} takes no machine to files; kvm does`);
+    }
+    if (sharedDirectories(this.assignment).length > 0) {
+      const why = "the instance sees shares or directories of its host, whose servers are no part of its machine";
+      throw fleetError("SNAPSHOT_UNSUPPORTED", why);
     }
     if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
     if (this.#halted) throw fleetError("STATE_CONFLICT", "another snapshot of the instance is being taken; try again");
