@@ -7,5 +7,6 @@ const copies = "copies of a machine go on as others with our own monitor, and ar
 
 test("a machine is taken to files, and copies of it go on as others", { timeout: 2 * deadlineMs }, async () => {
   const files = ["apps/vm-node/src/copies.system.test.ts"];
-  expect(await runOnMachines({ files, deadlineMs })).toEqual({ [copies]: "passed" });
+  // With one processor QEMU never takes turns, at which it may deliver a guest's interrupt twice (README.md).
+  expect(await runOnMachines({ files, deadlineMs, cpus: 1 })).toEqual({ [copies]: "passed" });
 });

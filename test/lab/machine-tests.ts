@@ -12,6 +12,8 @@ export interface InnerTests {
   /** parts of their titles; all without */
   readonly titles?: readonly string[];
   readonly deadlineMs: number;
+  /** processors of the lab host; default 4 */
+  readonly cpus?: number;
 }
 
 interface Report {
@@ -77,6 +79,8 @@ export const runOnMachines = async (tests: InnerTests): Promise<Record<string, s
   // The lab host cannot download; it finds both in the cache.
   await busyboxImage();
   await new GuestKernels(join(checkout, "node_modules/.cache/bulkhead-guest-kernels")).current();
-  await using lab = await Lab.boot({ modprobe: ["kvm_amd", "loop", "tun"], memoryMib: 4096, inTurns: true });
+  const processors = tests.cpus === undefined ? {} : { coresPerSocket: tests.cpus };
+  const modprobe = ["kvm_amd", "loop", "tun"];
+  await using lab = await Lab.boot({ modprobe, memoryMib: 4096, inTurns: true, ...processors });
   return await runInside(lab, tests);
 };

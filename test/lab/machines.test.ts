@@ -5,16 +5,28 @@ import { runOnMachines } from "./machine-tests.ts";
 /** With BULKHEAD_LAB_WHOLE the whole suite of runtimes; a boot of a machine in a lab host takes half a minute. */
 const whole = process.env["BULKHEAD_LAB_WHOLE"] !== undefined;
 const ofTheSuite = ["both streams are logged", "a command in the instance has input"];
-const ofMachines = ["what only our own monitor", "a kernel that panics", "a machine has the processors"];
+const ofMachines = ["a kernel that panics", "a machine has the processors"];
 const ofShares = ["a container and a machine see each other", "what it may only read the host lets"];
-const files = ["conformance", "machine", "shares"].map((name) => `apps/vm-node/src/${name}.system.test.ts`);
+const ofPlaces = ["what only our own monitor"];
+const chosen = [...ofTheSuite, ...ofMachines, ...ofShares];
+const filesOf = (...names: readonly string[]): string[] =>
+  names.map((name) => `apps/vm-node/src/${name}.system.test.ts`);
 const deadlineMs = whole ? 3_600_000 : 900_000;
 
 test("machines of our own monitor do what the runtime's suite promises", { timeout: 2 * deadlineMs }, async () => {
-  const titles = whole ? {} : { titles: [...ofTheSuite, ...ofMachines, ...ofShares] };
-  const fates = await runOnMachines({ files, deadlineMs, ...titles });
+  const titles = whole ? [`^(?!.*${ofPlaces[0]})`] : chosen;
+  // With one processor QEMU never takes turns, at which it may deliver a guest's interrupt twice (README.md).
+  const fates = await runOnMachines({
+    files: filesOf("conformance", "machine", "shares"),
+    titles,
+    deadlineMs,
+    cpus: 1,
+  });
   expect(Object.values(fates).filter((fate) => fate !== "passed")).toEqual([]);
-  expect(Object.keys(fates).length).toBeGreaterThanOrEqual(
-    whole ? 20 : ofTheSuite.length + ofMachines.length + ofShares.length,
-  );
+  expect(Object.keys(fates).length).toBeGreaterThanOrEqual(whole ? 20 : chosen.length);
+});
+
+test("a machine has CPUs and memory of its own, as far as its host has them", { timeout: 2 * deadlineMs }, async () => {
+  const fates = await runOnMachines({ files: filesOf("machine"), titles: ofPlaces, deadlineMs, cpus: 2 });
+  expect(Object.values(fates)).toEqual(["passed"]);
 });
