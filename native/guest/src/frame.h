@@ -33,7 +33,7 @@ enum frame_type {
   kFrameFreeze = 64,   // host: keep every process of the instance still; guest: i32 errno, 0 when none of them runs
   kFrameThaw = 65,     // host: let them go on; guest: i32 errno
   kFrameBecome = 66,   // host: kEntropyBytes of randomness, then the words of an identity; guest: i32 errno, 0 when it
-                      // is the machine's own now. Only while they are kept still, and they stay so
+                       // is the machine's own now. Only while they are kept still, and they stay so
 };
 
 struct frame {
