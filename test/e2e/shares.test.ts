@@ -200,7 +200,8 @@ test("what namespaces cannot be combined with is refused", async () => {
   expect(await post([{ share: "one" }], { network: "host" })).toMatchObject(refused("/spec/network"));
   const memory = [{ path: "/dev/shm", sizeBytes: 4096 }];
   expect(await post([{ share: "one" }], { tmpfs: memory })).toMatchObject(refused("/spec/tmpfs/0/path"));
-  expect(await post([{ share: "one" }], { isolation: "vm" })).toMatchObject({ body: { code: "FIELD_NOT_APPLICABLE" } });
+  const vm = { isolation: "vm", resources: { cpuMillis: 100, memoryBytes: 2 ** 28 } };
+  expect(await post([{ share: "one" }], vm)).toMatchObject(refused("/spec/shares/0/share", "FIELD_NOT_APPLICABLE"));
 });
 
 test("bad requests are refused with what is wrong, and nothing is written", async () => {
