@@ -2,7 +2,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Engine } from "./engine.ts";
-import { runtimePath } from "./runtime.ts";
 
 let buildah: Engine;
 
@@ -13,11 +12,12 @@ afterAll(async () => {
   await buildah[Symbol.asyncDispose]();
 });
 
-const steps = ["--isolation", "oci", "--runtime", runtimePath, "--network", "none", "--cgroup-parent"];
+const inRuntime = () => ["--isolation", "oci", "--runtime", buildah.runtime, "--network", "none"];
 const build = (file: string): string[] => {
   const path = join(buildah.path, "Containerfile");
   writeFileSync(path, file);
-  return ["build", "--layers=false", ...steps, `/${buildah.cgroup}`, "--tag", "built", "--file", path, buildah.path];
+  const parent = ["--cgroup-parent", `/${buildah.cgroup}`];
+  return ["build", "--layers=false", ...inRuntime(), ...parent, "--tag", "built", "--file", path, buildah.path];
 };
 
 test("build steps run in the runtime", async () => {
@@ -49,19 +49,6 @@ test("a step that fails fails the build with its status", async () => {
 test("run works in a container that buildah made", async () => {
   const container = (await buildah.mustDo("from", "scratch")).trim();
   await buildah.mustDo("add", container, join(buildah.path, "busybox.tar"), "/");
-  const ran = await buildah.do([
-    "run",
-    "--isolation",
-    "oci",
-    "--runtime",
-    runtimePath,
-    "--network",
-    "none",
-    container,
-    "--",
-    "sh",
-    "-c",
-    "echo hello; exit 6",
-  ]);
+  const ran = await buildah.do(["run", ...inRuntime(), container, "--", "sh", "-c", "echo hello; exit 6"]);
   expect(ran).toMatchObject({ status: 6, stdout: "hello\n" });
 });

@@ -7,6 +7,11 @@ import { execute, type Finished, Place, runtimePath } from "./runtime.ts";
 export class Engine extends Place {
   readonly #program: "podman" | "buildah";
   readonly #env: NodeJS.ProcessEnv;
+  /**
+   * The runtime with its states kept here: its default place is the host's. A program and no `--runtime-flag`, which
+   * podman does not hand on to the clean-up after a container's end.
+   */
+  readonly runtime = this.script("bulkhead-oci", `exec ${runtimePath} --root ${this.root} "$@"`);
 
   private constructor(program: "podman" | "buildah") {
     super();
@@ -52,7 +57,7 @@ export class Engine extends Place {
 
   do(args: readonly string[], input?: string): Promise<Finished> {
     const storage = ["--root", join(this.path, "root"), "--runroot", join(this.path, "runroot")];
-    const runtime = this.#program === "podman" ? ["--runtime", runtimePath] : [];
+    const runtime = this.#program === "podman" ? ["--runtime", this.runtime] : [];
     return execute(this.#program, [...storage, ...runtime, ...args], { input, env: this.#env });
   }
 
