@@ -28,6 +28,11 @@ namespace {
 constexpr size_t kMessageBytes = 64;
 constexpr size_t kPieceBytes = 64 * 1024;
 constexpr uint32_t kSlots = 16;
+/**
+ * Room of a pipe, fcntl(2): some pieces. With the 64 KiB that it is born with, one piece fills it, and what is measured is
+ * who was woken when.
+ */
+constexpr int kPipeBytes = 512 * 1024;
 
 enum class Kind : uint32_t { socketTrip, socketStream, pipeTrip, pipeStream, memoryTrip, memoryStream };
 constexpr const char* kKinds[] = {"socket-trip", "socket-stream", "pipe-trip",
@@ -114,6 +119,7 @@ class Side {
   void openPipes() {
     there_ = must(open((files_ + "/there").c_str(), O_RDWR | O_CLOEXEC), "FIFO");
     back_ = must(open((files_ + "/back").c_str(), O_RDWR | O_CLOEXEC), "FIFO");
+    for (const int pipe : {there_, back_}) must(fcntl(pipe, F_SETPIPE_SZ, kPipeBytes), "F_SETPIPE_SZ");
   }
 
   /** What the serving side does for one request on `stream`. */
