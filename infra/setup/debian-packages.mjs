@@ -40,6 +40,8 @@ export const debianPackages = {
     crun: "the fastest peer; it runs on the lab host only, because it refuses mixed cgroup hierarchies",
     "qemu-system-x86": "the lab host: a machine with cgroup v2, its own kernel and a KVM that runs in software",
     kmod: "depmod, for the lab host's kernel; modprobe in it",
+    apparmor: "apparmor_parser, for the lab host whose kernel has AppArmor on",
+    checkpolicy: "compiles the policy of the lab host whose kernel has SELinux on",
     systemd: "init of the lab host that comes up as a Debian machine does",
     prometheus: "promtool, which parses our metrics as Prometheus does",
   },

@@ -37,7 +37,7 @@ const typed = async (command: string): Promise<string> => {
     timeoutMs: patientMs,
     env: { PATH: `${join(checkout, "apps/cli/bin")}:/usr/sbin:/usr/bin:/sbin:/bin` },
   });
-  expect({ command, code, stdout, stderr }).toMatchObject({ code: 0 });
+  if (code !== 0) throw new Error(`${command} ended with ${code}:\n${stdout}${stderr}`);
   return stdout;
 };
 

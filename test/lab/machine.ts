@@ -17,6 +17,8 @@ export interface LabMachine {
   readonly memoryMib: number;
   /** empty: one node that the firmware does not describe */
   readonly numa: readonly LabNumaNode[];
+  /** which of its security modules is on; Debian's own choice is AppArmor */
+  readonly securityModule: "apparmor" | "selinux";
 }
 
 export const defaultMachine: LabMachine = {
@@ -26,6 +28,7 @@ export const defaultMachine: LabMachine = {
   inTurns: false,
   memoryMib: 3072,
   numa: [],
+  securityModule: "apparmor",
 };
 
 /** Files of one boot. */
@@ -79,6 +82,7 @@ export const qemuArguments = (machine: LabMachine, kernel: LabKernel, files: Lab
   const inTurns = machine.inTurns || threads > 1;
   const memoryMib =
     machine.numa.length === 0 ? machine.memoryMib : machine.numa.reduce((sum, node) => sum + node.memoryMib, 0);
+  const commandLine = [...kernelCommandLine, `security=${machine.securityModule}`].join(" ");
   const drive = `file=${files.disk},format=raw,if=none,id=disk,cache=unsafe`;
   return [
     ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
@@ -87,7 +91,7 @@ export const qemuArguments = (machine: LabMachine, kernel: LabKernel, files: Lab
     ["-machine", "q35", "-accel", `tcg,thread=${inTurns ? "single" : "multi"}`, "-cpu", cpuModel(threads)],
     ["-smp", `${sockets * cores * threads},sockets=${sockets},cores=${cores},threads=${threads}`],
     ["-m", String(memoryMib), ...numaArguments(machine.numa)],
-    ["-kernel", kernel.image, "-initrd", files.initramfs, "-append", kernelCommandLine.join(" ")],
+    ["-kernel", kernel.image, "-initrd", files.initramfs, "-append", commandLine],
     ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ["-fsdev", "local,id=outer,path=/,security_model=none,readonly=on,multidevs=remap"],
     ["-device", "virtio-9p-pci,fsdev=outer,mount_tag=outer"],

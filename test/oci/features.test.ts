@@ -66,7 +66,7 @@ test("every mount option of the list is taken, and one that is not in it is refu
     return (await place.run(["run", "--bundle", place.bundle(["true"], change), "one"])).stderr;
   };
   for (const word of mountOptions) expect({ word, stderr: await attempt([word]) }).toEqual({ word, stderr: "" });
-  for (const word of ["nosuch", "rnosuch", "context=x", ""]) {
+  for (const word of ["nosuch", "rnosuch", "seclabel=x", ""]) {
     expect(await attempt([word])).toContain("is not a known mount option");
   }
 });

@@ -90,8 +90,7 @@ TEST(everyWrongInputIsNamedByItsPointer) {
        "/spec/linux/namespaces/0/path: must be an absolute path"},
       {R"("maskedPaths")", R"("intelRdt": {"closID": "a"}, "maskedPaths")",
        "/spec/linux/intelRdt: is not supported: caches and memory bandwidth are not divided (resctrl)"},
-      {R"("maskedPaths")", R"("mountLabel": "a:b:c:s0", "maskedPaths")",
-       "/spec/linux/mountLabel: is not supported: mounts get no SELinux context"},
+      {R"("maskedPaths")", R"("mountLabel": 1, "maskedPaths")", "/spec/linux/mountLabel: must be a string"},
   };
   for (const Wrong& wrong : table) {
     const std::string input = with(planInput(), wrong.from, wrong.to);
@@ -198,6 +197,29 @@ TEST(mountWordsBecomeAttributes) {
   EXPECT((mount.flags & (plan::kMountRecursive | plan::kMountConfined | plan::kMountIdMapped)) ==
          (plan::kMountRecursive | plan::kMountConfined | plan::kMountIdMapped));
   EXPECT(mount.propagation == ((1u << 19) | 16384));
+}
+
+/** What the second mount of the plan's input, a tmpfs, has for a context; empty for none. */
+std::string contextOf(const std::string& input) {
+  plan::Compiled compiled;
+  plan::CompileError error;
+  Arena arena(plan::kPlanArenaBytes);
+  plan::Container container;
+  EXPECT(plan::compileContainer(input, nullptr, &compiled, &error));
+  EXPECT(plan::decode(compiled.bytes, &arena, &container));
+  std::string found;
+  for (const plan::MountOption& option : container.mounts[1].options) {
+    if (option.key.view() == "context") found += option.value.view();
+  }
+  return found;
+}
+
+TEST(newFileSystemsTakeTheMountLabel) {
+  const std::string labelled =
+      with(planInput(), R"("maskedPaths")", R"("mountLabel": "a:b:c:s0:c1,c2", "maskedPaths")");
+  EXPECT_TEXT(contextOf(planInput()), "");
+  EXPECT_TEXT(contextOf(labelled), "a:b:c:s0:c1,c2");
+  EXPECT_TEXT(contextOf(with(labelled, R"(["mode=755"])", R"(["context=\"own:b:c\""])")), "own:b:c");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "oci/bundle.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -28,6 +29,12 @@ bool Bundle::load(Session* session, const std::string& directory) {
   // Major version 1 promises that what a runtime does not know can be ignored.
   const std::string version = textMember(spec, "ociVersion");
   if (!version.starts_with("1.")) return session->fail("config.json: ociVersion \"" + version + "\" is not 1.x");
+  const auto part = spec.FindMember("linux");
+  const bool labelled = part != spec.MemberEnd() && !textMember(part->value, "mountLabel").empty();
+  // As SELinux's own library finds out; the kernel would call it an invalid argument.
+  if (labelled && access("/sys/fs/selinux/enforce", F_OK) != 0) {
+    return session->fail("config.json: /linux/mountLabel needs SELinux, which is off on this host");
+  }
   const auto root = spec.FindMember("root");
   const std::string given = root == spec.MemberEnd() ? "" : textMember(root->value, "path");
   if (given.empty()) return session->fail("config.json: root.path is required");

@@ -93,7 +93,8 @@ bool compileInput(Context* context, const View& input, seccomp::Cache* cache, Co
   target->flags = (trace ? kPlanTrace : 0u) | (attach ? kPlanAttachLayers : 0u) | (network ? kPlanAwaitNetwork : 0u);
   if (!compileNamespaces(context, linuxPart, target) || !compileRoot(context, input, target) ||
       !compileCgroups(context, input.member("cgroup"), resources, &target->cgroups) ||
-      !compileMounts(context, spec.member("mounts"), input.member("binds"), &target->mounts) ||
+      !compileMounts(context, spec.member("mounts"), input.member("binds"), linuxPart.member("mountLabel"),
+                     &target->mounts) ||
       !compileKernelView(context, spec, target) || !compileProcess(context, process, &target->process) ||
       !compileAffinity(context, cpu.member("cpus"), &target->process.affinity) ||
       !compileSeccomp(context, linuxPart.member("seccomp"), input.member("seccompKey"), cache, &target->process) ||

@@ -39,7 +39,8 @@ bool compileTimeOffsets(Context* context, const View& linuxPart, Container* targ
 bool compileWritable(Context* context, const View& writable, Process* target);
 /** `state` and `keyring` of the input: who the container is to listeners, and in its keyring's name. */
 bool compileIdentity(Context* context, const View& input, Process* target);
-bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target);
+/** `label`: linux.mountLabel, the SELinux context of the file systems that are made for the container. */
+bool compileMounts(Context* context, const View& mounts, const View& binds, const View& label, Span<Mount>* target);
 /** "sync" and the like, which a bind does not decide. */
 bool isFilesystemFlag(std::string_view word);
 bool compileMappings(Context* context, const View& mappings, Span<IdMap>* target);

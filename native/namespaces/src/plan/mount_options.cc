@@ -70,7 +70,7 @@ constexpr std::string_view kFilesystemFlags[] = {"sync", "dirsync", "lazytime"};
 // nobody meant to expose.
 constexpr std::string_view kData[] = {"size",    "mode",     "uid",         "gid",     "nr_inodes", "nr_blocks",
                                       "mpol",    "ptmxmode", "newinstance", "hidepid", "subset",    "huge",
-                                      "inode64", "inode32",  "max",         "noswap"};
+                                      "inode64", "inode32",  "max",         "noswap",  "context"};
 
 template <class Table>
 auto find(const Table& table, std::string_view word) {
@@ -128,7 +128,11 @@ bool compileMountOptions(Context* context, const View& options, Mount* mount) {
     const size_t equals = word.find('=');
     const std::string_view key = word.substr(0, equals);
     if (!contains(kData, key)) return context->fail(element, "is not a known mount option");
-    const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+    std::string_view value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+    // mount(2) needs quotes around a label with commas, fsconfig(2) takes them for a part of it.
+    if (key == "context" && value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+      value = value.substr(1, value.size() - 2);
+    }
     // Every mount of devpts is a new instance since Linux 4.7.
     if (key != "newinstance") data.push_back({context->keep(key), context->keep(value)});
   }

@@ -32,6 +32,9 @@ constexpr std::string_view kProcCoverable[] = {
     "proc/sys/crypto/fips_enabled",
 };
 
+/** fsconfig(2) takes values of 256 bytes, with the end of the string. */
+constexpr size_t kMaxLabelBytes = 255;
+
 bool checkPlace(Context* context, const View& at, Mount* target) {
   Mount& mount = *target;
   const std::string_view place = mount.destination.view();
@@ -57,6 +60,22 @@ bool checkPlace(Context* context, const View& at, Mount* target) {
     return true;
   }
   return context->fail(at, "must not cover a part of /proc");
+}
+
+/**
+ * File systems that are new and hold files of the container's take the label; a context of their own stays. Message
+ * queues are the ipc namespace's, whose file system is there before it is mounted.
+ */
+bool labelMount(Context* context, const View& at, const Str& label, Mount* mount) {
+  const bool takes =
+      mount->kind == MountKind::tmpfs || mount->kind == MountKind::dev || mount->kind == MountKind::devpts;
+  if (label.empty() || !takes) return true;
+  std::vector<MountOption> options(mount->options.begin(), mount->options.end());
+  for (const MountOption& option : options) {
+    if (option.key.view() == "context") return true;
+  }
+  options.push_back({context->keep("context"), label});
+  return context->store(at, options, &mount->options);
 }
 
 bool compileConfinement(Context* context, const View& binds, const View& mountView, uint32_t index, Mount* mount) {
@@ -133,12 +152,16 @@ bool compileMount(Context* context, const View& entry, const View& binds, uint32
 
 }  // namespace
 
-bool compileMounts(Context* context, const View& mounts, const View& binds, Span<Mount>* target) {
-  if (!context->array(mounts) || !context->object(binds)) return false;
+bool compileMounts(Context* context, const View& mounts, const View& binds, const View& label, Span<Mount>* target) {
+  Str mountLabel;
+  if (!context->array(mounts) || !context->object(binds) || !context->text(label, &mountLabel)) return false;
+  if (mountLabel.size > kMaxLabelBytes) return context->fail(label, "is longer than 255 bytes");
   if (mounts.count() > 1000) return context->fail(mounts, "has more than 1000 mounts");
   std::vector<Mount> list(mounts.count());
   for (uint32_t index = 0; index < mounts.count(); ++index) {
-    if (!compileMount(context, mounts.element(index), binds, index, &list[index])) return false;
+    const View entry = mounts.element(index);
+    if (!compileMount(context, entry, binds, index, &list[index])) return false;
+    if (!labelMount(context, entry, mountLabel, &list[index])) return false;
   }
   const Members named(binds);
   for (uint32_t index = 0; index < named.count(); ++index) {
