@@ -29,8 +29,8 @@ constexpr size_t kMessageBytes = 64;
 constexpr size_t kPieceBytes = 64 * 1024;
 constexpr uint32_t kSlots = 16;
 /**
- * Room of a pipe, fcntl(2): some pieces. One piece fills the 64 KiB that it is born with, and what is measured then is who
- * was woken when.
+ * Room of a pipe, fcntl(2): some pieces. One piece fills the 64 KiB that it is born with, and what is measured then is
+ * who was woken when.
  */
 constexpr int kPipeBytes = 512 * 1024;
 
