@@ -20,7 +20,7 @@
 enum { kVsockPort = 1024 };
 
 // Streams are bounded by their windows; this bounds them all together. An agent that takes nothing is no agent.
-enum { kOutgoingMax = 32 << 20 };
+enum { kOutgoingMax = 48 << 20 };
 
 // That the host left a port, and that it is there again, is told on another of the kernel's queues than what it sends,
 // and can come after it: only a host that is still away a moment later has left, and not one that greeted meanwhile.

@@ -11,6 +11,9 @@ enum { kProtocolVersion = 1, kFrameHeader = 8, kPayloadMax = 65536 };
 // Randomness that comes with an identity.
 enum { kEntropyBytes = 64 };
 
+// Streams of the guest's own numbering begin here, the host's end before it.
+enum { kGuestStreams = 0x8000 };
+
 // How much a side may send on one stream before the other has said that it took it, in bytes.
 enum { kWindow = 256 * 1024 };
 
@@ -34,6 +37,10 @@ enum frame_type {
   kFrameThaw = 65,     // host: let them go on; guest: i32 errno
   kFrameBecome = 66,   // host: kEntropyBytes of randomness, then the words of an identity; guest: i32 errno, 0 when it
                        // is the machine's own now. Only while they are kept still, and they stay so
+  kFrameSockets = 80,  // host: u8 directory, then the words of every socket that is in it now (socket_list.h)
+  kFrameConnect = 81,  // guest: u8 directory, then a socket's name: the stream is a connection to it. Its bytes go as
+                       // kFrameInput and kFrameOutput, none being their end, and kFrameTaken. Who is done with it, or
+                       // could not begin, says kFrameClose; it is over when both have
 };
 
 struct frame {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "connection.h"
 #include "copy.h"
 #include "exec.h"
 #include "loop.h"
@@ -24,6 +25,7 @@
 #include "report.h"
 #include "root.h"
 #include "settings.h"
+#include "socket_directory.h"
 #include "spawn.h"
 #include "usage.h"
 
@@ -106,13 +108,16 @@ void onFrame(const struct frame* frame, const uint8_t* payload) {
   } else if (frame->type == kFrameUsage) {
     char text[2048];
     sendFrame(kFrameUsage, frame->stream, text, readGuestUsage(text, sizeof text));
-  } else if (!copyFrame(frame, payload)) {
+  } else if (frame->type == kFrameSockets) {
+    listSockets(payload, frame->size);
+  } else if (!copyFrame(frame, payload) && !connectionFrame(frame, payload)) {
     execFrame(frame, payload);
   }
 }
 
 void onDisconnect(void) {
   endCommands();
+  endConnections();
 }
 
 int main(void) {

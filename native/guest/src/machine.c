@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,21 @@ enum { kRoundNs = 10 * 1000 * 1000 };
 void waitRound(void) {
   const struct timespec round = {.tv_nsec = kRoundNs};
   nanosleep(&round, NULL);
+}
+
+void makeDirectory(const char* path) {
+  if (mkdir(path, 0755) < 0 && errno != EEXIST) fail("mkdir", path, errno);
+}
+
+void makeDirectories(const char* path) {
+  char part[PATH_MAX];
+  snprintf(part, sizeof part, "%s", path);
+  for (char* slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    makeDirectory(part);
+    *slash = '/';
+  }
+  makeDirectory(part);
 }
 
 void mountAt(const char* source, const char* target, const char* type, unsigned long flags, const char* data) {

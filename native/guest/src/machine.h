@@ -23,6 +23,10 @@ int openPort(const char* name, int console);
 // Mounts, or ends the machine.
 void mountAt(const char* source, const char* target, const char* type, unsigned long flags, const char* data);
 
+// Makes a directory, or with those above it, unless it is there; or ends the machine.
+void makeDirectory(const char* path);
+void makeDirectories(const char* path);
+
 // Processes that the kernel has killed for want of memory since it started.
 uint32_t oomKills(void);
 

@@ -13,12 +13,9 @@
 
 #include "machine.h"
 #include "report.h"
+#include "socket_directory.h"
 
 static const unsigned long kQuiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-
-static void makeDirectory(const char* path) {
-  if (mkdir(path, 0755) < 0 && errno != EEXIST) fail("mkdir", path, errno);
-}
 
 static void mountOverlay(void) {
   char disk[64];
@@ -50,17 +47,6 @@ static void mountTmpfs(const char* wanted) {
   char options[64];
   snprintf(options, sizeof options, "size=%s,mode=%s", size, mode);
   mountAt("tmpfs", wanted + at, "tmpfs", MS_NOSUID | MS_NODEV | (flag == 'x' ? 0 : MS_NOEXEC), options);
-}
-
-static void makeDirectories(const char* path) {
-  char part[PATH_MAX];
-  snprintf(part, sizeof part, "%s", path);
-  for (char* slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    makeDirectory(part);
-    *slash = '/';
-  }
-  makeDirectory(part);
 }
 
 // What may be changed is the host's to say: it serves a read-only directory read-only, whatever is asked here.
@@ -126,6 +112,9 @@ void enterRoot(const struct settings* settings) {
   provideIdentity(settings);
   for (size_t index = 0; index < settings->tmpfsCount; index++) mountTmpfs(settings->tmpfs[index]);
   for (size_t index = 0; index < settings->shareCount; index++) mountShare(settings->shares[index]);
+  for (size_t index = 0; index < settings->socketDirectoryCount; index++) {
+    openSocketDirectory(settings->socketDirectories[index]);
+  }
   if (settings->readOnlyRoot && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0) {
     fail("read-only root", "/", errno);
   }

@@ -65,6 +65,9 @@ static bool takeWord(const char* word, struct settings* settings) {
   if ((value = valueOf(word, "share")) != NULL) {
     return append(settings->shares, &settings->shareCount, kSharesMax, value);
   }
+  if ((value = valueOf(word, "sockets")) != NULL) {
+    return append(settings->socketDirectories, &settings->socketDirectoryCount, kSharesMax, value);
+  }
   if (strcmp(word, "read-only=1") == 0) return settings->readOnlyRoot = true;
   return false;
 }

@@ -1,10 +1,11 @@
-// Any bytes as what the host says: frames that are whole however the stream is cut, and settings that lie in their
-// text.
+// Any bytes as what the host says: frames that are whole however the stream is cut, and settings and lists of sockets
+// that lie in their text.
 #include <stdlib.h>
 #include <string.h>
 
 #include "frame.h"
 #include "settings.h"
+#include "socket_list.h"
 
 static void require(bool held) {
   if (!held) abort();
@@ -70,6 +71,7 @@ static void readText(const uint8_t* data, size_t size) {
     require(settings.shareCount <= kSharesMax);
     for (size_t index = 0; index < settings.shareCount; ++index) requireWithin(settings.shares[index], text, size);
     require(settings.network.gatewayCount <= kAddressesMax);
+    require(settings.socketDirectoryCount <= kSharesMax);
   }
   if (readProcess(text, size, &process)) requireProcess(&process, text, size);
   if (readIdentity(text, size, &settings)) {
@@ -82,6 +84,22 @@ static void readText(const uint8_t* data, size_t size) {
   free(text);
 }
 
+static void readList(const uint8_t* data, size_t size) {
+  static struct socket_list list;
+  char* text = malloc(size == 0 ? 1 : size);
+  if (size > 0) memcpy(text, data, size);
+  if (readSocketList(text, size, &list)) {
+    require(list.count <= kSocketsMax);
+    for (size_t index = 0; index < list.count; ++index) {
+      const char* name = list.sockets[index].name;
+      requireWithin(name, text, size);
+      require(name[0] != '\0' && strlen(name) <= kSocketNameMax && strchr(name, '/') == NULL);
+      require(list.sockets[index].mode <= 07777);
+    }
+  }
+  free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const bool whole = feed(data + 1, size - 1, SIZE_MAX);
@@ -90,5 +108,6 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // What came before a frame that is refused may have been taken, or not, by how the stream was cut.
   if (whole) require(digest == wholeDigest);
   readText(data + 1, size - 1);
+  readList(data + 1, size - 1);
   return 0;
 }

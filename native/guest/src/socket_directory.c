@@ -1,0 +1,157 @@
+#define _GNU_SOURCE
+#include "socket_directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "loop.h"
+#include "machine.h"
+#include "report.h"
+#include "settings.h"
+#include "socket_list.h"
+
+enum { kBacklog = 64 };
+
+struct listener {
+  struct source source;
+  uint8_t directory;
+  bool used;
+  bool listed;
+  char name[kSocketNameMax + 1];
+};
+
+static int directories[kSharesMax];
+static uint8_t directoryCount;
+static struct listener listeners[kSharesMax * kSocketsMax];
+
+void openSocketDirectory(const char* wanted) {
+  unsigned mode;
+  unsigned uid;
+  unsigned gid;
+  int at = 0;
+  if (directoryCount == kSharesMax || sscanf(wanted, "%4o:%5u:%5u:%n", &mode, &uid, &gid, &at) != 3 ||
+      wanted[at] != '/') {
+    fail("sockets", wanted, EINVAL);
+  }
+  const char* path = wanted + at;
+  char options[96];
+  snprintf(options, sizeof options, "size=1m,nr_inodes=4096,mode=%o,uid=%u,gid=%u", mode, uid, gid);
+  const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  makeDirectories(path);
+  mountAt("sockets", path, "tmpfs", flags, options);
+  const int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) fail("open", path, errno);
+  // What programs would make here nobody outside would see: they find it read-only, and sockets are made beneath that.
+  if (mount(path, path, NULL, MS_BIND, NULL) < 0 ||
+      mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) < 0) {
+    fail("mount", path, errno);
+  }
+  directories[directoryCount++] = directory;
+}
+
+static void heed(struct listener* listener) {
+  await(&listener->source, mayConnect(listener->directory) ? EPOLLIN : 0);
+}
+
+void heedConnections(void) {
+  for (size_t index = 0; index < sizeof listeners / sizeof listeners[0]; index++) {
+    if (listeners[index].used) heed(&listeners[index]);
+  }
+}
+
+static void callerReady(struct source* source, uint32_t events) {
+  (void)events;
+  struct listener* listener = (struct listener*)source;
+  // One that cannot be carried waits, and is seen again when there is room.
+  if (!mayConnect(listener->directory)) return heed(listener);
+  const int file = accept4(source->file, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (file < 0) return;
+  openConnection(file, listener->directory, listener->name);
+  heedConnections();
+}
+
+// As the container has it, so that this kernel lets in whom the host's would.
+static bool giveAway(int directory, const struct shared_socket* socket) {
+  return fchownat(directory, socket->name, socket->uid, socket->gid, AT_SYMLINK_NOFOLLOW) == 0 &&
+         fchmodat(directory, socket->name, socket->mode, 0) == 0;
+}
+
+// bind(2) takes no directory's descriptor, and the whole path may be too long for it.
+static bool bindIn(int directory, int file, const char* name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+  const bool made = fchdir(directory) == 0 && bind(file, (const struct sockaddr*)&address, sizeof address) == 0;
+  if (chdir("/") < 0) fail("chdir", "/", errno);
+  return made;
+}
+
+// One that cannot be made is not there; the next list tries again.
+static void listenAs(uint8_t directory, const struct shared_socket* wanted) {
+  struct listener* listener = listeners;
+  while (listener->used) listener++;
+  const int place = directories[directory];
+  const int file = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (file < 0) return;
+  if (!bindIn(place, file, wanted->name)) {
+    close(file);
+    return;
+  }
+  if (!giveAway(place, wanted) || listen(file, kBacklog) < 0) {
+    unlinkat(place, wanted->name, 0);
+    close(file);
+    return;
+  }
+  *listener = (struct listener){
+      .source = {.ready = callerReady, .file = file}, .directory = directory, .used = true, .listed = true};
+  snprintf(listener->name, sizeof listener->name, "%s", wanted->name);
+  heed(listener);
+}
+
+static struct listener* find(uint8_t directory, const char* name) {
+  for (size_t index = 0; index < sizeof listeners / sizeof listeners[0]; index++) {
+    struct listener* listener = &listeners[index];
+    if (listener->used && listener->directory == directory && strcmp(listener->name, name) == 0) return listener;
+  }
+  return NULL;
+}
+
+static void end(struct listener* listener) {
+  unlinkat(directories[listener->directory], listener->name, 0);
+  forget(&listener->source);
+  close(listener->source.file);
+  listener->used = false;
+}
+
+void listSockets(const uint8_t* payload, size_t size) {
+  static struct socket_list list;
+  if (size == 0 || payload[0] >= directoryCount) return;
+  if (!readSocketList((const char*)payload + 1, size - 1, &list)) return;
+  const uint8_t directory = payload[0];
+  beginConnections();
+  for (size_t index = 0; index < sizeof listeners / sizeof listeners[0]; index++) {
+    if (listeners[index].directory == directory) listeners[index].listed = false;
+  }
+  for (size_t index = 0; index < list.count; index++) {
+    struct listener* known = find(directory, list.sockets[index].name);
+    if (known == NULL) continue;
+    known->listed = giveAway(directories[directory], &list.sockets[index]);
+  }
+  for (size_t index = 0; index < sizeof listeners / sizeof listeners[0]; index++) {
+    struct listener* listener = &listeners[index];
+    if (listener->used && listener->directory == directory && !listener->listed) end(listener);
+  }
+  for (size_t index = 0; index < list.count; index++) {
+    if (find(directory, list.sockets[index].name) == NULL) listenAs(directory, &list.sockets[index]);
+  }
+  heedConnections();
+}
