@@ -6,7 +6,7 @@ const Uses = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {
   description: "since the machine began; null: nobody counts them, and `uncounted` says why",
 });
 
-export const channelKinds = ["port", "registers", "doorbell", "interrupt", "hypercall"] as const;
+export const channelKinds = ["port", "registers", "doorbell", "interrupt", "hypercall", "socket"] as const;
 
 /** One way in which a machine's guest and its host reach each other. */
 export const MachineChannel = Type.Object(
@@ -14,11 +14,13 @@ export const MachineChannel = Type.Object(
     kind: Type.Enum(channelKinds, {
       description:
         "port: x86 input and output; registers: memory of a device; doorbell: a queue is told of work, without leaving " +
-        "the guest where the kernel takes it; interrupt: the other way; hypercall: answered by the host's kernel",
+        "the guest where the kernel takes it; interrupt: the other way; hypercall: answered by the host's kernel; socket: " +
+        "connections to the sockets of a share, which the host's agent carries and has counted since it started",
     }),
     name: Type.String({ description: "device that is there" }),
     at: Type.Union([Type.String(), Type.Null()], {
-      description: "first and last address, in hexadecimal; null: it has none, or nobody tells",
+      description:
+        "first and last address, in hexadecimal, or the directory of a share; null: it has none, or nobody tells",
     }),
     queues: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: "of a virtio device" }),
     uses: Uses,

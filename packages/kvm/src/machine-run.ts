@@ -33,11 +33,14 @@ import { instanceMachine, placesOf, placeViolations, repairPins } from "./machin
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { readReport } from "./report-watch.ts";
-import { sharedDirectories } from "./shared-directories.ts";
+import { reshareFixed } from "./reshare.ts";
+import { sharedDirectories, sharedSockets } from "./shared-directories.ts";
 import { goOn, haltOf } from "./snapshot/halt.ts";
 import type { SnapshotRecord } from "./snapshot/snapshot-record.ts";
 import type { SnapshotStore } from "./snapshot/snapshot-store.ts";
 import { takeSnapshot } from "./snapshot/take-snapshot.ts";
+import { GuestSockets } from "./sockets/guest-sockets.ts";
+import { SocketDirectory } from "./sockets/socket-directory.ts";
 import { channelsOf } from "./view/engine-channels.ts";
 import { machineView } from "./view/machine-view.ts";
 
@@ -50,6 +53,8 @@ export interface MachineRunParts {
   readonly paths: MachinePaths;
   readonly record: MachineRecord;
   readonly engine: Engine;
+  /** of this host: where a share's files lie */
+  directoryOf(share: AssignedShare): string;
   released(run: MachineRun): void;
 }
 
@@ -66,6 +71,8 @@ export class MachineRun implements Run {
   readonly ended: Promise<Ended>;
   readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
+  /** null: it sees none */
+  readonly #sockets: GuestSockets | null;
   #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
@@ -78,7 +85,20 @@ export class MachineRun implements Run {
     this.machine = instanceMachine(record.assignment, engine, record.kernel ?? null);
     this.#parts = parts;
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
+    this.#sockets = this.#carrySockets();
     this.ended = jailed.ended.then((monitor) => this.#endedBy(monitor));
+  }
+
+  #carrySockets(): GuestSockets | null {
+    const shares = sharedSockets(this.assignment);
+    if (shares.length === 0) return null;
+    const { directoryOf } = this.#parts;
+    const places = shares.map((share) => {
+      return { name: share.name, path: share.path, directory: new SocketDirectory(directoryOf(share)) };
+    });
+    const sockets = new GuestSockets(places, () => this.#connect());
+    void sockets.carry();
+    return sockets;
   }
 
   get assignment(): Assignment {
@@ -100,6 +120,7 @@ export class MachineRun implements Run {
 
   #endedBy(monitor: Ended): Ended {
     this.#over = true;
+    this.#sockets?.stop();
     return machineEnded({
       monitor,
       outcome: monitor.exit.exitCode === null ? null : this.engine.outcomeOf(monitor.exit.exitCode),
@@ -166,7 +187,7 @@ export class MachineRun implements Run {
     if (standstill === null) {
       throw fleetError("SNAPSHOT_UNSUPPORTED", `the engine ${engine.name} takes no machine to files; kvm does`);
     }
-    if (sharedDirectories(this.assignment).length > 0) {
+    if (sharedDirectories(this.assignment).length + sharedSockets(this.assignment).length > 0) {
       const why = "the instance sees shares or directories of its host, whose servers are no part of its machine";
       throw fleetError("SNAPSHOT_UNSUPPORTED", why);
     }
@@ -218,26 +239,14 @@ export class MachineRun implements Run {
     const promised = placesOf(this.assignment, engine);
     const strayed = placeViolations(jailed.pid, promised);
     const notRepaired = strayed.length === 0 ? [] : repairPins(jailed.pid, promised);
-    const violations = [...limits.violations, ...strayed, ...notRepaired];
+    const unseen = this.#sockets?.problem ?? null;
+    const sockets = unseen === null ? [] : [`the sockets of its shares are not carried: ${unseen}`];
+    const violations = [...limits.violations, ...strayed, ...notRepaired, ...sockets];
     return { held: violations.length === 0, violations };
   }
 
-  /** What it sees are devices of its machine, which it has from its start until its end. */
   reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
-    const present = new Map((this.assignment.shares ?? []).map((share) => [share.shareId, share]));
-    const outcomes = wanted.map((share): ShareOutcome => {
-      const { shareId } = share;
-      const seen = present.get(shareId);
-      present.delete(shareId);
-      if (seen?.path === share.path && seen.readOnly === share.readOnly) {
-        return { shareId, state: "attached", busy: false, detail: null };
-      }
-      return { shareId, state: "failed", busy: false, detail: "a VM sees from its start on what it sees" };
-    });
-    const kept = [...present.keys()].map((shareId): ShareOutcome => {
-      return { shareId, state: "failed", busy: true, detail: "a VM sees it until it ends" };
-    });
-    return Promise.resolve([...outcomes, ...kept]);
+    return Promise.resolve(reshareFixed(this.assignment.shares ?? [], wanted));
   }
 
   /** What its monitor can see, through which the guest reaches whatever it reaches of the host, and its channels to it. */
@@ -245,8 +254,9 @@ export class MachineRun implements Run {
     const { engine, jailed, paths } = this.#parts;
     const view = await jailed.view(from);
     try {
-      const channels = await channelsOf(engine.name, paths.ports, view.pid);
-      return { ...view, machine: await machineView(engine.name, view.pid, channels) };
+      const told = await channelsOf(engine.name, paths.ports, view.pid);
+      const channels = [...told.channels, ...(this.#sockets?.channels ?? [])];
+      return { ...view, machine: await machineView(engine.name, view.pid, { ...told, channels }) };
     } catch (cause) {
       throw this.#over ? fleetError("STATE_CONFLICT", "the instance has ended", { cause }) : cause;
     }
@@ -273,6 +283,7 @@ export class MachineRun implements Run {
 
   /** Lets go of the guest, which runs on. */
   async leave(): Promise<void> {
+    this.#sockets?.stop();
     (await this.#channel?.catch(() => undefined))?.close();
   }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   fleetError,
   minimumMachineBytes,
+  type AssignedShare,
   type Assignment,
   type Digest,
   type HostFacts,
@@ -218,7 +219,8 @@ export class MachineRuntime implements Runtime {
       // Its log stays with the jail, its writable disk with the instance.
       rmSync(paths.run, { recursive: true, force: true });
     };
-    const run = new MachineRun({ jailed, paths, record, engine, released });
+    const directoryOf = (share: AssignedShare): string => this.#options.jail.shareDirectory(share);
+    const run = new MachineRun({ jailed, paths, record, engine, directoryOf, released });
     this.#runs.set(idOf(run), run);
     return run;
   }

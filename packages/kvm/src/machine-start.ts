@@ -7,7 +7,7 @@ import type { GuestReport } from "./guest/report.ts";
 import { encodeSettings } from "./guest/settings.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import { firstReport } from "./report-watch.ts";
-import { sharedDirectories } from "./shared-directories.ts";
+import { sharedDirectories, sharedSockets } from "./shared-directories.ts";
 
 /** Size of an instance's writable disk, in bytes; sparse. */
 const scratchBytes = 16 * 2 ** 30;
@@ -35,6 +35,7 @@ export const makeFiles = async (paths: MachinePaths, assignment: Assignment, pro
     pidsMax: spec.resources.pidsMax ?? defaultPidsMax,
     tmpfs: spec.tmpfs ?? [],
     shared: sharedDirectories(assignment),
+    sockets: sharedSockets(assignment),
   });
   await writeFile(paths.settings, settings, { mode: 0o644 });
 };

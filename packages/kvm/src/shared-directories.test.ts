@@ -25,7 +25,15 @@ test("what a machine sees stands in its monitor's jail in the same mode, and is 
   expect(mountsInJail(given)).toEqual([{ hostPath: "/srv", path: "/shares/mount0" }]);
   const shared = sharedDirectories(given);
   const process = { args: ["x"], env: [], cwd: "/", user: "0" };
-  const words = encodeSettings({ process, hostname: "x", network: undefined, pidsMax: 1, tmpfs: [], shared });
+  const words = encodeSettings({
+    process,
+    hostname: "x",
+    network: undefined,
+    pidsMax: 1,
+    tmpfs: [],
+    shared,
+    sockets: [],
+  });
   const told = words
     .toString()
     .split("\0")

@@ -21,11 +21,11 @@ export const sharesInJail = ({ shares = [] }: Assignment): AssignedShare[] =>
 export const mountsInJail = ({ spec }: Assignment): BindMount[] =>
   (spec.mounts ?? []).map((mount, index) => ({ ...mount, path: placeOf("mount", index) }));
 
-/** Everything of the host that a machine sees. Pure. */
+/** Directories of the host whose files a machine sees. Pure. */
 export const sharedDirectories = ({ shares = [], spec }: Assignment): SharedDirectory[] => [
-  ...shares.map(({ path, readOnly }, index) => {
+  ...shares.flatMap(({ kind, path, readOnly }, index) => {
     const place = placeOf("share", index);
-    return { tag: `share${index}`, place, path, readOnly };
+    return kind === "directory" ? [{ tag: `share${index}`, place, path, readOnly }] : [];
   }),
   ...(spec.mounts ?? []).map(({ path, readOnly = true }, index) => {
     const place = placeOf("mount", index);
@@ -33,13 +33,19 @@ export const sharedDirectories = ({ shares = [], spec }: Assignment): SharedDire
   }),
 ];
 
+/** Shares whose sockets its guest has one each of (native/guest/src/socket_directory.h). Pure. */
+export const sharedSockets = ({ shares = [] }: Assignment): AssignedShare[] =>
+  shares.filter(({ kind }) => kind === "socket-directory");
+
 /** What a machine cannot see of the host. Throws StartFailure MountNotAllowed. */
 export const admitShared = ({ shares = [], spec: { mounts = [] } }: Assignment): void => {
   const refuse = (why: string): never => {
     throw new StartFailure("MountNotAllowed", why);
   };
-  const memory = shares.find(({ kind }) => kind !== "directory");
+  const memory = shares.find(({ kind }) => kind === "shared-memory");
   if (memory !== undefined) refuse(`share ${memory.name} is of kind ${memory.kind}, which a VM cannot see`);
+  const listened = shares.find(({ kind, readOnly }) => kind === "socket-directory" && !readOnly);
+  if (listened !== undefined) refuse(`share ${listened.name} is of sockets, to which a VM connects and adds none`);
   if (shares.length + mounts.length > machineDirectoriesMax) {
     refuse(`a VM sees at most ${machineDirectoriesMax} shares and host directories`);
   }

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { basename } from "node:path";
-import type { Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
+import { basename, join } from "node:path";
+import type { AssignedShare, Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
   type HostNetworks,
@@ -275,6 +275,11 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   async removeShare(shareId: string): Promise<void> {
     await this.shares.remove(shareId);
+  }
+
+  shareDirectory(share: AssignedShare): string {
+    const { beneath, source } = this.shares.sourceOf(share);
+    return join(beneath, source);
   }
 
   /** Resolves when everything removed so far is gone from the disk and the kernel. */

@@ -1,4 +1,4 @@
-import type { Digest } from "@bulkhead/contracts";
+import type { AssignedShare, Digest } from "@bulkhead/contracts";
 import type { Run, Runtime, StartRequest } from "./runtime.ts";
 
 /** A host file or directory that a jailed program sees. What it may write is made its own. */
@@ -55,6 +55,8 @@ export interface JailedRun extends Run {
  */
 export interface Jail extends Pick<Runtime, "facts" | "logs" | "removeShare" | "remove" | typeof Symbol.asyncDispose> {
   list(): Promise<JailedRun[]>;
+  /** Where on the host the files of a share lie that one of its runs uses; only root can change what leads there. */
+  shareDirectory(share: AssignedShare): string;
   /** Images of all instances of this host. */
   imagesInUse(): Promise<ReadonlySet<Digest>>;
   /** Resolves when the program runs; rejects StartFailure with everything undone. */

@@ -1,7 +1,15 @@
 import type { Socket } from "node:net";
 import { fleetError } from "@bulkhead/contracts";
 import { settlesWithin } from "@bulkhead/node";
-import { encodeFrame, FrameReader, frameTypes, payloadMax, protocolVersion, type Frame } from "./frames.ts";
+import {
+  encodeFrame,
+  FrameReader,
+  frameTypes,
+  guestStreams,
+  payloadMax,
+  protocolVersion,
+  type Frame,
+} from "./frames.ts";
 
 /**
  * How long a guest may take to greet, in milliseconds, at each connection: its one thread may be carrying output on a busy
@@ -10,13 +18,23 @@ import { encodeFrame, FrameReader, frameTypes, payloadMax, protocolVersion, type
  */
 const greetingsMs = [1_000, 2_000, 4_000, 8_000, 15_000];
 
-/** What may wait for a guest to take it, in bytes: the windows of some sixty commands. One that takes nothing is cut off. */
-const waitingMax = 16 * 2 ** 20;
+/**
+ * What may wait for a guest to take it, in bytes: the windows of some sixty commands and as many connections. One that
+ * takes nothing is cut off.
+ */
+const waitingMax = 32 * 2 ** 20;
 
 /** What hears the frames of one stream. */
 export interface StreamListener {
   frame(frame: Frame): void;
   /** The guest is gone, or was cut off for what it sent. */
+  lost(): void;
+}
+
+/** What takes the streams that a guest begins. */
+export interface StreamTaker {
+  /** Who hears a stream, whose first frame this is. Throws when there is none such. */
+  take(channel: GuestChannel, first: Frame): StreamListener;
   lost(): void;
 }
 
@@ -26,6 +44,7 @@ export class GuestChannel {
   readonly #reader = new FrameReader();
   readonly #streams = new Map<number, StreamListener>();
   readonly #greeted = Promise.withResolvers<void>();
+  #taker: StreamTaker | null = null;
   #next = 1;
   #closed = false;
 
@@ -74,6 +93,7 @@ export class GuestChannel {
     const listeners = [...this.#streams.values()];
     this.#streams.clear();
     for (const listener of listeners) listener.lost();
+    this.#taker?.lost();
   }
 
   #take(bytes: Buffer): void {
@@ -86,7 +106,9 @@ export class GuestChannel {
 
   #hear(frame: Frame): void {
     if (frame.type !== frameTypes.hello) {
-      this.#streams.get(frame.stream)?.frame(frame);
+      const listener = this.#streams.get(frame.stream);
+      if (listener !== undefined) listener.frame(frame);
+      else if (frame.type === frameTypes.connect) this.#begin(frame);
       return;
     }
     const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;
@@ -94,6 +116,17 @@ export class GuestChannel {
       this.#setClock();
       this.#greeted.resolve();
     } else this.cutOff(`the guest speaks version ${version} of the protocol, this host ${protocolVersion}`);
+  }
+
+  #begin(first: Frame): void {
+    if (this.#taker === null || first.stream < guestStreams) throw new Error("the guest begins what nobody takes");
+    this.#streams.set(first.stream, this.#taker.take(this, first));
+  }
+
+  /** Keeps the connection open for streams that the guest begins. */
+  serve(taker: StreamTaker): void {
+    this.#taker = taker;
+    if (this.#closed) taker.lost();
   }
 
   /** At every connection: a guest that stood still, or is a copy of one that ran earlier, does not know what time it is. */
@@ -124,9 +157,9 @@ export class GuestChannel {
 
   /** A stream's number; numbers go round, and those in use are passed over. */
   listen(listener: StreamListener): number {
-    while (this.#streams.has(this.#next) || this.#next === 0) this.#next = (this.#next + 1) & 0xffff;
+    while (this.#streams.has(this.#next) || this.#next === 0) this.#next = (this.#next + 1) % guestStreams;
     const stream = this.#next;
-    this.#next = (this.#next + 1) & 0xffff;
+    this.#next = (this.#next + 1) % guestStreams;
     this.#streams.set(stream, listener);
     return stream;
   }
@@ -136,9 +169,9 @@ export class GuestChannel {
     this.closeWhenIdle();
   }
 
-  /** Ends the connection when no command uses it. */
+  /** Ends the connection when nobody uses it. */
   closeWhenIdle(): void {
-    if (this.#streams.size === 0) this.close();
+    if (this.#streams.size === 0 && this.#taker === null) this.close();
   }
 
   /** Lets what was sent go out, and ends. */

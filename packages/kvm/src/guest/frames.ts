@@ -18,9 +18,13 @@ export const frameTypes = {
   freeze: 64,
   thaw: 65,
   become: 66,
+  sockets: 80,
+  connect: 81,
 } as const;
 
 export const protocolVersion = 1;
+/** Streams that a guest begins are numbered from here on, a host's below. */
+export const guestStreams = 0x8000;
 const headerBytes = 8;
 /** Largest payload, in bytes; a guest that names a larger one is not believed. */
 export const payloadMax = 65_536;

@@ -1,4 +1,4 @@
-import type { AssignedNetwork, TemporaryDirectory } from "@bulkhead/contracts";
+import type { AssignedNetwork, AssignedShare, TemporaryDirectory } from "@bulkhead/contracts";
 import { linkLocalOf } from "@bulkhead/host";
 import type { SharedDirectory } from "../shared-directories.ts";
 import { hostsFile, resolvConfFile, type ProcessPlan } from "@bulkhead/node";
@@ -11,6 +11,8 @@ export interface GuestSettings {
   readonly pidsMax: number;
   readonly tmpfs: readonly TemporaryDirectory[];
   readonly shared: readonly SharedDirectory[];
+  /** shares of sockets; the guest knows each by its place in this list */
+  readonly sockets: readonly AssignedShare[];
 }
 
 /** Disks come in sectors. */
@@ -58,7 +60,7 @@ export const encodeIdentity = (identity: GuestIdentity): Buffer =>
 
 /** The settings disk of native/guest/src/settings.h, in whole sectors. */
 export const encodeSettings = (settings: GuestSettings): Buffer => {
-  const { hostname, network, pidsMax, tmpfs, shared, process } = settings;
+  const { hostname, network, pidsMax, tmpfs, shared, sockets, process } = settings;
   const text = encode([
     ...wordsOf(process),
     ...identityWords({ hostname, network }),
@@ -68,6 +70,7 @@ export const encodeSettings = (settings: GuestSettings): Buffer => {
         `tmpfs=${sizeBytes}:${mode}:${executable ? "x" : "-"}:${path}`,
     ),
     ...shared.map(({ tag, readOnly, path }) => `share=${tag}:${readOnly ? "ro" : "rw"}:${path}`),
+    ...sockets.map(({ mode, owner, path }) => `sockets=${mode}:${owner.uid}:${owner.gid}:${path}`),
   ]);
   return Buffer.concat([text, Buffer.alloc((sectorBytes - (text.length % sectorBytes)) % sectorBytes)]);
 };

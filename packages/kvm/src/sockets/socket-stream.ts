@@ -1,0 +1,147 @@
+import type { Socket } from "node:net";
+import type { GuestChannel, StreamListener } from "../guest/channel.ts";
+import { frameTypes, payloadMax, windowBytes, type Frame } from "../guest/frames.ts";
+
+/** A connection of a guest's program to a socket of the host's. Neither side sends more than the other has room for. */
+export class SocketStream implements StreamListener {
+  readonly #channel: GuestChannel;
+  readonly #stream: number;
+  readonly #over: () => void;
+  /** null before it is open, and once it is closed */
+  #socket: Socket | null = null;
+  /** what came before it was open */
+  #early: Buffer[] = [];
+  /** bytes that the guest still takes */
+  #window = windowBytes;
+  /** bytes of the guest's that the socket has not taken */
+  #unread = 0;
+  /** the guest's program says no more */
+  #ended = false;
+  /** the guest is done with the stream */
+  #left = false;
+  /** the host is */
+  #closed = false;
+
+  /** `over` is called when both are done with it, or the guest is gone. */
+  constructor(channel: GuestChannel, { stream }: Frame, opening: Promise<Socket>, over: () => void) {
+    this.#channel = channel;
+    this.#stream = stream;
+    this.#over = over;
+    opening.then(
+      (socket) => this.#begin(socket),
+      () => this.#close(),
+    );
+  }
+
+  #begin(socket: Socket): void {
+    if (this.#closed) {
+      socket.destroy();
+      return;
+    }
+    this.#socket = socket;
+    socket
+      .on("error", () => undefined)
+      .on("close", () => this.#close())
+      .on("readable", () => this.#pump())
+      .on("end", () => this.#tell());
+    for (const bytes of this.#early) this.#write(socket, bytes);
+    this.#early = [];
+    if (this.#ended) this.#finish(socket);
+  }
+
+  /** Carries on what the guest takes; what stays makes the container wait. */
+  #pump(): void {
+    const socket = this.#socket;
+    while (socket !== null && this.#window > 0 && socket.readableLength > 0 && !this.#left) {
+      const size = Math.min(this.#window, payloadMax, socket.readableLength);
+      const bytes = socket.read(size) as Buffer | null;
+      if (bytes === null) return;
+      this.#window -= bytes.length;
+      this.#channel.send(frameTypes.input, this.#stream, bytes);
+    }
+    // The end is told by a read that finds nothing.
+    if (socket?.readableLength === 0) socket.read(0);
+  }
+
+  #tell(): void {
+    if (!this.#left && !this.#closed) this.#channel.send(frameTypes.input, this.#stream);
+  }
+
+  #write(socket: Socket, bytes: Buffer): void {
+    socket.write(bytes, () => {
+      this.#unread -= bytes.length;
+      if (!this.#closed && !this.#left) this.#channel.sendNumber(frameTypes.taken, this.#stream, bytes.length);
+    });
+  }
+
+  /** What was written goes out first. A guest that is done hears nothing more of it. */
+  #finish(socket: Socket): void {
+    if (this.#left) socket.end(() => socket.destroy());
+    else socket.end();
+  }
+
+  frame({ type, payload }: Frame): void {
+    switch (type) {
+      case frameTypes.output:
+        if (payload.length === 0) this.#end();
+        else this.#carry(Buffer.from(payload));
+        return;
+      case frameTypes.taken:
+        if (payload.length === 4) this.#window = Math.min(windowBytes, this.#window + payload.readUInt32LE(0));
+        this.#pump();
+        return;
+      case frameTypes.close:
+        this.#left = true;
+        this.#end();
+        if (this.#closed) this.#leave();
+        return;
+      default:
+        this.#channel.cutOff("the guest says to a socket what belongs to none");
+    }
+  }
+
+  #carry(bytes: Buffer): void {
+    this.#unread += bytes.length;
+    if (this.#unread > windowBytes) {
+      this.#channel.cutOff("the guest sent more to a socket than that has taken");
+      return;
+    }
+    if (this.#socket !== null) this.#write(this.#socket, bytes);
+    else if (this.#closed) this.#unread -= bytes.length;
+    else this.#early.push(bytes);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    if (this.#socket !== null) this.#finish(this.#socket);
+  }
+
+  /** The host's end is closed, or never was open. */
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket = null;
+    this.#early = [];
+    if (!this.#channel.closed) this.#channel.send(frameTypes.close, this.#stream);
+    if (this.#left) this.#leave();
+  }
+
+  #leave(): void {
+    this.#channel.leave(this.#stream);
+    this.#over();
+  }
+
+  /** Ends it whatever is under way. */
+  revoke(): void {
+    if (this.#socket === null) this.#close();
+    else this.#socket.destroy();
+  }
+
+  lost(): void {
+    this.#left = true;
+    this.#closed = true;
+    this.#socket?.destroy();
+    this.#socket = null;
+    this.#over();
+  }
+}
