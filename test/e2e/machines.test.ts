@@ -157,10 +157,15 @@ test("what a machine cannot have yet is refused when it is asked for", async () 
   expect(await refused({ network: "host" })).toMatchObject({ code: "FIELD_NOT_APPLICABLE" });
 });
 
-test("a container and a machine share a directory, which is one object for both", async () => {
+test("a container and a machine share a directory and sockets, which are one object for both", async () => {
   const share = (name: string, kind: string) => fleet.http("POST", "/v1/shares", { body: { name, spec: { kind } } });
   for (const kind of ["directory", "socket-directory", "shared-memory"]) await share(kind, kind);
-  const data = (path: string, readOnly: boolean) => ({ shares: [{ share: "directory", path, readOnly }] });
+  const data = (path: string, readOnly: boolean) => ({
+    shares: [
+      { share: "directory", path, readOnly },
+      { share: "socket-directory", path: "/sockets", readOnly },
+    ],
+  });
   await fleet.run("giver", { ...spec("container"), ...data("/out", false) });
   await fleet.run("taker", { ...spec("vm"), ...data("/deep/in", true) });
   await say("giver-0", "echo through > /out/word");
@@ -168,7 +173,15 @@ test("a container and a machine share a directory, which is one object for both"
     /^through\n.*Read-only file system/,
   );
   const { body } = await fleet.http("GET", "/v1/instances/taker-0/view?seccompFrom=plan");
-  expect((body as InstanceView).machine?.channels.map(({ name }) => name)).toContain("vhost-user-fs share0");
+  const { channels = [] } = (body as InstanceView).machine ?? {};
+  expect(channels.map(({ name }) => name)).toContain("vhost-user-fs share0");
+  expect(channels).toContainEqual({
+    kind: "socket",
+    name: "share socket-directory",
+    at: "/sockets",
+    queues: null,
+    uses: 0,
+  });
   expect((await fleet.cli("shares", "graph")).stdout).toMatch(
     /^directory +directory +taker-0 +\/deep\/in +ro +declared/m,
   );
@@ -177,11 +190,15 @@ test("a container and a machine share a directory, which is one object for both"
   expect(detached).toMatchObject({ status: 422, body: { code: "FIELD_NOT_APPLICABLE" } });
   const used = await fleet.http("DELETE", "/v1/shares/directory");
   expect(used).toMatchObject({ body: { code: "SHARE_IN_USE", detail: expect.stringContaining("taker-0") } });
-  for (const kind of ["socket-directory", "shared-memory"]) {
-    const refused = { ...spec("vm"), shares: [{ share: kind, path: "/x" }] };
-    expect(await fleet.http("POST", "/v1/workloads", { body: { name: "no", spec: refused } })).toMatchObject({
+  const refused = [
+    { share: { share: "shared-memory", path: "/x" }, pointer: "/spec/shares/0/share" },
+    { share: { share: "socket-directory", path: "/x", readOnly: false }, pointer: "/spec/shares/0/readOnly" },
+  ];
+  for (const { share: unseen, pointer } of refused) {
+    const body = { name: "no", spec: { ...spec("vm"), shares: [unseen] } };
+    expect(await fleet.http("POST", "/v1/workloads", { body })).toMatchObject({
       status: 422,
-      body: { code: "FIELD_NOT_APPLICABLE", errors: [{ pointer: "/spec/shares/0/share" }] },
+      body: { code: "FIELD_NOT_APPLICABLE", errors: [{ pointer }] },
     });
   }
   for (const name of ["giver", "taker"]) await fleet.remove(name);

@@ -89,10 +89,16 @@ const memberFaults = (spec: WorkloadSpec, pointer: string, namespaces: readonly 
   return faults;
 };
 
-/** Memory and sockets are of one kernel: a guest's is another, and could only be shown a copy of either. */
-const notForMachines: Readonly<Partial<Record<ShareKind, string>>> = {
-  "shared-memory": "is memory of the host's kernel, of which a VM's programs can have a copy only",
-  "socket-directory": "is sockets of the host's kernel, which a VM does not run on; let them meet in a network",
+/** What a VM cannot have of a share. Memory is of one kernel: a guest's is another, and could only be shown a copy. */
+const machineFaults = (kind: ShareKind, pointer: string, readOnly: boolean | undefined): Fault[] => {
+  const refused = (field: string, message: string): Fault[] => {
+    return [{ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/${field}`, message }];
+  };
+  if (kind === "shared-memory") {
+    return refused("share", "is memory of the host's kernel, of which a VM's programs can have a copy only");
+  }
+  if (kind !== "socket-directory" || readOnly !== false) return [];
+  return refused("readOnly", "must be true: a VM connects to sockets of a share, and listens in a network");
 };
 
 /** What is wrong with a workload's shares that only their kinds tell. */
@@ -104,8 +110,8 @@ export const shareKindFaults = (spec: WorkloadSpec, known: ReadonlyMap<string, K
     if (found === undefined) return [];
     if (found.kind !== "namespace") {
       if (path === undefined) return [invalid(`${pointer}/path`, "must say where the instance sees it")];
-      const why = spec.isolation === "vm" ? notForMachines[found.kind] : undefined;
-      if (why !== undefined) return [{ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/share`, message: why }];
+      const unseen = spec.isolation === "vm" ? machineFaults(found.kind, pointer, readOnly) : [];
+      if (unseen.length > 0) return unseen;
       if (path !== sharedMemoryPath || found.kind === "shared-memory") return [];
       return [invalid(`${pointer}/path`, "is for a share of kind shared-memory only")];
     }

@@ -1,0 +1,119 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { chmod, mkdtempDisposable, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { uuidV7, withShareDefaults, type AssignedShare, type Assignment } from "@bulkhead/contracts";
+import { busyboxImage } from "@bulkhead/testkit/images";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { sharedParts } from "./testing/machine-rig.ts";
+import { MixedHost } from "./testing/mixed-host.ts";
+
+vi.setConfig({ testTimeout: 180_000 });
+const shared = await sharedParts(await busyboxImage());
+const tools = await mkdtempDisposable("/tmp/bulkhead-tools-");
+const stream = "/tools/unix-stream";
+let host: MixedHost;
+let box: Assignment;
+let machine: Assignment;
+
+const sockets: AssignedShare = {
+  shareId: uuidV7(Date.now(), randomBytes(10)),
+  name: "sockets",
+  ...withShareDefaults({ kind: "socket-directory" }),
+  path: "/run/common",
+  readOnly: false,
+};
+const seen: AssignedShare = { ...sockets, path: "/deep/in/sockets", readOnly: true };
+const mounts = [{ hostPath: tools.path, path: "/tools" }];
+
+const startMachine = () => host.start("vm", null, { mounts }, [seen]);
+const listenIn = (name: string) =>
+  host.exec(box, `setsid ${stream} listen /run/common/${name} > /dev/null 2>&1 & echo $!`);
+/** What a command of the machine says, asked until it says what is waited for. */
+const eventually = (script: string) => expect.poll(() => host.exec(machine, script), { timeout: 30_000 });
+
+beforeAll(async () => {
+  const source = join(import.meta.dirname, "testing/unix-stream.c");
+  const words = ["-static", "-O1", "-Wall", "-Werror", "-o", join(tools.path, "unix-stream"), source];
+  await chmod(tools.path, 0o755);
+  execFileSync("gcc", words, { stdio: "pipe" });
+  host = await MixedHost.open(shared, tools.path);
+  box = await host.start("container", null, { mounts }, [sockets]);
+  machine = await startMachine();
+}, 300_000);
+afterAll(async () => {
+  await host[Symbol.asyncDispose]();
+  await rm(shared.directory, { recursive: true, force: true });
+  await tools[Symbol.asyncDispose]();
+}, 120_000);
+
+test("a machine's program connects to a container's socket, and both hear all that the other says", async () => {
+  await listenIn("echo");
+  await eventually("ls /deep/in/sockets").toBe("echo");
+  expect(await host.exec(machine, `${stream} send ${seen.path}/echo 3000000`)).toBe("heard 3000000 and 3000000");
+  const many = `for n in 1 2 3 4 5 6 7 8; do ${stream} send ${seen.path}/echo 100000 & done; wait`;
+  const said = await host.exec(machine, many);
+  expect(said.split("\n")).toEqual(Array.from({ length: 8 }, () => "heard 100000 and 100000"));
+});
+
+test("whoever may connect in a container may in a machine, and nobody listens there", async () => {
+  await listenIn("guarded");
+  await listenIn("open");
+  await eventually(`ls ${seen.path}`).toBe("echo\nguarded\nopen");
+  await host.exec(box, "chown 7:8 /run/common/guarded; chmod 600 /run/common/guarded; chmod 666 /run/common/open");
+  await host.exec(box, "ln -s /run/common/echo /run/common/link; touch /run/common/file; mkfifo /run/common/pipe");
+  await eventually(`stat -c '%n %u:%g %a' ${seen.path}/guarded`).toBe(`${seen.path}/guarded 7:8 600`);
+  expect(await host.exec(machine, `ls ${seen.path}`)).toBe("echo\nguarded\nopen");
+  await host.exec(machine, "mkdir -p /etc; echo some:x:44:44::/:/bin/sh >> /etc/passwd");
+  const asUser = (name: string) => host.exec(machine, `su some -c '${stream} send ${seen.path}/${name} 10'`);
+  expect(await asUser("guarded")).toBe("connect: Permission denied");
+  await expect.poll(() => asUser("open"), { timeout: 30_000 }).toBe("heard 10 and 10");
+  for (const make of [`${stream} listen ${seen.path}/mine`, `touch ${seen.path}/mine`, `rm ${seen.path}/open`]) {
+    expect(await host.exec(machine, make)).toContain("Read-only file system");
+  }
+});
+
+test("more connections than are carried at once wait, and each has its turn", async () => {
+  const many = `for n in $(seq 48); do ${stream} send ${seen.path}/echo 50000 & done; wait`;
+  const said = (await host.exec(machine, many)).split("\n");
+  expect(said).toEqual(Array.from({ length: 48 }, () => "heard 50000 and 50000"));
+});
+
+const hold = (name: string) =>
+  host.exec(machine, `setsid ${stream} hold ${seen.path}/${name} > /tmp/${name}.held 2>&1 & echo`);
+
+test("a connection ends with whom it leads to, and a socket that is gone is gone inside", async () => {
+  const server = await listenIn("short");
+  await eventually(`ls ${seen.path}/short`).toBe(`${seen.path}/short`);
+  await hold("short");
+  await eventually("cat /tmp/short.held").toBe("held");
+  await host.exec(box, `kill -9 -${server}`);
+  await eventually("cat /tmp/short.held").toBe("held\nended");
+  // Its name is there still, and leads to nobody.
+  expect(await host.exec(machine, `${stream} send ${seen.path}/short 0`)).toBe("heard 0 and");
+  await host.exec(box, "rm /run/common/short");
+  await eventually(`ls ${seen.path}/short`).toContain("No such file or directory");
+});
+
+test("connections end with the agent that carries them, and the next one carries others", async () => {
+  await hold("echo");
+  await eventually("cat /tmp/echo.held").toBe("held");
+  await host.killAgents();
+  await host.startAgents();
+  expect((await host.adopt()).split(" ")).toContain(machine.instanceId);
+  await eventually("cat /tmp/echo.held").toBe("held\nended");
+  await listenIn("later");
+  await eventually(`ls ${seen.path}/later`).toBe(`${seen.path}/later`);
+  for (const name of ["echo", "later"]) {
+    expect(await host.exec(machine, `${stream} send ${seen.path}/${name} 300000`)).toBe("heard 300000 and 300000");
+  }
+});
+
+test("a machine that starts again finds what is there, and one that would listen is refused", async () => {
+  await host.end(machine);
+  machine = await startMachine();
+  await eventually(`ls ${seen.path}`).toBe("echo\nguarded\nlater\nopen");
+  expect(await host.exec(machine, `${stream} send ${seen.path}/echo 300000`)).toBe("heard 300000 and 300000");
+  const listening = host.start("vm", null, {}, [{ ...seen, readOnly: false }]);
+  await expect(listening).rejects.toThrow("MountNotAllowed: share sockets is of sockets, to which a VM connects");
+});
