@@ -92,9 +92,8 @@ export class MachineRun implements Run {
   #carrySockets(): GuestSockets | null {
     const shares = sharedSockets(this.assignment);
     if (shares.length === 0) return null;
-    const { directoryOf } = this.#parts;
     const places = shares.map((share) => {
-      return { name: share.name, path: share.path, directory: new SocketDirectory(directoryOf(share)) };
+      return { name: share.name, path: share.path, directory: new SocketDirectory(this.#parts.directoryOf(share)) };
     });
     const sockets = new GuestSockets(places, () => this.#connect());
     void sockets.carry();

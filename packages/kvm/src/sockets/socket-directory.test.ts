@@ -40,8 +40,11 @@ test("sockets are found, and nothing that leads to one or has no name of one", a
   expect(found.map(({ name }) => name)).toEqual(["a", "b"]);
   expect(found[0]?.mode).toBe(0o640);
   expect(await firstOf(directory, "a")).toBe("a");
-  for (const name of ["link", "file", "absent", "", ".", "..", "../a", "./a", "a\0", "x".repeat(101)]) {
-    await expect(directory.connect(name)).rejects.toThrow();
+  await expect(directory.connect("link")).rejects.toThrow("link is no socket");
+  await expect(directory.connect("file")).rejects.toThrow("file is no socket");
+  await expect(directory.connect("absent")).rejects.toMatchObject({ code: "ENOENT" });
+  for (const name of [".", "..", "../a", "./a", "", "a\0", "x".repeat(101)]) {
+    await expect(directory.connect(name)).rejects.toThrow("no name of a socket");
   }
 });
 

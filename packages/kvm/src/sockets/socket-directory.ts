@@ -8,8 +8,8 @@ const namingOnly = 0o1000_0000;
 /** How long a socket may take to take a connection, in milliseconds: its program's queue is full, or it is not. */
 const connectMs = 5_000;
 /** Of one directory, and bytes of a name, as many as a guest has room for (native/guest/src/socket_list.h). */
-export const socketsMax = 64;
-export const socketNameMax = 100;
+const socketsMax = 64;
+const socketNameMax = 100;
 /** Ids of an instance; what others own, which none of them is mapped to, is nobody's inside (user_namespaces(7)). */
 const idsOfInstance = 65_536;
 const nobody = 65_534;
@@ -27,7 +27,7 @@ const insideId = (id: number): number => (id < idsOfInstance ? id : nobody);
 
 /** A name that is one in a directory, and that a guest can have too. */
 const isPlain = (name: string): boolean =>
-  !/[/\0\uFFFD]/.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= socketNameMax;
+  name !== "" && !/[/\0\uFFFD]/.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= socketNameMax;
 
 /**
  * The sockets of one share, on the host. Its users make and remove what they want in it: names are resolved below its

@@ -52,9 +52,10 @@ export class SocketStream implements StreamListener {
   /** Carries on what the guest takes; what stays makes the container wait. */
   #pump(): void {
     const socket = this.#socket;
-    while (socket !== null && this.#window > 0 && socket.readableLength > 0 && !this.#left) {
-      const size = Math.min(this.#window, payloadMax, socket.readableLength);
-      const bytes = socket.read(size) as Buffer | null;
+    for (;;) {
+      const size = Math.min(this.#window, payloadMax, socket?.readableLength ?? 0);
+      if (size === 0 || this.#left) break;
+      const bytes = socket?.read(size) as Buffer | null;
       if (bytes === null) return;
       this.#window -= bytes.length;
       this.#channel.send(frameTypes.input, this.#stream, bytes);
