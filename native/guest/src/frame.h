@@ -41,6 +41,8 @@ enum frame_type {
   kFrameConnect = 81,  // guest: u8 directory, then a socket's name: the stream is a connection to it. Its bytes go as
                        // kFrameInput and kFrameOutput, none being their end, and kFrameTaken. Who is done with it, or
                        // could not begin, says kFrameClose; it is over when both have
+  kFrameUnmount = 82,  // host: the path of a share, which goes; guest: i32 errno, 0 when it is gone, EBUSY when it is
+                       // gone and programs that had files of it open were ended
 };
 
 struct frame {

@@ -27,6 +27,7 @@
 #include "settings.h"
 #include "socket_directory.h"
 #include "spawn.h"
+#include "unmounting.h"
 #include "usage.h"
 
 static pid_t entrypoint = -1;
@@ -54,8 +55,8 @@ static void reap(struct source* source, uint32_t events) {
     if (pid == entrypoint) {
       entrypoint = 0;
       entrypointStatus = status;
-    } else {
-      execEnded(pid, status);
+    } else if (!execEnded(pid, status)) {
+      unmountingEnded(pid, status);
     }
   }
 }
@@ -110,7 +111,7 @@ void onFrame(const struct frame* frame, const uint8_t* payload) {
     sendFrame(kFrameUsage, frame->stream, text, readGuestUsage(text, sizeof text));
   } else if (frame->type == kFrameSockets) {
     listSockets(payload, frame->size);
-  } else if (!copyFrame(frame, payload) && !connectionFrame(frame, payload)) {
+  } else if (!copyFrame(frame, payload) && !connectionFrame(frame, payload) && !unmountingFrame(frame, payload)) {
     execFrame(frame, payload);
   }
 }
