@@ -21,13 +21,24 @@ import {
   type CgroupPlacement,
   type ProcessRef,
 } from "@bulkhead/native-namespaces";
-import type { ContractCheck, Ended, ExecRequest, ExecSession, ResizeOutcome, Run, RunKey, Usage } from "@bulkhead/node";
+import type {
+  ContractCheck,
+  Ended,
+  ExecRequest,
+  ExecSession,
+  JailedProcess,
+  ResizeOutcome,
+  Run,
+  RunKey,
+  Usage,
+} from "@bulkhead/node";
 import { checkContract } from "./contract.ts";
 import { endedFrom, endedWithoutRecord } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
 import { settleMemoryLimit } from "./memory-limit.ts";
 import { oomOf } from "./oom.ts";
+import { otherProcesses } from "./other-processes.ts";
 import { resizeInPlace } from "./resize.ts";
 import type { RunHost } from "./run-host.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
@@ -88,6 +99,10 @@ export class ContainerRun implements Run {
 
   get pid(): number | null {
     return this.#over ? null : (this.#init?.pid ?? null);
+  }
+
+  others(): JailedProcess[] {
+    return this.#init === null || this.#over ? [] : otherProcesses(this.cgroup, this.#init);
   }
 
   /** true from the moment its end is known */

@@ -43,10 +43,20 @@ export interface JailRequest extends StartRequest {
   readonly program: JailedProgram;
 }
 
+/** A process that a jailed program started. Disposing it stops waiting for its end. */
+export interface JailedProcess extends Disposable {
+  readonly pid: number;
+  readonly ended: Promise<void>;
+  /** Nothing happens to one that has ended, or to another with its number. */
+  kill(): void;
+}
+
 /** A jailed program that runs, or ran. */
 export interface JailedRun extends Run {
   /** of the program, as the host numbers processes; null when it has ended */
   readonly pid: number | null;
+  /** Its processes beside the program's own, as they are now. */
+  others(): JailedProcess[];
 }
 
 /**
