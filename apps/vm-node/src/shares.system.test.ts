@@ -128,6 +128,32 @@ test("whoever serves the files is confined to one directory, beside a monitor th
   for (const set of ["CapEff", "CapPrm", "CapBnd"]) expect(BigInt(`0x${statusOf(monitor, set)}`)).toBe(0n);
 });
 
+test("a share that is taken away is gone inside, and whoever had files of it open is ended", async () => {
+  const kept = { ...data, path: "/a/b" };
+  const open = "setsid sh -c 'exec 3< /read/word; echo open > /tmp/open; exec sleep 1000' > /dev/null 2>&1 & echo";
+  await host.exec(machine, open);
+  await expect.poll(() => host.exec(machine, "cat /tmp/open"), { timeout: 30_000 }).toBe("open");
+  const outcomes = await host.reshare(machine, [kept]);
+  expect(outcomes.map(({ state, busy }) => ({ state, busy }))).toEqual([
+    { state: "attached", busy: false },
+    { state: "detached", busy: false },
+    { state: "detached", busy: true },
+  ]);
+  expect(outcomes[2]?.detail).toContain("had files of it open were ended");
+  expect(await host.exec(machine, "pidof sleep | wc -w; ls -A /read | wc -l; grep -c virtiofs /proc/mounts")).toBe(
+    "1\n0\n3",
+  );
+  expect(await host.exec(machine, "cat /a/b/word /host/word")).toMatch(/of the host$/);
+  // Nobody serves them, and the host may remove them.
+  const servers = (await host.processesOf(machine)).slice(1);
+  expect(servers.map((pid) => readlinkSync(`/proc/${pid}/root`)).toSorted()).toEqual([
+    "/shares/mount0",
+    "/shares/mount1",
+    "/shares/share0",
+  ]);
+  expect(await host.reshare(machine, [kept])).toMatchObject([{ state: "attached" }]);
+});
+
 test("agents that are killed leave files and machine as they are, and a monitor that is killed leaves nobody", async () => {
   await host.killAgents();
   await host.startAgents();
@@ -139,6 +165,22 @@ test("agents that are killed leave files and machine as they are, and a monitor 
   const living = () => processes.filter((pid) => existsSync(`/proc/${pid}`));
   await expect.poll(living, { timeout: 20_000 }).toEqual([]);
   expect(await host.exec(box, "cat /data/word")).toBe("later");
+});
+
+test("a machine whose file server ends is ended, with what was lost, also when no agent saw it", async () => {
+  const start = () => host.start("vm", null, {}, [{ ...data, path: "/a/b" }]);
+  const lost = /^MountFailed: the file server of "\/a\/b" ended, for which its programs would have waited for ever/;
+  for (const unseen of [false, true]) {
+    const one = await start();
+    const [, server = 0] = await host.processesOf(one);
+    if (unseen) await host.killAgents();
+    process.kill(server, "SIGKILL");
+    if (unseen) {
+      await host.startAgents();
+      await host.adopt();
+    }
+    expect(await host.endOf(one)).toMatch(lost);
+  }
 });
 
 test("what a machine cannot see is refused before it starts", async () => {

@@ -109,6 +109,24 @@ test("connections end with the agent that carries them, and the next one carries
   }
 });
 
+test("a share that is taken away is gone at once, and nobody reaches it any more", async () => {
+  await hold("later");
+  await eventually("cat /tmp/later.held").toBe("held");
+  expect(await host.reshare(machine, [])).toEqual([
+    { shareId: seen.shareId, state: "detached", busy: false, detail: null },
+  ]);
+  expect(await host.exec(machine, `cat /tmp/later.held; ls ${seen.path}; grep -c sockets /proc/mounts`)).toBe(
+    "held\nended\n0",
+  );
+  await host.killAgents();
+  await host.startAgents();
+  await host.adopt();
+  expect(await host.reshare(machine, [])).toEqual([]);
+  expect(await host.reshare(machine, [seen])).toMatchObject([
+    { state: "failed", detail: expect.any(String) as string },
+  ]);
+});
+
 test("a machine that starts again finds what is there, and one that would listen is refused", async () => {
   await host.end(machine);
   machine = await startMachine();

@@ -25,6 +25,7 @@ const endOf = (engine: (typeof engines)[0], monitor: Ended, more: Partial<Parame
     outcome: monitor.exit.exitCode === null ? null : engine.outcomeOf(monitor.exit.exitCode),
     report: { state: "running" },
     stopWanted: false,
+    lostDirectory: null,
     memoryBytes: 2 ** 27,
     ...more,
   });
@@ -57,4 +58,14 @@ test("a program that the guest's own kernel killed for want of memory says so", 
 
 test("a machine that was to stop was stopped, however it went down", () => {
   expect(endOf(kvm, monitorOf(null, "Signaled"), { stopWanted: true })).toMatchObject({ reason: "StoppedByUser" });
+});
+
+test("a machine that was ended for a file server's end says which, unless its program had ended", () => {
+  const lost = { lostDirectory: "/srv/data" };
+  expect(endOf(qemu, monitorOf(null, "Signaled"), lost)).toMatchObject({
+    reason: "MountFailed",
+    detail: expect.stringContaining('the file server of "/srv/data" ended') as string,
+  });
+  const report = { state: "ended", exitCode: 3, signal: null, oomKills: 0 } as const;
+  expect(endOf(qemu, monitorOf(0), { ...lost, report })).toMatchObject({ reason: "Exited", exit: { exitCode: 3 } });
 });

@@ -11,6 +11,8 @@ export interface MachineEnd {
   /** what the guest said last */
   readonly report: GuestReport | null;
   readonly stopWanted: boolean;
+  /** where it saw the directory of its host whose server ended, for which it was ended; null: none did */
+  readonly lostDirectory: string | null;
   readonly memoryBytes: number;
 }
 
@@ -43,7 +45,7 @@ const happened: Readonly<Record<MachineOutcome, string>> = {
 };
 
 /** The machine went down under its program: nothing is known of the program but that. */
-const cutOff = ({ monitor, outcome, stopWanted, report }: MachineEnd): Ended => {
+const cutOff = ({ monitor, outcome, stopWanted, lostDirectory, report }: MachineEnd): Ended => {
   const { startedAt, finishedAt } = monitor.exit;
   const exit = { exitCode: null, signal: null, oomKilled: false, startedAt, finishedAt };
   if (stopWanted) {
@@ -52,6 +54,10 @@ const cutOff = ({ monitor, outcome, stopWanted, report }: MachineEnd): Ended => 
       reason: "StoppedByUser",
       detail: "switched off: it did not end by itself",
     };
+  }
+  if (lostDirectory !== null) {
+    const why = `the file server of "${lostDirectory}" ended, for which its programs would have waited for ever`;
+    return { exit, reason: "MountFailed", detail: `${why}; look for virtiofsd in the host's kernel log` };
   }
   if (monitor.reason !== "Exited") {
     const kept = monitor.reason === "Signaled" || monitor.reason === "OomKilled" ? "RuntimeFailed" : monitor.reason;

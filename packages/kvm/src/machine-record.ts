@@ -11,6 +11,8 @@ export interface MachineRecord {
   readonly engine: string;
   /** release of its kernel; absent in what an agent before this one wrote */
   readonly kernel?: string;
+  /** ids of the shares of its assignment that were taken away since it started */
+  readonly detached?: readonly string[];
   /** its image's disk; absent in what an agent before it wrote */
   readonly image?: string;
 }

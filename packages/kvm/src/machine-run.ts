@@ -24,6 +24,7 @@ import {
   type RunKey,
   type Usage,
 } from "@bulkhead/node";
+import { lossOf, noteLoss } from "./directory-servers.ts";
 import type { Engine } from "./engine/engine.ts";
 import { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
@@ -32,15 +33,13 @@ import { machineEnded } from "./machine-ended.ts";
 import { instanceMachine, placesOf, placeViolations, repairPins } from "./machine-places.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
+import { MachineSharing } from "./machine-sharing.ts";
 import { readReport } from "./report-watch.ts";
-import { reshareFixed } from "./reshare.ts";
-import { sharedDirectories, sharedSockets } from "./shared-directories.ts";
+import { sharedDirectories, sharedSockets, type SharedDirectory } from "./shared-directories.ts";
 import { goOn, haltOf } from "./snapshot/halt.ts";
 import type { SnapshotRecord } from "./snapshot/snapshot-record.ts";
 import type { SnapshotStore } from "./snapshot/snapshot-store.ts";
 import { takeSnapshot } from "./snapshot/take-snapshot.ts";
-import { GuestSockets } from "./sockets/guest-sockets.ts";
-import { SocketDirectory } from "./sockets/socket-directory.ts";
 import { channelsOf } from "./view/engine-channels.ts";
 import { machineView } from "./view/machine-view.ts";
 
@@ -71,8 +70,7 @@ export class MachineRun implements Run {
   readonly ended: Promise<Ended>;
   readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
-  /** null: it sees none */
-  readonly #sockets: GuestSockets | null;
+  readonly #sharing: MachineSharing;
   #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
@@ -85,23 +83,20 @@ export class MachineRun implements Run {
     this.machine = instanceMachine(record.assignment, engine, record.kernel ?? null);
     this.#parts = parts;
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
-    this.#sockets = this.#carrySockets();
+    this.#sharing = new MachineSharing({
+      ...parts,
+      directoryOf: (share) => parts.directoryOf(share),
+      connect: () => this.#connect(),
+      talk: (say) => this.#talk(say),
+      lost: (directory) => this.#lose(directory),
+    });
     this.ended = jailed.ended.then((monitor) => this.#endedBy(monitor));
   }
 
-  #carrySockets(): GuestSockets | null {
-    const shares = sharedSockets(this.assignment);
-    if (shares.length === 0) return null;
-    const places = shares.map((share) => {
-      return { name: share.name, path: share.path, directory: new SocketDirectory(this.#parts.directoryOf(share)) };
-    });
-    const sockets = new GuestSockets(places, () => this.#connect());
-    void sockets.carry();
-    return sockets;
-  }
-
+  /** as it is now: without the shares that were taken away */
   get assignment(): Assignment {
-    return this.#parts.record.assignment;
+    const { assignment } = this.#parts.record;
+    return assignment.shares === undefined ? assignment : { ...assignment, shares: this.#sharing.shares };
   }
 
   get engine(): Engine {
@@ -119,14 +114,22 @@ export class MachineRun implements Run {
 
   #endedBy(monitor: Ended): Ended {
     this.#over = true;
-    this.#sockets?.stop();
+    this.#sharing.stop();
     return machineEnded({
       monitor,
       outcome: monitor.exit.exitCode === null ? null : this.engine.outcomeOf(monitor.exit.exitCode),
       report: readReport(this.#parts.paths.report),
       stopWanted: this.#stopWanted,
+      lostDirectory: lossOf(this.#parts.paths),
       memoryBytes: this.assignment.spec.resources.memoryBytes,
     });
+  }
+
+  /** Its programs would wait for ever for what nobody serves. */
+  #lose({ path }: SharedDirectory): void {
+    if (this.#over) return;
+    noteLoss(this.#parts.paths, path);
+    this.#parts.jailed.stop(0).catch(() => undefined);
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -204,9 +207,10 @@ export class MachineRun implements Run {
 
   readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#talk(say);
 
-  /** Of a machine that the agent before left standing: it goes on. */
+  /** Of a machine that the agent before left in the middle of something: it goes on. */
   async goOn(): Promise<void> {
     const { engine, paths } = this.#parts;
+    await this.#sharing.settle();
     if (haltOf(paths) === "thaw") await goOn(engine.standstill, paths, this.#order);
   }
 
@@ -238,14 +242,15 @@ export class MachineRun implements Run {
     const promised = placesOf(this.assignment, engine);
     const strayed = placeViolations(jailed.pid, promised);
     const notRepaired = strayed.length === 0 ? [] : repairPins(jailed.pid, promised);
-    const unseen = this.#sockets?.problem ?? null;
-    const sockets = unseen === null ? [] : [`the sockets of its shares are not carried: ${unseen}`];
+    const { problem } = this.#sharing;
+    const sockets = problem === null ? [] : [`the sockets of its shares are not carried: ${problem}`];
     const violations = [...limits.violations, ...strayed, ...notRepaired, ...sockets];
     return { held: violations.length === 0, violations };
   }
 
   reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
-    return Promise.resolve(reshareFixed(this.assignment.shares ?? [], wanted));
+    this.#refuseWhenOver();
+    return this.#sharing.reshare(wanted);
   }
 
   /** What its monitor can see, through which the guest reaches whatever it reaches of the host, and its channels to it. */
@@ -254,7 +259,7 @@ export class MachineRun implements Run {
     const view = await jailed.view(from);
     try {
       const told = await channelsOf(engine.name, paths.ports, view.pid);
-      const channels = [...told.channels, ...(this.#sockets?.channels ?? [])];
+      const channels = [...told.channels, ...this.#sharing.channels];
       return { ...view, machine: await machineView(engine.name, view.pid, { ...told, channels }) };
     } catch (cause) {
       throw this.#over ? fleetError("STATE_CONFLICT", "the instance has ended", { cause }) : cause;
@@ -282,7 +287,7 @@ export class MachineRun implements Run {
 
   /** Lets go of the guest, which runs on. */
   async leave(): Promise<void> {
-    this.#sockets?.stop();
+    this.#sharing.stop();
     (await this.#channel?.catch(() => undefined))?.close();
   }
 

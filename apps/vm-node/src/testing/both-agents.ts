@@ -2,6 +2,7 @@
 import { buffer } from "node:stream/consumers";
 import {
   isFleetError,
+  type AssignedShare,
   type Assignment,
   type HostId,
   type InstanceId,
@@ -27,6 +28,8 @@ export type BothOrder =
     }
   | { readonly do: "start"; readonly assignment: Assignment }
   | { readonly do: "exec"; readonly instanceId: InstanceId; readonly command: readonly string[] }
+  | { readonly do: "reshare"; readonly instanceId: InstanceId; readonly shares: AssignedShare[] }
+  | { readonly do: "await-end"; readonly instanceId: InstanceId }
   | { readonly do: "end"; readonly instanceId: InstanceId }
   | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
   | { readonly do: "remove-snapshot"; readonly snapshotId: SnapshotId }
@@ -99,6 +102,11 @@ const obey = async (order: BothOrder): Promise<string> => {
       session.ended,
     ]);
     return `${String(out)}${String(errors)}`.trim();
+  }
+  if (order.do === "reshare") return JSON.stringify(await runOf(order.instanceId).reshare(order.shares));
+  if (order.do === "await-end") {
+    const { reason, detail } = await runOf(order.instanceId).ended;
+    return `${reason}: ${detail}`;
   }
   if (order.do === "end") {
     const run = runOf(order.instanceId);

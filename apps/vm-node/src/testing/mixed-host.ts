@@ -12,6 +12,7 @@ import {
   type HostId,
   type InstanceId,
   type Isolation,
+  type ShareOutcome,
   type SnapshotId,
   type TakenSnapshot,
   type WorkloadId,
@@ -157,6 +158,16 @@ export class MixedHost implements AsyncDisposable {
 
   exec({ instanceId }: Assignment, script: string): Promise<string> {
     return this.#ask({ do: "exec", instanceId, command: ["sh", "-c", script] });
+  }
+
+  /** What came of each share when a running instance is to see these. */
+  async reshare({ instanceId }: Assignment, shares: AssignedShare[]): Promise<ShareOutcome[]> {
+    return JSON.parse(await this.#ask({ do: "reshare", instanceId, shares })) as ShareOutcome[];
+  }
+
+  /** Waits until it ends by itself, and answers why. */
+  endOf({ instanceId }: Assignment): Promise<string> {
+    return this.#ask({ do: "await-end", instanceId });
   }
 
   /** Takes it to files under a new id. */

@@ -20,6 +20,7 @@ export const frameTypes = {
   become: 66,
   sockets: 80,
   connect: 81,
+  unmount: 82,
 } as const;
 
 export const protocolVersion = 1;

@@ -16,8 +16,14 @@ const errnoIn = (payload: Buffer): number | null => {
   return errno >= 0 && errno <= 4095 ? errno : null;
 };
 
+interface Order {
+  readonly type: number;
+  readonly payload?: Uint8Array;
+  readonly withinMs?: number;
+}
+
 /** Gives an order and waits for what the guest says of it. Rejects RUNTIME_FAILED when that is nothing. */
-const give = (channel: GuestChannel, type: number, payload?: Uint8Array): Promise<number> => {
+const give = (channel: GuestChannel, { type, payload, withinMs = answerMs }: Order): Promise<number> => {
   if (channel.closed) return Promise.reject(fleetError("RUNTIME_FAILED", "the connection to the guest has ended"));
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const listener: StreamListener = {
@@ -31,9 +37,9 @@ const give = (channel: GuestChannel, type: number, payload?: Uint8Array): Promis
   const stream = channel.listen(listener);
   const late = setTimeout(() => {
     reject(
-      fleetError("RUNTIME_FAILED", `the guest did not answer within ${answerMs} ms; one of an older agent never does`),
+      fleetError("RUNTIME_FAILED", `the guest did not answer within ${withinMs} ms; one of an older agent never does`),
     );
-  }, answerMs);
+  }, withinMs);
   channel.send(type, stream, payload);
   return promise.finally(() => {
     clearTimeout(late);
@@ -54,20 +60,36 @@ const unfrozen: Readonly<Record<string, string>> = {
 
 /** Keeps every process of the instance still. Rejects SNAPSHOT_UNSUPPORTED when one would not be, RUNTIME_FAILED. */
 export const freezeGuest = async (channel: GuestChannel): Promise<void> => {
-  const errno = await give(channel, frameTypes.freeze);
+  const errno = await give(channel, { type: frameTypes.freeze });
   if (errno === 0) return;
   const why = unfrozen[errnoName(errno)];
   throw why === undefined ? refused("keep its processes still", errno) : fleetError("SNAPSHOT_UNSUPPORTED", why);
 };
 
 export const thawGuest = async (channel: GuestChannel): Promise<void> => {
-  const errno = await give(channel, frameTypes.thaw);
+  const errno = await give(channel, { type: frameTypes.thaw });
   if (errno !== 0) throw refused("let its processes go on", errno);
 };
 
 /** Makes a copy somebody else, while its processes are kept still: resolves when the guest says that it is. */
 export const becomeInGuest = async (channel: GuestChannel, identity: GuestIdentity): Promise<void> => {
   const payload = Buffer.concat([randomBytes(entropyBytes), encodeIdentity(identity)]);
-  const errno = await give(channel, frameTypes.become, payload);
+  const errno = await give(channel, { type: frameTypes.become, payload });
   if (errno !== 0) throw refused("take on what it is told to be", errno);
+};
+
+/** How long a guest may take to let go of a share, in milliseconds; its host takes it away without it afterwards. */
+const unmountMs = 10_000;
+
+/**
+ * Takes a share away inside. Resolves with whether programs had files of it open there, which were ended. Rejects
+ * RUNTIME_FAILED when the guest cannot.
+ */
+export const unmountInGuest = async (channel: GuestChannel, path: string): Promise<{ readonly busy: boolean }> => {
+  const errno = await give(channel, { type: frameTypes.unmount, payload: Buffer.from(path), withinMs: unmountMs });
+  const name = errnoName(errno);
+  // Nothing is there: an agent before this one had it taken away, or a program of the guest's did.
+  if (errno !== 0 && name !== "EBUSY" && name !== "EINVAL" && name !== "ENOENT")
+    throw refused(`unmount ${path}`, errno);
+  return { busy: name === "EBUSY" };
 };

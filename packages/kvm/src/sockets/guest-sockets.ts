@@ -29,6 +29,8 @@ interface Carried extends SocketPlace {
   /** names that the guest was told of */
   listed: ReadonlySet<string>;
   watcher: Disposable | null;
+  /** nothing of it is shown or carried any more */
+  revoked: boolean;
   looking: boolean;
   changed: boolean;
 }
@@ -51,7 +53,7 @@ export class GuestSockets implements StreamTaker {
   /** `connect` answers the channel that is open, or opens one. */
   constructor(places: readonly SocketPlace[], connect: () => Promise<GuestChannel>, waitMs = againMs) {
     this.#places = places.map((place, number) => {
-      const unseen = { listed: new Set<string>(), watcher: null, looking: false, changed: false };
+      const unseen = { listed: new Set<string>(), watcher: null, revoked: false, looking: false, changed: false };
       return { ...place, ...unseen, number, streams: new Set(), uses: 0 };
     });
     this.#connect = connect;
@@ -64,7 +66,8 @@ export class GuestSockets implements StreamTaker {
   }
 
   get channels(): MachineChannel[] {
-    return this.#places.map(({ name, path, uses }) => {
+    const shown = this.#places.filter(({ revoked }) => !revoked);
+    return shown.map(({ name, path, uses }) => {
       return { kind: "socket", name: `share ${name}`, at: path, queues: null, uses };
     });
   }
@@ -74,7 +77,7 @@ export class GuestSockets implements StreamTaker {
     const { signal } = this.#end;
     while (!signal.aborted) {
       try {
-        for (const place of this.#places) place.watcher ??= place.directory.watch(() => void this.#look(place));
+        for (const place of this.#places) this.#watch(place);
         const channel = await this.#connect();
         this.#lost = Promise.withResolvers();
         this.#channel = channel;
@@ -88,6 +91,20 @@ export class GuestSockets implements StreamTaker {
       }
       this.#channel = null;
       await wait(this.#againMs, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  #watch(place: Carried): void {
+    if (!place.revoked) place.watcher ??= place.directory.watch(() => void this.#look(place));
+  }
+
+  /** Ends connections to one share, and shows it no more. */
+  revoke(shareName: string): void {
+    for (const place of this.#places.filter(({ name }) => name === shareName)) {
+      place.revoked = true;
+      place.watcher?.[Symbol.dispose]();
+      this.#tell(place, []);
+      for (const stream of place.streams) stream.revoke();
     }
   }
 
@@ -110,7 +127,7 @@ export class GuestSockets implements StreamTaker {
       place.changed = false;
       // A directory that cannot be read has nothing in it to connect to.
       const sockets = await place.directory.list().catch(() => []);
-      this.#tell(place, sockets);
+      this.#tell(place, place.revoked ? [] : sockets);
       await wait(lookMs);
     }
     place.looking = false;
