@@ -185,11 +185,16 @@ test("a container and a machine share a directory and sockets, which are one obj
   expect((await fleet.cli("shares", "graph")).stdout).toMatch(
     /^directory +directory +taker-0 +\/deep\/in +ro +declared/m,
   );
-  // What it sees are devices of its machine.
-  const detached = await fleet.http("DELETE", "/v1/instances/taker-0/shares/directory");
-  expect(detached).toMatchObject({ status: 422, body: { code: "FIELD_NOT_APPLICABLE" } });
   const used = await fleet.http("DELETE", "/v1/shares/directory");
   expect(used).toMatchObject({ body: { code: "SHARE_IN_USE", detail: expect.stringContaining("taker-0") } });
+  // What it sees are devices of its machine, which it is given at its start, and which can be taken away.
+  const attached = await fleet.http("PUT", "/v1/instances/taker-0/shares/directory", { body: { path: "/again" } });
+  expect(attached).toMatchObject({ status: 422, body: { code: "FIELD_NOT_APPLICABLE" } });
+  for (const name of ["directory", "socket-directory"]) {
+    const detached = await fleet.http("DELETE", `/v1/instances/taker-0/shares/${name}`);
+    expect(detached).toMatchObject({ status: 200, body: { share: name, state: "detached", busy: false } });
+  }
+  expect(await say("taker-0", "ls -A /deep/in /sockets")).toBe("/deep/in:\n\n/sockets:");
   const refused = [
     { share: { share: "shared-memory", path: "/x" }, pointer: "/spec/shares/0/share" },
     { share: { share: "socket-directory", path: "/x", readOnly: false }, pointer: "/spec/shares/0/readOnly" },

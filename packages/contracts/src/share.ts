@@ -182,7 +182,9 @@ export const ShareOutcome = Type.Object(
   {
     shareId: ShareId,
     state: Type.Union([Type.Literal("attached"), Type.Literal("detached"), Type.Literal("failed")]),
-    busy: Type.Boolean({ description: "files of it are still open, and stay usable to whoever has them open" }),
+    busy: Type.Boolean({
+      description: "files of it were open: in a container they stay usable to whoever has them open",
+    }),
     detail: Type.Union([Type.String(), Type.Null()]),
   },
   closed,
@@ -203,7 +205,10 @@ export const ShareChange = Type.Object(
     share: Name,
     instance: Name,
     state: Type.Enum([...shareUseStates, "detached"] as const),
-    busy: Type.Boolean({ description: "detached, but files of it were open and stay usable to whoever has them open" }),
+    busy: Type.Boolean({
+      description:
+        "files of it were open: a container's programs that have them open keep them, a VM's programs that had some were ended",
+    }),
     detail: Type.Union([Type.String(), Type.Null()]),
   },
   { ...closed, $id: "ShareChange" },

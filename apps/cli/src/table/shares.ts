@@ -67,7 +67,8 @@ export const shareCommands: readonly Command[] = [
   {
     path: ["shares", "attach"],
     summary: "Let an instance see a share, at once when it runs",
-    description: "Read-only without :rw. Ends with 6 when its host has not confirmed it yet.",
+    description:
+      "Read-only without :rw. Ends with 6 when its host has not confirmed it yet. A VM is given what it sees when it starts.",
     positionals: [instance, { name: "SHARE:/PATH[:rw]" }],
     options: [],
     examples: ["bulkhead shares attach web data:/srv/data", "bulkhead shares attach web ring:/dev/shm:rw"],
@@ -76,7 +77,8 @@ export const shareCommands: readonly Command[] = [
   {
     path: ["shares", "detach"],
     summary: "Take a share away from an instance, at once when it runs",
-    description: "Files that are open stay usable to whoever has them open, and that is said.",
+    description:
+      "Files that are open stay usable to a container's programs that have them open, and that is said; a VM's programs that have some open are ended.",
     positionals: [instance, share],
     options: [],
     load: async () => ({ run: (await import("../commands/shares.ts")).detach }),

@@ -64,13 +64,16 @@ const locked = async (sql: Sql, wanted: Reference): Promise<LockedInstance> => {
     throw fleetError("NOT_FOUND", `There is no instance ${wanted.idOrName} ${inProject(wanted.project)}.`);
   }
   if (instance.removing) throw fleetError("STATE_CONFLICT", `Instance ${instance.name} is being removed.`);
-  if (instance.isolation !== "container") {
-    throw fleetError(
-      "FIELD_NOT_APPLICABLE",
-      `Instance ${instance.name} is a VM: what it sees are devices of its machine, from its start to its end. Name the shares in its workload.`,
-    );
-  }
   return instance;
+};
+
+/** A machine's directories are devices that it has from its start; what is there can be taken away. */
+const refuseMachines = ({ name, isolation }: LockedInstance): void => {
+  if (isolation === "container") return;
+  throw fleetError(
+    "FIELD_NOT_APPLICABLE",
+    `Instance ${name} is a VM, which is given all that it sees when it starts. Name the share in its workload.`,
+  );
 };
 
 /** Linux moves no process of somebody else's into a namespace or out of one, running or not its files are of its ids. */
@@ -133,6 +136,7 @@ export const attachShare = async (
   place: AttachShare,
 ): Promise<OrderedUse> => {
   const instance = await locked(sql, wanted);
+  refuseMachines(instance);
   const share = await getShare(sql, { project: instance.project, idOrName: name });
   if (share.deleting) throw fleetError("STATE_CONFLICT", `Share ${share.name} is being deleted.`);
   refuseNamespaces(share, "enter");
