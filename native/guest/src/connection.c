@@ -10,11 +10,13 @@
 
 #include "channel.h"
 #include "loop.h"
+#include "offered_sockets.h"
 #include "socket_directory.h"
 #include "socket_list.h"
 
-// Of all directories and of one; packages/kvm/src/sockets/guest-sockets.ts holds both, too.
-enum { kConnectionsMax = 64, kConnectionsOfOne = 32, kChunk = 16384 };
+// Those that programs here begin, of all directories and of one, and those that the host's begin;
+// packages/kvm/src/sockets/guest-sockets.ts holds to the same.
+enum { kBegunMax = 64, kBegunOfOne = 32, kReachedMax = 32, kConnectionsMax = kBegunMax + kReachedMax, kChunk = 16384 };
 
 struct connection {
   struct source source;  // its file is -1 once the program's end is closed
@@ -29,6 +31,8 @@ struct connection {
   bool left;      // the host is done with the stream
 };
 
+enum { kAny = -1 };
+
 static struct connection connections[kConnectionsMax];
 static uint16_t lastStream = kGuestStreams;
 static bool carried;
@@ -37,14 +41,19 @@ void beginConnections(void) {
   carried = true;
 }
 
-bool mayConnect(uint8_t directory) {
-  int all = 0;
-  int ofOne = 0;
+// How many are open that the host's programs began, or this machine's; of one directory, or of all.
+static int countOf(bool reached, int directory) {
+  int count = 0;
   for (int index = 0; index < kConnectionsMax; index++) {
-    all += connections[index].open;
-    ofOne += connections[index].open && connections[index].directory == directory;
+    const struct connection* connection = &connections[index];
+    if (!connection->open || (connection->stream < kGuestStreams) != reached) continue;
+    count += directory == kAny || connection->directory == directory;
   }
-  return carried && all < kConnectionsMax && ofOne < kConnectionsOfOne;
+  return count;
+}
+
+bool mayConnect(uint8_t directory) {
+  return carried && countOf(false, kAny) < kBegunMax && countOf(false, directory) < kBegunOfOne;
 }
 
 static void closeFile(struct connection* connection) {
@@ -142,20 +151,40 @@ static uint16_t newStream(void) {
   return lastStream;
 }
 
-void openConnection(int file, uint8_t directory, const char* name) {
+// There is room: each kind has its own.
+static struct connection* keep(int file, uint8_t directory, uint16_t stream) {
   struct connection* connection = connections;
   while (connection->open) connection++;
   *connection = (struct connection){.source = {.ready = connectionReady, .file = file},
                                     .window = kWindow,
-                                    .stream = newStream(),
+                                    .stream = stream,
                                     .directory = directory,
                                     .open = true};
+  return connection;
+}
+
+void openConnection(int file, uint8_t directory, const char* name) {
+  struct connection* connection = keep(file, directory, newStream());
   uint8_t payload[1 + kSocketNameMax];
   const size_t length = strlen(name);
   payload[0] = directory;
   memcpy(payload + 1, name, length);
   sendFrame(kFrameConnect, connection->stream, payload, 1 + length);
   settle(connection);
+}
+
+// A container's program connects to one of this machine's.
+static void reach(const struct frame* frame, const uint8_t* payload) {
+  char name[kSocketNameMax + 1] = "";
+  const size_t length = frame->size - 1;
+  int file = -1;
+  const bool mayReach = frame->stream < kGuestStreams && countOf(true, kAny) < kReachedMax;
+  if (mayReach && frame->size > 1 && length <= kSocketNameMax && memchr(payload + 1, '/', length) == NULL) {
+    memcpy(name, payload + 1, length);
+    file = connectIn(payload[0], name);
+  }
+  if (file >= 0) return settle(keep(file, payload[0], frame->stream));
+  sendFrame(kFrameClose, frame->stream, NULL, 0);
 }
 
 static void takeInput(struct connection* connection, const uint8_t* payload, size_t size) {
@@ -192,6 +221,10 @@ static void takeFrame(struct connection* connection, const struct frame* frame, 
 
 bool connectionFrame(const struct frame* frame, const uint8_t* payload) {
   struct connection* connection = find(frame->stream);
+  if (connection == NULL && frame->type == kFrameConnect) {
+    reach(frame, payload);
+    return true;
+  }
   if (connection == NULL) return false;
   if (connection->source.file >= 0) {
     takeFrame(connection, frame, payload);
@@ -204,6 +237,7 @@ bool connectionFrame(const struct frame* frame, const uint8_t* payload) {
 
 void endConnections(void) {
   carried = false;
+  forgetOffers();
   for (int index = 0; index < kConnectionsMax; index++) {
     if (connections[index].open) closeFile(&connections[index]);
     connections[index].open = false;

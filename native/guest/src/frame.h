@@ -38,11 +38,12 @@ enum frame_type {
   kFrameBecome = 66,   // host: kEntropyBytes of randomness, then the words of an identity; guest: i32 errno, 0 when it
                        // is the machine's own now. Only while they are kept still, and they stay so
   kFrameSockets = 80,  // host: u8 directory, then the words of every socket that is in it now (socket_list.h)
-  kFrameConnect = 81,  // guest: u8 directory, then a socket's name: the stream is a connection to it. Its bytes go as
-                       // kFrameInput and kFrameOutput, none being their end, and kFrameTaken. Who is done with it, or
-                       // could not begin, says kFrameClose; it is over when both have
+  kFrameConnect = 81,  // both ways: u8 directory, then a socket's name: the stream is a connection to it. Its bytes go
+                       // as kFrameInput and kFrameOutput, none being their end, and kFrameTaken. Who is done with it,
+                       // or could not begin, says kFrameClose; it is over when both have
   kFrameUnmount = 82,  // host: the path of a share, which goes; guest: i32 errno, 0 when it is gone, EBUSY when it is
                        // gone and programs that had files of it open were ended
+  kFrameOffered = 83,  // guest: as kFrameSockets, every socket that its programs listen at there
 };
 
 struct frame {

@@ -36,7 +36,7 @@ struct settings {
   size_t tmpfsCount;
   const char* shares[kSharesMax];  // `tag:ro or rw:path`: directories of the host
   size_t shareCount;
-  const char* socketDirectories[kSharesMax];  // `mode:uid:gid:path`: sockets of the host's kernel (socket_directory.h)
+  const char* socketDirectories[kSharesMax];  // `mode:uid:gid:ro or rw:path` (socket_directory.h)
   size_t socketDirectoryCount;
   struct network network;
   bool readOnlyRoot;

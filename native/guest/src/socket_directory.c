@@ -16,6 +16,7 @@
 #include "connection.h"
 #include "loop.h"
 #include "machine.h"
+#include "offered_sockets.h"
 #include "report.h"
 #include "settings.h"
 #include "socket_list.h"
@@ -27,6 +28,7 @@ struct listener {
   uint8_t directory;
   bool used;
   bool listed;
+  ino_t number;
   char name[kSocketNameMax + 1];
 };
 
@@ -38,8 +40,9 @@ void openSocketDirectory(const char* wanted) {
   unsigned mode;
   unsigned uid;
   unsigned gid;
+  char access[3];
   int at = 0;
-  if (directoryCount == kSharesMax || sscanf(wanted, "%4o:%5u:%5u:%n", &mode, &uid, &gid, &at) != 3 ||
+  if (directoryCount == kSharesMax || sscanf(wanted, "%4o:%5u:%5u:%2[rwo]:%n", &mode, &uid, &gid, access, &at) != 4 ||
       wanted[at] != '/') {
     fail("sockets", wanted, EINVAL);
   }
@@ -51,12 +54,29 @@ void openSocketDirectory(const char* wanted) {
   mountAt("sockets", path, "tmpfs", flags, options);
   const int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) fail("open", path, errno);
-  // What programs would make here nobody outside would see: they find it read-only, and sockets are made beneath that.
+  directories[directoryCount] = directory;
+  if (strcmp(access, "rw") == 0) {
+    watchDirectory(directoryCount++);
+    return;
+  }
+  directoryCount++;
+  // Programs find it read-only; the host's sockets are made beneath that.
   if (mount(path, path, NULL, MS_BIND, NULL) < 0 ||
       mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) < 0) {
     fail("mount", path, errno);
   }
-  directories[directoryCount++] = directory;
+}
+
+int socketDirectoryAt(uint8_t directory) {
+  return directories[directory];
+}
+
+bool isCarried(uint8_t directory, ino_t number) {
+  for (size_t index = 0; index < sizeof listeners / sizeof listeners[0]; index++) {
+    const struct listener* listener = &listeners[index];
+    if (listener->used && listener->directory == directory && listener->number == number) return true;
+  }
+  return false;
 }
 
 static void heed(struct listener* listener) {
@@ -86,13 +106,27 @@ static bool giveAway(int directory, const struct shared_socket* socket) {
          fchmodat(directory, socket->name, socket->mode, 0) == 0;
 }
 
-// bind(2) takes no directory's descriptor, and the whole path may be too long for it.
-static bool bindIn(int directory, int file, const char* name) {
+// bind(2) and connect(2) take no directory's descriptor, and the whole path may be too long for them.
+static bool nameIn(int directory, int file, const char* name, int (*call)(int, const struct sockaddr*, socklen_t)) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
-  const bool made = fchdir(directory) == 0 && bind(file, (const struct sockaddr*)&address, sizeof address) == 0;
+  const bool done = fchdir(directory) == 0 && call(file, (const struct sockaddr*)&address, sizeof address) == 0;
   if (chdir("/") < 0) fail("chdir", "/", errno);
-  return made;
+  return done;
+}
+
+int connectIn(uint8_t directory, const char* name) {
+  struct stat found;
+  if (directory >= directoryCount) return -1;
+  // One of the host's would lead back to it.
+  if (fstatat(directories[directory], name, &found, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(found.st_mode) ||
+      isCarried(directory, found.st_ino)) {
+    return -1;
+  }
+  const int file = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (file < 0 || nameIn(directories[directory], file, name, connect)) return file;
+  close(file);
+  return -1;
 }
 
 // One that cannot be made is not there; the next list tries again.
@@ -102,7 +136,7 @@ static void listenAs(uint8_t directory, const struct shared_socket* wanted) {
   const int place = directories[directory];
   const int file = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (file < 0) return;
-  if (!bindIn(place, file, wanted->name)) {
+  if (!nameIn(place, file, wanted->name, bind)) {
     close(file);
     return;
   }
@@ -111,8 +145,13 @@ static void listenAs(uint8_t directory, const struct shared_socket* wanted) {
     close(file);
     return;
   }
-  *listener = (struct listener){
-      .source = {.ready = callerReady, .file = file}, .directory = directory, .used = true, .listed = true};
+  struct stat made;
+  const bool known = fstatat(place, wanted->name, &made, AT_SYMLINK_NOFOLLOW) == 0;
+  *listener = (struct listener){.source = {.ready = callerReady, .file = file},
+                                .directory = directory,
+                                .used = true,
+                                .listed = true,
+                                .number = known ? made.st_ino : 0};
   snprintf(listener->name, sizeof listener->name, "%s", wanted->name);
   heed(listener);
 }
@@ -125,8 +164,13 @@ static struct listener* find(uint8_t directory, const char* name) {
   return NULL;
 }
 
+// A program may have put something of its own in the place.
 static void end(struct listener* listener) {
-  unlinkat(directories[listener->directory], listener->name, 0);
+  struct stat found;
+  const int place = directories[listener->directory];
+  if (fstatat(place, listener->name, &found, AT_SYMLINK_NOFOLLOW) == 0 && found.st_ino == listener->number) {
+    unlinkat(place, listener->name, 0);
+  }
   forget(&listener->source);
   close(listener->source.file);
   listener->used = false;
@@ -154,4 +198,5 @@ void listSockets(const uint8_t* payload, size_t size) {
     if (find(directory, list.sockets[index].name) == NULL) listenAs(directory, &list.sockets[index]);
   }
   heedConnections();
+  offerSockets(directory);
 }
