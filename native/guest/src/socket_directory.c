@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,7 +22,7 @@
 #include "settings.h"
 #include "socket_list.h"
 
-enum { kBacklog = 64 };
+enum { kBacklog = 64, kNobody = 65534 };
 
 struct listener {
   struct source source;
@@ -115,6 +116,17 @@ static bool nameIn(int directory, int file, const char* name, int (*call)(int, c
   return done;
 }
 
+// Whoever asks who is there (SO_PEERCRED) is told nobody, which a container's program is here, and not PID 1. The
+// host's kernel has looked whether it may: files are found as root.
+static void beNobody(void) {
+  if (setresgid(-1, kNobody, -1) < 0 || setresuid(-1, kNobody, -1) < 0) fail("setresuid", "", errno);
+  setfsuid(0);
+}
+
+static void beRoot(void) {
+  if (setresuid(-1, 0, -1) < 0 || setresgid(-1, 0, -1) < 0) fail("setresuid", "", errno);
+}
+
 int connectIn(uint8_t directory, const char* name) {
   struct stat found;
   if (directory >= directoryCount) return -1;
@@ -124,7 +136,11 @@ int connectIn(uint8_t directory, const char* name) {
     return -1;
   }
   const int file = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (file < 0 || nameIn(directories[directory], file, name, connect)) return file;
+  if (file < 0) return -1;
+  beNobody();
+  const bool connected = nameIn(directories[directory], file, name, connect);
+  beRoot();
+  if (connected) return file;
   close(file);
   return -1;
 }
