@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { AssignedShare, MachineChannel, ShareOutcome } from "@bulkhead/contracts";
 import type { JailedRun } from "@bulkhead/node";
 import { DirectoryServers } from "./directory-servers.ts";
@@ -31,7 +32,7 @@ export class MachineSharing {
   readonly #sockets: GuestSockets | null;
 
   constructor(parts: MachineSharingParts) {
-    const { jailed, record, directoryOf, lost, connect } = parts;
+    const { jailed, paths, record, directoryOf, lost, connect } = parts;
     this.#parts = parts;
     this.#detached = new Set(record.detached);
     const isSeen = ({ path }: Pick<AssignedShare, "path">) => this.shares.some((share) => share.path === path);
@@ -42,7 +43,9 @@ export class MachineSharing {
     this.#servers = new DirectoryServers(jailed, jailed.pid === null ? [] : served, lost);
     // The guest knows each by its place in the list that it began with.
     const places = sharedSockets(record.assignment).map((share) => {
-      return { name: share.name, path: share.path, directory: new SocketDirectory(directoryOf(share)) };
+      const { name, path, readOnly, shareId } = share;
+      const notes = readOnly ? null : join(paths.run, `sockets-${shareId}.json`);
+      return { name, path, directory: new SocketDirectory(directoryOf(share)), notes };
     });
     this.#sockets = places.length === 0 ? null : new GuestSockets(places, connect);
     for (const share of sharedSockets(record.assignment)) if (!isSeen(share)) this.#sockets?.revoke(share.name);

@@ -44,8 +44,6 @@ export const admitShared = ({ shares = [], spec: { mounts = [] } }: Assignment):
   };
   const memory = shares.find(({ kind }) => kind === "shared-memory");
   if (memory !== undefined) refuse(`share ${memory.name} is of kind ${memory.kind}, which a VM cannot see`);
-  const listened = shares.find(({ kind, readOnly }) => kind === "socket-directory" && !readOnly);
-  if (listened !== undefined) refuse(`share ${listened.name} is of sockets, to which a VM connects and adds none`);
   if (shares.length + mounts.length > machineDirectoriesMax) {
     refuse(`a VM sees at most ${machineDirectoriesMax} shares and host directories`);
   }

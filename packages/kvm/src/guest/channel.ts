@@ -19,10 +19,10 @@ import {
 const greetingsMs = [1_000, 2_000, 4_000, 8_000, 15_000];
 
 /**
- * What may wait for a guest to take it, in bytes: the windows of some sixty commands and as many connections. One that
+ * What may wait for a guest to take it, in bytes: the windows of some sixty commands and of all its connections. One that
  * takes nothing is cut off.
  */
-const waitingMax = 32 * 2 ** 20;
+const waitingMax = 48 * 2 ** 20;
 
 /** What hears the frames of one stream. */
 export interface StreamListener {
@@ -35,6 +35,8 @@ export interface StreamListener {
 export interface StreamTaker {
   /** Who hears a stream, whose first frame this is. Throws when there is none such. */
   take(channel: GuestChannel, first: Frame): StreamListener;
+  /** What it offers to be connected to. Throws when that is no offer. */
+  heed(offer: Frame): void;
   lost(): void;
 }
 
@@ -109,6 +111,7 @@ export class GuestChannel {
       const listener = this.#streams.get(frame.stream);
       if (listener !== undefined) listener.frame(frame);
       else if (frame.type === frameTypes.connect) this.#begin(frame);
+      else if (frame.type === frameTypes.offered) this.#taker?.heed(frame);
       return;
     }
     const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;

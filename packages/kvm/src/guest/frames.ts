@@ -21,6 +21,7 @@ export const frameTypes = {
   sockets: 80,
   connect: 81,
   unmount: 82,
+  offered: 83,
 } as const;
 
 export const protocolVersion = 1;

@@ -70,7 +70,9 @@ export const encodeSettings = (settings: GuestSettings): Buffer => {
         `tmpfs=${sizeBytes}:${mode}:${executable ? "x" : "-"}:${path}`,
     ),
     ...shared.map(({ tag, readOnly, path }) => `share=${tag}:${readOnly ? "ro" : "rw"}:${path}`),
-    ...sockets.map(({ mode, owner, path }) => `sockets=${mode}:${owner.uid}:${owner.gid}:${path}`),
+    ...sockets.map(({ mode, owner, readOnly, path }) => {
+      return `sockets=${mode}:${owner.uid}:${owner.gid}:${readOnly ? "ro" : "rw"}:${path}`;
+    }),
   ]);
   return Buffer.concat([text, Buffer.alloc((sectorBytes - (text.length % sectorBytes)) % sectorBytes)]);
 };

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { mkdtempDisposable } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { lstat, mkdtempDisposable, readdir, rm, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { array, assert, asyncProperty, constantFrom, integer, oneof, record, uint8Array } from "fast-check";
@@ -7,6 +8,7 @@ import { expect, test } from "vitest";
 import { GuestChannel } from "../guest/channel.ts";
 import { encodeFrame, FrameReader, frameTypes, protocolVersion, windowBytes, type Frame } from "../guest/frames.ts";
 import { GuestSockets } from "./guest-sockets.ts";
+import { PublishedSockets } from "./published-sockets.ts";
 import { SocketDirectory } from "./socket-directory.ts";
 
 /** A container that listens at `echo` and does with each connection what it is told, and a guest that is the test. */
@@ -30,17 +32,24 @@ const sceneOf = async (serve: (socket: Socket) => void) => {
     });
   }).listen(join(root.path, "agent"));
   await Promise.all([container, agent].map((server) => once(server, "listening")));
-  const place = { name: "common", path: "/common", directory: new SocketDirectory(root.path) };
+  const place = {
+    name: "common",
+    path: "/common",
+    directory: new SocketDirectory(root.path),
+    notes: join(root.path, "notes"),
+  };
   const open = () => GuestChannel.open(() => Promise.resolve(connect(join(root.path, "agent"))));
   const sockets = new GuestSockets([place], open, 20);
   const carried = sockets.carry();
   const lists = () => heard.filter(({ type }) => type === frameTypes.sockets);
   await expect.poll(() => lists().length, { timeout: 10_000 }).toBeGreaterThan(0);
   return {
+    path: root.path,
     sockets,
     guests,
     accepted,
     lists,
+    heard: () => heard,
     of: (stream: number) => heard.filter((frame) => frame.stream === stream),
     say: (type: number, stream: number, payload?: Uint8Array) =>
       guests.at(-1)?.write(encodeFrame(type, stream, payload)),
@@ -115,6 +124,50 @@ test("a guest that sends more than is taken, or begins more than it may, is cut 
   await expect
     .poll(() => [...scene.accepted].filter(({ readableEnded, closed }) => !readableEnded && !closed).length, within)
     .toBe(0);
+});
+
+test("what a guest's programs listen at is there on the host, and leads to them until it is taken back", async () => {
+  await using scene = await sceneOf(echo);
+  const mine = join(scene.path, "mine");
+  // One that somebody else has, and one that no directory can hold, are not made.
+  scene.say(frameTypes.offered, 0, Buffer.from("\x00600:7:8:mine\x00777:0:0:echo\x00777:0:0:../out\0"));
+  await expect.poll(() => existsSync(mine), within).toBe(true);
+  const { mode, uid, gid } = await lstat(mine);
+  expect({ mode: mode & 0o7777, uid, gid }).toEqual({ mode: 0o600, uid: 7, gid: 8 });
+  const client = connect(mine);
+  client.write("hi");
+  const begun = () => scene.heard().find(({ type }) => type === frameTypes.connect);
+  await expect.poll(begun, within).toMatchObject({ payload: Buffer.from("\0mine") });
+  const number = begun()?.stream ?? 0;
+  expect(number).toBeLessThan(stream);
+  await expect.poll(() => scene.of(number).map(({ payload }) => String(payload)), within).toContain("hi");
+  scene.say(frameTypes.output, number, Buffer.from("ho"));
+  const [answer] = (await once(client, "data")) as [Buffer];
+  expect(String(answer)).toBe("ho");
+  // The guest is not told of its own.
+  expect(scene.lists().at(-1)?.payload.includes("mine")).toBe(false);
+  scene.say(frameTypes.offered, 0, Buffer.from("\0"));
+  await expect.poll(() => existsSync(mine), within).toBe(false);
+  scene.say(frameTypes.close, number);
+  await once(client, "close");
+});
+
+test("what an agent that was killed had made, the next one removes, and nothing else", async () => {
+  await using root = await mkdtempDisposable("/tmp/bulkhead-published-");
+  const directory = new SocketDirectory(root.path);
+  const notes = join(root.path, "notes");
+  const offered = ["a", "b"].map((name) => ({ name, mode: 0o777, uid: 0, gid: 0 }));
+  const first = new PublishedSockets(directory, notes, () => undefined);
+  await first.offer(offered);
+  await rm(join(root.path, "b"));
+  await writeFile(join(root.path, "b"), "another's");
+  const second = new PublishedSockets(directory, notes, () => undefined);
+  expect((await readdir(root.path)).toSorted()).toEqual(["b", "notes"]);
+  await second.offer(offered);
+  expect((await readdir(root.path)).toSorted()).toEqual(["a", "b", "notes"]);
+  second.withdraw();
+  first.withdraw();
+  expect((await readdir(root.path)).toSorted()).toEqual(["b", "notes"]);
 });
 
 const frames = array(

@@ -1,13 +1,20 @@
+import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import type { MachineChannel } from "@bulkhead/contracts";
 import type { GuestChannel, StreamListener, StreamTaker } from "../guest/channel.ts";
 import { frameTypes, type Frame } from "../guest/frames.ts";
+import { PublishedSockets } from "./published-sockets.ts";
 import type { SharedSocket, SocketDirectory } from "./socket-directory.ts";
+import { readSockets, wordOf } from "./socket-words.ts";
 import { SocketStream } from "./socket-stream.ts";
 
-/** Connections of one machine, and of one of its shares: native/guest/src/connection.c holds its programs to both. */
-const connectionsMax = 64;
-const connectionsOfOneMax = 32;
+/**
+ * Connections of one machine that its programs begin, of all its shares and of one, and those to its programs:
+ * native/guest/src/connection.c holds to the same.
+ */
+const begunMax = 64;
+const begunOfOneMax = 32;
+const reachedMax = 32;
 /** How long after a guest was lost it is looked for again, in milliseconds. */
 const againMs = 1_000;
 /** A share whose names never rest is looked at this often at most, in milliseconds. */
@@ -19,11 +26,16 @@ export interface SocketPlace {
   /** where its guest sees it */
   readonly path: string;
   readonly directory: SocketDirectory;
+  /** a file of the run's for what its programs listen at; null: it is read-only for them */
+  readonly notes: string | null;
 }
 
 interface Carried extends SocketPlace {
   readonly number: number;
+  /** that the guest began, and that lead to it */
   readonly streams: Set<SocketStream>;
+  readonly reached: Set<SocketStream>;
+  published: PublishedSockets | null;
   /** connections since this agent knows it */
   uses: number;
   /** names that the guest was told of */
@@ -35,11 +47,9 @@ interface Carried extends SocketPlace {
   changed: boolean;
 }
 
-const wordOf = ({ name, mode, uid, gid }: SharedSocket): string => `${mode.toString(8)}:${uid}:${gid}:${name}\0`;
-
 /**
- * Shows a guest the sockets of its shares, and carries its programs' connections to them, for as long as this agent runs.
- * What a guest says is a share's number and a name that it was told.
+ * Shows a guest the sockets of its shares and shows its own there, and carries the connections of both sides, for as long
+ * as this agent runs. What a guest says is a share's number and a name that it was told, or one that is not taken.
  */
 export class GuestSockets implements StreamTaker {
   readonly #places: Carried[];
@@ -54,8 +64,14 @@ export class GuestSockets implements StreamTaker {
   constructor(places: readonly SocketPlace[], connect: () => Promise<GuestChannel>, waitMs = againMs) {
     this.#places = places.map((place, number) => {
       const unseen = { listed: new Set<string>(), watcher: null, revoked: false, looking: false, changed: false };
-      return { ...place, ...unseen, number, streams: new Set(), uses: 0 };
+      const none = { streams: new Set<SocketStream>(), reached: new Set<SocketStream>() };
+      return { ...place, ...unseen, ...none, number, published: null, uses: 0 };
     });
+    for (const place of this.#places) {
+      const { directory, notes } = place;
+      if (notes === null) continue;
+      place.published = new PublishedSockets(directory, notes, (name, socket) => this.#reach(place, name, socket));
+    }
     this.#connect = connect;
     this.#againMs = waitMs;
   }
@@ -104,13 +120,17 @@ export class GuestSockets implements StreamTaker {
       place.revoked = true;
       place.watcher?.[Symbol.dispose]();
       this.#tell(place, []);
-      for (const stream of place.streams) stream.revoke();
+      place.published?.withdraw();
+      for (const stream of [...place.streams, ...place.reached]) stream.revoke();
     }
   }
 
   stop(): void {
     this.#end.abort();
-    for (const { watcher } of this.#places) watcher?.[Symbol.dispose]();
+    for (const { watcher, published } of this.#places) {
+      watcher?.[Symbol.dispose]();
+      published?.withdraw();
+    }
     this.#channel?.close();
   }
 
@@ -126,7 +146,7 @@ export class GuestSockets implements StreamTaker {
     while (place.changed && !this.#end.signal.aborted) {
       place.changed = false;
       // A directory that cannot be read has nothing in it to connect to.
-      const sockets = await place.directory.list().catch(() => []);
+      const sockets = await place.directory.list(place.published?.numbers).catch(() => []);
       this.#tell(place, place.revoked ? [] : sockets);
       await wait(lookMs);
     }
@@ -145,7 +165,7 @@ export class GuestSockets implements StreamTaker {
     const place = this.#places[first.payload[0] ?? this.#places.length];
     const name = first.payload.toString("utf8", 1);
     const all = this.#places.reduce((sum, { streams }) => sum + streams.size, 0);
-    if (place === undefined || all >= connectionsMax || place.streams.size >= connectionsOfOneMax) {
+    if (place === undefined || all >= begunMax || place.streams.size >= begunOfOneMax) {
       throw new Error("the guest begins more connections than it may, or to no share of its own");
     }
     const listed = place.listed.has(name);
@@ -154,5 +174,26 @@ export class GuestSockets implements StreamTaker {
     place.streams.add(stream);
     place.uses += 1;
     return stream;
+  }
+
+  heed({ payload }: Frame): void {
+    const place = this.#places[payload[0] ?? this.#places.length];
+    if (place?.published == null) throw new Error("the guest offers sockets in no share of its own");
+    const offered = readSockets(payload.subarray(1));
+    if (!place.revoked) void place.published.offer(offered).then(() => this.#look(place));
+  }
+
+  /** A container's program connects to one of the guest's. */
+  #reach(place: Carried, name: string, socket: Socket): void {
+    const channel = this.#channel;
+    const all = this.#places.reduce((sum, { reached }) => sum + reached.size, 0);
+    if (channel === null || channel.closed || place.revoked || all >= reachedMax) {
+      socket.destroy();
+      return;
+    }
+    const start = Buffer.concat([Buffer.from([place.number]), Buffer.from(name)]);
+    const stream = new SocketStream(channel, start, Promise.resolve(socket), () => place.reached.delete(stream));
+    place.reached.add(stream);
+    place.uses += 1;
   }
 }

@@ -55,12 +55,18 @@ export class PublishedSockets {
     }
     for (const socket of wanted) {
       if (this.#listening.has(socket.name) || this.#wanted !== wanted) continue;
-      const made = await this.#directory
-        .listen(socket, (connection) => this.#connected(socket.name, connection))
-        .catch(() => null);
-      if (made === null) continue;
-      this.#listening.set(socket.name, made);
+      await this.#make(socket).catch(() => undefined);
+    }
+  }
+
+  async #make(socket: SharedSocket): Promise<void> {
+    const made = await this.#directory.listen(socket, (connection) => this.#connected(socket.name, connection));
+    this.#listening.set(socket.name, made);
+    try {
       this.#note();
+    } catch (error) {
+      this.#end(socket.name);
+      throw error;
     }
   }
 

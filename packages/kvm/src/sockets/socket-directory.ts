@@ -1,14 +1,15 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { constants, watch, type FSWatcher } from "node:fs";
-import { lstat, open, readdir } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { closeSync, constants, lstatSync, openSync, unlinkSync, watch, type FSWatcher } from "node:fs";
+import { chmod, chown, link, lstat, open, readdir, unlink } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
 
 /** Names a file without opening it; open(2) of x86-64, of which Node has no constant. */
 const namingOnly = 0o1000_0000;
 /** How long a socket may take to take a connection, in milliseconds: its program's queue is full, or it is not. */
 const connectMs = 5_000;
 /** Of one directory, and bytes of a name, as many as a guest has room for (native/guest/src/socket_list.h). */
-const socketsMax = 64;
+export const socketsMax = 64;
 const socketNameMax = 100;
 /** Ids of an instance; what others own, which none of them is mapped to, is nobody's inside (user_namespaces(7)). */
 const idsOfInstance = 65_536;
@@ -23,10 +24,17 @@ export interface SharedSocket {
   readonly gid: number;
 }
 
-const insideId = (id: number): number => (id < idsOfInstance ? id : nobody);
+/** One that was made, with the number of its file; disposing it removes it. */
+export interface ListeningSocket extends Disposable {
+  readonly socket: SharedSocket;
+  readonly number: number;
+}
+
+/** As instances see who owns something. */
+export const insideId = (id: number): number => (id < idsOfInstance ? id : nobody);
 
 /** A name that is one in a directory, and that a guest can have too. */
-const isPlain = (name: string): boolean =>
+export const isPlain = (name: string): boolean =>
   name !== "" && !/[/\0\uFFFD]/.test(name) && name !== "." && name !== ".." && Buffer.byteLength(name) <= socketNameMax;
 
 /**
@@ -45,8 +53,8 @@ export class SocketDirectory {
     return open(this.#path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   }
 
-  /** Sockets that are there now, the first ones by name. Rejects what the file system says. */
-  async list(): Promise<SharedSocket[]> {
+  /** Sockets that are there now but those of these numbers, the first ones by name. Rejects what the file system says. */
+  async list(without: ReadonlySet<number> = new Set()): Promise<SharedSocket[]> {
     await using directory = await this.#open();
     const below = `/proc/self/fd/${directory.fd}`;
     const names = (await readdir(below)).filter(isPlain).toSorted();
@@ -55,7 +63,7 @@ export class SocketDirectory {
       if (found.length === socketsMax) break;
       // One that goes away meanwhile is none.
       const status = await lstat(`${below}/${name}`).catch(() => null);
-      if (status?.isSocket() !== true) continue;
+      if (status?.isSocket() !== true || without.has(status.ino)) continue;
       found.push({ name, mode: status.mode & 0o7777, uid: insideId(status.uid), gid: insideId(status.gid) });
     }
     return found;
@@ -77,6 +85,56 @@ export class SocketDirectory {
     } catch (error) {
       socket.destroy();
       throw error;
+    }
+  }
+
+  /**
+   * Listens at a new name. Owner and mode are those of the socket that it is made for, before anybody finds it. Rejects
+   * EEXIST when something has the name, and what the file system says.
+   */
+  async listen(socket: SharedSocket, connected: (connection: Socket) => void): Promise<ListeningSocket> {
+    if (!isPlain(socket.name)) throw new Error("no name of a socket");
+    await using directory = await this.#open();
+    const below = `/proc/self/fd/${directory.fd}`;
+    // The server's own name, which it removes at its end whatever has it then.
+    const draft = `${below}/.${randomUUID()}`;
+    const server = createServer({ allowHalfOpen: true }, connected).listen(draft);
+    // A connection that cannot be taken, for want of descriptors, waits.
+    server.on("error", () => undefined);
+    try {
+      await once(server, "listening");
+      await using named = await open(draft, namingOnly | constants.O_NOFOLLOW);
+      const status = await named.stat();
+      if (!status.isSocket()) throw new Error("somebody else's");
+      await chmod(`/proc/self/fd/${named.fd}`, socket.mode & 0o777);
+      await chown(`/proc/self/fd/${named.fd}`, socket.uid, socket.gid);
+      await link(draft, `${below}/${socket.name}`);
+      await unlink(draft);
+      const number = status.ino;
+      const end = (): void => {
+        this.remove(socket.name, number);
+        server.close();
+      };
+      return { socket, number, [Symbol.dispose]: end };
+    } catch (error) {
+      await unlink(draft).catch(() => undefined);
+      server.close();
+      throw error;
+    }
+  }
+
+  /** Removes a name that leads to what has this number; another's stays. */
+  remove(name: string, number: number): void {
+    try {
+      const directory = openSync(this.#path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+      try {
+        const path = `/proc/self/fd/${directory}/${name}`;
+        if (isPlain(name) && lstatSync(path).ino === number) unlinkSync(path);
+      } finally {
+        closeSync(directory);
+      }
+    } catch {
+      // It is gone, or all of its directory is.
     }
   }
 

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { GuestChannel, StreamListener } from "../guest/channel.ts";
 import { frameTypes, payloadMax, windowBytes, type Frame } from "../guest/frames.ts";
 
-/** A connection of a guest's program to a socket of the host's. Neither side sends more than the other has room for. */
+/** A connection between a guest's program and one of the host's. Neither side sends more than the other has room for. */
 export class SocketStream implements StreamListener {
   readonly #channel: GuestChannel;
   readonly #stream: number;
@@ -22,11 +22,17 @@ export class SocketStream implements StreamListener {
   /** the host is */
   #closed = false;
 
-  /** `over` is called when both are done with it, or the guest is gone. */
-  constructor(channel: GuestChannel, { stream }: Frame, opening: Promise<Socket>, over: () => void) {
+  /**
+   * `start` is the frame with which the guest began it, or what the guest is told of one that begins here. `over` is called
+   * when both are done with it, or the guest is gone.
+   */
+  constructor(channel: GuestChannel, start: Frame | Buffer, opening: Promise<Socket>, over: () => void) {
     this.#channel = channel;
-    this.#stream = stream;
     this.#over = over;
+    if (Buffer.isBuffer(start)) {
+      this.#stream = channel.listen(this);
+      channel.send(frameTypes.connect, this.#stream, start);
+    } else this.#stream = start.stream;
     opening.then(
       (socket) => this.#begin(socket),
       () => this.#close(),
