@@ -35,7 +35,7 @@ const Identity = Type.Integer({ minimum: 0, maximum: 65_535 });
 const specFields = {
   kind: Type.Enum(shareKinds, {
     description:
-      "directory: on the host's disk; shared-memory: a tmpfs; socket-directory: a small tmpfs for Unix sockets, where no program can be run from, and in a VM a socket to connect to for each of them; namespace: namespaces of the kernel that its users are in from their start to their end",
+      "directory: on the host's disk; shared-memory: a tmpfs; socket-directory: a small tmpfs for Unix sockets, where no program can be run from, and between a VM and containers each has a socket for each of the other's; namespace: namespaces of the kernel that its users are in from their start to their end",
   }),
   namespaces: Type.Optional(SharedNamespaces),
   sizeBytes: Type.Optional(

@@ -16,7 +16,7 @@ export const shareCommands: readonly Command[] = [
     path: ["shares", "create"],
     summary: "Make a directory, memory, sockets or namespaces to share",
     description:
-      "It is made on the host where its first user runs, and its other users run there too. A directory with a size is a volume: a file system of its own that ends there. Instances are in namespaces that they share from their start to their end: name the share when they are run. A VM sees directories and, read-only, sockets to connect to.",
+      "It is made on the host where its first user runs, and its other users run there too. A directory with a size is a volume: a file system of its own that ends there. Instances are in namespaces that they share from their start to their end: name the share when they are run. A VM sees directories and sockets.",
     positionals: [share],
     options: [
       {

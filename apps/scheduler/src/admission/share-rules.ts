@@ -89,16 +89,11 @@ const memberFaults = (spec: WorkloadSpec, pointer: string, namespaces: readonly 
   return faults;
 };
 
-/** What a VM cannot have of a share. Memory is of one kernel: a guest's is another, and could only be shown a copy. */
-const machineFaults = (kind: ShareKind, pointer: string, readOnly: boolean | undefined): Fault[] => {
-  const refused = (field: string, message: string): Fault[] => {
-    return [{ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/${field}`, message }];
-  };
-  if (kind === "shared-memory") {
-    return refused("share", "is memory of the host's kernel, of which a VM's programs can have a copy only");
-  }
-  if (kind !== "socket-directory" || readOnly !== false) return [];
-  return refused("readOnly", "must be true: a VM connects to sockets of a share, and listens in a network");
+/** What a VM cannot see. Memory is of one kernel: a guest's is another, and could only be shown a copy. */
+const machineFaults = (kind: ShareKind, pointer: string): Fault[] => {
+  if (kind !== "shared-memory") return [];
+  const message = "is memory of the host's kernel, of which a VM's programs can have a copy only";
+  return [{ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/share`, message }];
 };
 
 /** What is wrong with a workload's shares that only their kinds tell. */
@@ -110,7 +105,7 @@ export const shareKindFaults = (spec: WorkloadSpec, known: ReadonlyMap<string, K
     if (found === undefined) return [];
     if (found.kind !== "namespace") {
       if (path === undefined) return [invalid(`${pointer}/path`, "must say where the instance sees it")];
-      const unseen = spec.isolation === "vm" ? machineFaults(found.kind, pointer, readOnly) : [];
+      const unseen = spec.isolation === "vm" ? machineFaults(found.kind, pointer) : [];
       if (unseen.length > 0) return unseen;
       if (path !== sharedMemoryPath || found.kind === "shared-memory") return [];
       return [invalid(`${pointer}/path`, "is for a share of kind shared-memory only")];

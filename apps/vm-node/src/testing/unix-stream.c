@@ -1,7 +1,8 @@
 // What a test lets instances say to each other through a Unix socket.
-//   listen PATH      sends back what it hears; at its end, how many bytes that were, and closes
+//   listen PATH      sends back what it hears; at its end, how many bytes that were and of whom, and closes
 //   send PATH BYTES  sends so many and an end, and expects them back with their count
 //   hold PATH        says a byte, hears it, and waits for the end
+#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,7 +39,10 @@ static int answer(int stream) {
   for (ssize_t got; (got = read(stream, part, sizeof part)) > 0; heard += (size_t)got) {
     if (all(stream, part, (size_t)got) < 0) return 1;
   }
-  const int length = snprintf(part, sizeof part, "%zu", heard);
+  struct ucred who;
+  socklen_t size = sizeof who;
+  if (getsockopt(stream, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) return 1;
+  const int length = snprintf(part, sizeof part, "%zu from %u", heard, who.uid);
   return all(stream, part, (size_t)length) < 0;
 }
 
