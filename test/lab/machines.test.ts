@@ -11,6 +11,7 @@ const ofShares = [
   "what it may only read the host lets",
   "a share that is taken away",
   "a machine's program connects to a container's socket",
+  "a container's program connects to a machine's socket",
 ];
 const ofPlaces = ["what only our own monitor"];
 const chosen = [...ofTheSuite, ...ofMachines];
