@@ -70,6 +70,7 @@ export const eventTypes = [
   "share.attached",
   "share.detached",
   "snapshot.created",
+  "snapshot.corrupt",
   "snapshot.deleted",
   "operation.finished",
   "cluster.era",

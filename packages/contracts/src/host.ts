@@ -16,6 +16,16 @@ export const Capacity = Type.Object(
 );
 export type Capacity = Static<typeof Capacity>;
 
+/** The file system of an agent's state. */
+export const HostDisk = Type.Object(
+  {
+    totalBytes: Type.Integer({ minimum: 0 }),
+    snapshotBytes: Type.Integer({ minimum: 0, description: "of them, what snapshots take" }),
+  },
+  closed,
+);
+export type HostDisk = Static<typeof HostDisk>;
+
 /** What one agent found out about its host by asking the kernel. */
 export const HostFacts = Type.Object(
   {
@@ -34,6 +44,7 @@ export const HostFacts = Type.Object(
       Type.Boolean({ description: "its own configuration lets instances have the host's network" }),
     ),
     machines: Type.Optional(HostMachines),
+    disk: Type.Optional(HostDisk),
     problems: Type.Array(Type.String()),
   },
   closed,

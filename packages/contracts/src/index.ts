@@ -47,7 +47,7 @@ export {
 } from "./enforceable.ts";
 export { errors, FleetError, fleetError, isFleetError, toProblem, type ErrorCode, type ErrorFields } from "./errors.ts";
 export { Event, eventTypes, InstanceReport, ReportAck, ReportBatch, type EventType } from "./event.ts";
-export { Capacity, Host, HostCredential, HostFacts, HostState, hostStates, JoinHost } from "./host.ts";
+export { Capacity, Host, HostCredential, HostDisk, HostFacts, HostState, hostStates, JoinHost } from "./host.ts";
 export {
   ClusterId,
   compareEpochs,
@@ -123,7 +123,15 @@ export {
   type SharedNamespaceType,
   type ShareKind,
 } from "./share.ts";
-export { RemoveSnapshot, RestoreSnapshot, Snapshot, snapshotStates, TakenSnapshot, TakeSnapshot } from "./snapshot.ts";
+export {
+  RemoveSnapshot,
+  RestoreSnapshot,
+  Snapshot,
+  snapshotStates,
+  TakenSnapshot,
+  TakeSnapshot,
+  VerifySnapshot,
+} from "./snapshot.ts";
 export {
   channels,
   decodeFrame,

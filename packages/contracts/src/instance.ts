@@ -56,6 +56,7 @@ export const instanceReasons = [
   "NetworkNotAllowed",
   "NetworkFailed",
   "PortBusy",
+  "SnapshotCorrupt",
 ] as const;
 export const InstanceReason = Type.Enum(instanceReasons);
 export type InstanceReason = (typeof instanceReasons)[number];

@@ -16,6 +16,7 @@ export const operationKinds = [
   "image.import",
   "image.pull",
   "snapshot.create",
+  "snapshot.verify",
 ] as const;
 
 export const layerStates = ["waiting", "fetching", "verifying", "ready"] as const;

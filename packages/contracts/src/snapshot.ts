@@ -1,11 +1,12 @@
 import { Type, type Static } from "typebox";
 import { Digest, HostId, InstanceId, Name, SnapshotId, Timestamp } from "./ids.ts";
 import { MachineEngine } from "./machine.ts";
+import { Problem } from "./problem.ts";
 import { WorkloadSpec } from "./workload.ts";
 
 const closed = { additionalProperties: false } as const;
 
-export const snapshotStates = ["creating", "ready", "deleting"] as const;
+export const snapshotStates = ["creating", "ready", "corrupt", "failed", "deleting"] as const;
 
 /** A machine as it was at one moment: memory, processors and disk, in files of its host. */
 export const Snapshot = Type.Object(
@@ -23,7 +24,11 @@ export const Snapshot = Type.Object(
     sizeBytes: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], {
       description: "what its files take of the host's disk; null until it is ready",
     }),
-    state: Type.Enum(snapshotStates, { description: "deleting: its host is to remove the files" }),
+    state: Type.Enum(snapshotStates, {
+      description:
+        "corrupt: a file of it is not what was written; failed: it was not taken, and goes when its host has removed what was begun; deleting: its host is to remove the files",
+    }),
+    problem: Type.Union([Problem, Type.Null()], { description: "why it is corrupt or failed" }),
     copies: Type.Integer({
       minimum: 0,
       description: "instances that were made from it; it is not deleted before them",
@@ -62,6 +67,9 @@ export const TakenSnapshot = Type.Object(
   closed,
 );
 export type TakenSnapshot = Static<typeof TakenSnapshot>;
+
+export const VerifySnapshot = Type.Object({ snapshotId: SnapshotId }, closed);
+export type VerifySnapshot = Static<typeof VerifySnapshot>;
 
 export const RemoveSnapshot = Type.Object({ snapshotId: SnapshotId }, closed);
 export type RemoveSnapshot = Static<typeof RemoveSnapshot>;

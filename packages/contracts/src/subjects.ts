@@ -13,7 +13,7 @@ import {
 } from "./agent.ts";
 import { ReportAck, ReportBatch } from "./event.ts";
 import { ApplyShares, RemoveShare, SharesApplied } from "./share.ts";
-import { RemoveSnapshot, TakenSnapshot, TakeSnapshot } from "./snapshot.ts";
+import { RemoveSnapshot, TakenSnapshot, TakeSnapshot, VerifySnapshot } from "./snapshot.ts";
 import { InstanceView, ViewInstance } from "./view.ts";
 
 /** Who publishes: an agent only ever on its own host's and kind's subjects. */
@@ -164,6 +164,14 @@ export const subjects = {
     reply: TakenSnapshot,
     timeoutMs: 600_000,
     meaning: "take a running instance to files of the host; repeated, the answer is the same",
+  }),
+  verifySnapshot: request({
+    pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.verify",
+    publisher: "scheduler",
+    body: VerifySnapshot,
+    reply: Accepted,
+    timeoutMs: 600_000,
+    meaning: "read all files of a snapshot, and refuse when one is not what was written",
   }),
   removeSnapshot: request({
     pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.remove",
