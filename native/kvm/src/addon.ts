@@ -57,6 +57,7 @@ interface Addon {
   probe(device: string): Readonly<Record<string, number>>;
   selfTest(device: string): Promise<SelfTest>;
   runOn(tid: number, cpu: number): void;
+  nextData(descriptor: number, offset: number): [from: number, to: number] | undefined;
   readonly Machine: new (words: readonly string[]) => NativeMachine;
 }
 

@@ -16,3 +16,10 @@ export const selfTest = (device: string = kvmDevice): Promise<SelfTest> => addon
  * EINVAL when its cpuset has not this CPU, ESRCH when it has ended.
  */
 export const runOn = (tid: number, cpu: number): void => addon.runOn(tid, cpu);
+
+/**
+ * The next part of an open file, at or after `offset`, that is no hole, in bytes; undefined when all the rest is one. Moves
+ * the descriptor's own offset. Throws an error with Node's `code`.
+ */
+export const nextData = (descriptor: number, offset: number): [from: number, to: number] | undefined =>
+  addon.nextData(descriptor, offset);

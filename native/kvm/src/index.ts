@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 
-export { probe, runOn, selfTest } from "./host.ts";
+export { nextData, probe, runOn, selfTest } from "./host.ts";
 export { InProcessMachine } from "./in-process-machine.ts";
 
 /** The monitor, as the native build leaves it: one static file. */

@@ -1,7 +1,9 @@
 // The monitor's core as a node addon: converts values and registers functions; decides nothing.
 #include <fcntl.h>
 #include <napi.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <optional>
 #include <string>
 
@@ -95,10 +97,27 @@ Napi::Value runOn(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** nextData(descriptor, offset) -> [from, to], the next part of a file that is no hole; undefined when there is none */
+Napi::Value nextData(const Napi::CallbackInfo& info) {
+  const int file = info[0].As<Napi::Number>().Int32Value();
+  const off_t data = lseek(file, info[1].As<Napi::Number>().Int64Value(), SEEK_DATA);
+  const off_t hole = data < 0 ? data : lseek(file, data, SEEK_HOLE);
+  if (hole < 0) {
+    // Behind the last of them (lseek(2)).
+    if (errno != ENXIO) raise(info.Env(), failure("lseek", errno));
+    return info.Env().Undefined();
+  }
+  Napi::Array part = Napi::Array::New(info.Env(), 2);
+  part.Set(0U, Napi::Number::New(info.Env(), static_cast<double>(data)));
+  part.Set(1U, Napi::Number::New(info.Env(), static_cast<double>(hole)));
+  return part;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<probe>(env, "probe"));
   exports.Set("selfTest", Napi::Function::New<selfTest>(env, "selfTest"));
   exports.Set("runOn", Napi::Function::New<runOn>(env, "runOn"));
+  exports.Set("nextData", Napi::Function::New<nextData>(env, "nextData"));
   exports.Set("Machine", Machine::define(env));
   return exports;
 }
