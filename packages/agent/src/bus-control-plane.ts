@@ -110,6 +110,10 @@ export class BusControlPlane implements ControlPlane {
     return this.#answer(subjects.takeSnapshot, handler);
   }
 
+  onVerifySnapshot(handler: Parameters<ControlPlane["onVerifySnapshot"]>[0]): Subscription {
+    return this.#answer(subjects.verifySnapshot, handler);
+  }
+
   onRemoveSnapshot(handler: Parameters<ControlPlane["onRemoveSnapshot"]>[0]): Subscription {
     return this.#answer(subjects.removeSnapshot, handler);
   }

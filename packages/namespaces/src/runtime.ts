@@ -69,6 +69,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly openFilesMax = readOpenFilesMax();
   readonly kernelLog = new KernelLog();
   readonly snapshot = noSnapshots.snapshot;
+  readonly verifySnapshot = noSnapshots.verifySnapshot;
   readonly removeSnapshot = noSnapshots.removeSnapshot;
   readonly #options: ContainerRuntimeOptions;
   readonly #parts: RuntimeParts;
@@ -273,9 +274,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return this.#parts.features.kernel;
   }
 
-  async removeShare(shareId: string): Promise<void> {
-    await this.shares.remove(shareId);
-  }
+  readonly removeShare = (shareId: string): Promise<void> => this.shares.remove(shareId);
 
   shareDirectory(share: AssignedShare): string {
     const { beneath, source } = this.shares.sourceOf(share);

@@ -17,6 +17,7 @@ import type {
   TakenSnapshot,
   TakeSnapshot,
   UsageBatch,
+  VerifySnapshot,
   ViewInstance,
 } from "@bulkhead/contracts";
 
@@ -49,6 +50,7 @@ export interface ControlPlane {
   onApplyShares(handler: (apply: ApplyShares, context: CommandContext) => Promise<SharesApplied>): Subscription;
   onRemoveShare(handler: (remove: RemoveShare, context: CommandContext) => Promise<void>): Subscription;
   onTakeSnapshot(handler: (take: TakeSnapshot, context: CommandContext) => Promise<TakenSnapshot>): Subscription;
+  onVerifySnapshot(handler: (verify: VerifySnapshot, context: CommandContext) => Promise<void>): Subscription;
   onRemoveSnapshot(handler: (remove: RemoveSnapshot, context: CommandContext) => Promise<void>): Subscription;
   onView(handler: (view: ViewInstance, context: CommandContext) => Promise<InstanceView>): Subscription;
 }

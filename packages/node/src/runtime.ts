@@ -164,9 +164,12 @@ export interface Runtime extends AsyncDisposable {
   removeShare(shareId: string): Promise<void>;
   /**
    * Takes a running instance to files of this host, from which others start (`vm.restoredFrom`); it runs on. Asked again it
-   * answers what it took. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, RUNTIME_FAILED with nothing left of it.
+   * answers what it took. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, SNAPSHOT_NO_ROOM, RUNTIME_FAILED and, when it does
+   * not run on, SNAPSHOT_STANDSTILL, with nothing left of it.
    */
   snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot>;
+  /** Reads all of its files; rejects NOT_FOUND, and SNAPSHOT_CORRUPT when one is not what was written. */
+  verifySnapshot(snapshotId: SnapshotId): Promise<void>;
   /** Removes its files, if there are any; rejects SNAPSHOT_IN_USE while an instance of this host began from them. */
   removeSnapshot(snapshotId: SnapshotId): Promise<void>;
   /** Removes every trace of an instance whose runs were released. */

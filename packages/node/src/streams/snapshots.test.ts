@@ -18,7 +18,9 @@ test("an agent takes what runs on its host to a snapshot, and removes it when no
   // Of one that was taken, the answer is the same when it does not run any more.
   host.runtime.run(instanceId(1)).end({ signal: 9 });
   expect(await host.control.takeSnapshot({ instanceId: instanceId(1), snapshotId })).toEqual(taken);
+  await host.control.verifySnapshot(snapshotId);
   await host.control.removeSnapshot(snapshotId);
+  await expect(host.control.verifySnapshot(snapshotId)).rejects.toMatchObject({ code: "NOT_FOUND" });
   await expect(host.control.takeSnapshot({ instanceId: instanceId(1), snapshotId })).rejects.toMatchObject({
     code: "STATE_CONFLICT",
   });

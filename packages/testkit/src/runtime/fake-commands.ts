@@ -11,6 +11,7 @@ import type {
   SnapshotId,
   TakenSnapshot,
   TakeSnapshot,
+  VerifySnapshot,
   ViewInstance,
 } from "@bulkhead/contracts";
 import type { CommandContext, Subscription } from "@bulkhead/node";
@@ -26,6 +27,7 @@ export class FakeCommands {
   #applyShares: Handler<ApplyShares, SharesApplied> | null = null;
   #removeShare: Handler<RemoveShare> | null = null;
   #takeSnapshot: Handler<TakeSnapshot, TakenSnapshot> | null = null;
+  #verifySnapshot: Handler<VerifySnapshot> | null = null;
   #removeSnapshot: Handler<RemoveSnapshot> | null = null;
 
   onExec(handler: Handler<OpenExec>): Subscription {
@@ -56,6 +58,11 @@ export class FakeCommands {
   onTakeSnapshot(handler: Handler<TakeSnapshot, TakenSnapshot>): Subscription {
     this.#takeSnapshot = handler;
     return { unsubscribe: () => (this.#takeSnapshot = null) };
+  }
+
+  onVerifySnapshot(handler: Handler<VerifySnapshot>): Subscription {
+    this.#verifySnapshot = handler;
+    return { unsubscribe: () => (this.#verifySnapshot = null) };
   }
 
   onRemoveSnapshot(handler: Handler<RemoveSnapshot>): Subscription {
@@ -97,6 +104,11 @@ export class FakeCommands {
   async takeSnapshot(take: TakeSnapshot): Promise<TakenSnapshot> {
     if (this.#takeSnapshot === null) throw new Error("no agent");
     return this.#takeSnapshot(take, {});
+  }
+
+  async verifySnapshot(snapshotId: SnapshotId): Promise<void> {
+    if (this.#verifySnapshot === null) throw new Error("no agent");
+    await this.#verifySnapshot({ snapshotId }, {});
   }
 
   async removeSnapshot(snapshotId: SnapshotId): Promise<void> {

@@ -152,6 +152,10 @@ export class FakeRuntime implements Runtime {
     return taken;
   }
 
+  async verifySnapshot(snapshotId: SnapshotId): Promise<void> {
+    if (!this.#snapshots.has(snapshotId)) throw fleetError("NOT_FOUND", `snapshot ${snapshotId} is not on this host`);
+  }
+
   async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
     const user = this.#runs.find(
       ({ living, assignment }) => living && assignment.spec.vm?.restoredFrom?.snapshotId === snapshotId,

@@ -37,12 +37,14 @@ const goesOnAsOthers: SnapshotPromise = {
     const taken = await runtime.snapshot(run.key.instanceId, snapshotId);
     expect(taken.sizeBytes).toBeGreaterThan(0);
     expect(await runtime.snapshot(run.key.instanceId, snapshotId)).toEqual(taken);
+    await runtime.verifySnapshot(snapshotId);
     await expectAlive(run, cat);
     const copy = await begin(runtime, copyOf(another, snapshotId));
     await expectAlive(copy, cat);
     await expect(runtime.removeSnapshot(snapshotId)).rejects.toMatchObject({ code: "SNAPSHOT_IN_USE" });
     await clear(runtime, copy);
     await runtime.removeSnapshot(snapshotId);
+    await expect(runtime.verifySnapshot(snapshotId)).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(await failureOf(begin(runtime, copyOf(another, snapshotId)))).toMatchObject({ reason: "RuntimeFailed" });
     await runtime.remove(another.instanceId);
   },
