@@ -36,10 +36,11 @@ import type { MachineRecord } from "./machine-record.ts";
 import { MachineSharing } from "./machine-sharing.ts";
 import { readReport } from "./report-watch.ts";
 import { sharedDirectories, sharedSockets, type SharedDirectory } from "./shared-directories.ts";
-import { goOn, haltOf } from "./snapshot/halt.ts";
+import { haltOf } from "./snapshot/halt.ts";
+import { RunHalt } from "./snapshot/run-halt.ts";
 import type { SnapshotRecord } from "./snapshot/snapshot-record.ts";
 import type { SnapshotStore } from "./snapshot/snapshot-store.ts";
-import { takeSnapshot } from "./snapshot/take-snapshot.ts";
+import { snapshotBytes, takeSnapshot } from "./snapshot/take-snapshot.ts";
 import { channelsOf } from "./view/engine-channels.ts";
 import { machineView } from "./view/machine-view.ts";
 
@@ -71,10 +72,10 @@ export class MachineRun implements Run {
   readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
   readonly #sharing: MachineSharing;
+  readonly #halt: RunHalt;
   #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
-  #halted = false;
 
   constructor(parts: MachineRunParts) {
     const { jailed, paths, record, engine } = parts;
@@ -82,6 +83,7 @@ export class MachineRun implements Run {
     this.startedAt = jailed.startedAt;
     this.machine = instanceMachine(record.assignment, engine, record.kernel ?? null);
     this.#parts = parts;
+    this.#halt = new RunHalt({ standstill: engine.standstill, paths, talk: this.#order, over: () => this.#over });
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
     this.#sharing = new MachineSharing({
       ...parts,
@@ -161,6 +163,8 @@ export class MachineRun implements Run {
     return this.#channel;
   }
 
+  readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#talk(say);
+
   async #talk<T>(say: (channel: GuestChannel) => T | Promise<T>): Promise<T> {
     const channel = await this.#connect();
     const said = say(channel);
@@ -170,7 +174,7 @@ export class MachineRun implements Run {
 
   async pause(): Promise<void> {
     this.#refuseWhenOver();
-    if (this.#halted) throw fleetError("STATE_CONFLICT", "a snapshot of the instance is being taken; try again");
+    if (this.#halt.held) throw fleetError("STATE_CONFLICT", "a snapshot of the instance is being taken; try again");
     return this.#parts.jailed.pause();
   }
 
@@ -179,8 +183,8 @@ export class MachineRun implements Run {
   }
 
   /**
-   * Takes it to files of `store`; it goes on. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, RUNTIME_FAILED. `imageDisk` is
-   * where an agent before this one had its image's disk.
+   * Takes it to files of `store`; it goes on. Rejects SNAPSHOT_UNSUPPORTED, STATE_CONFLICT, RUNTIME_FAILED,
+   * SNAPSHOT_NO_ROOM, SNAPSHOT_STANDSTILL. `imageDisk` is where an agent before this one had its image's disk.
    */
   async snapshot(store: SnapshotStore, snapshotId: SnapshotId, imageDisk: string): Promise<SnapshotRecord> {
     this.#refuseWhenOver();
@@ -194,24 +198,15 @@ export class MachineRun implements Run {
       throw fleetError("SNAPSHOT_UNSUPPORTED", why);
     }
     if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
-    if (this.#halted) throw fleetError("STATE_CONFLICT", "another snapshot of the instance is being taken; try again");
-    this.#halted = true;
     const image = record.image ?? imageDisk;
-    const machine = { engine, standstill, paths, record, image, talk: this.#order };
-    try {
-      return await store.make(snapshotId, (draft) => takeSnapshot(machine, snapshotId, draft));
-    } finally {
-      this.#halted = false;
-    }
+    const machine = { standstill, paths, record, image, engine: engine.name, talk: this.#order, halt: this.#halt };
+    return store.make(snapshotId, snapshotBytes(machine), (draft) => takeSnapshot(machine, snapshotId, draft));
   }
 
-  readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#talk(say);
-
-  /** Of a machine that the agent before left in the middle of something: it goes on. */
+  /** Of a machine that the agent before left in the middle of something: it goes on. Rejects SNAPSHOT_STANDSTILL. */
   async goOn(): Promise<void> {
-    const { engine, paths } = this.#parts;
+    if (haltOf(this.#parts.paths) === "thaw") await this.#halt.goOn();
     await this.#sharing.settle();
-    if (haltOf(paths) === "thaw") await goOn(engine.standstill, paths, this.#order);
   }
 
   resize(_resources: Resources): Promise<ResizeOutcome> {
@@ -244,7 +239,8 @@ export class MachineRun implements Run {
     const notRepaired = strayed.length === 0 ? [] : repairPins(jailed.pid, promised);
     const { problem } = this.#sharing;
     const sockets = problem === null ? [] : [`the sockets of its shares are not carried: ${problem}`];
-    const violations = [...limits.violations, ...strayed, ...notRepaired, ...sockets];
+    const stuck = this.#halt.stuck === null ? [] : [this.#halt.stuck];
+    const violations = [...limits.violations, ...strayed, ...notRepaired, ...sockets, ...stuck];
     return { held: violations.length === 0, violations };
   }
 
@@ -269,6 +265,7 @@ export class MachineRun implements Run {
   async exec(request: ExecRequest): Promise<ExecSession> {
     this.#refuseWhenOver();
     if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
+    if (this.#halt.stuck !== null) throw fleetError("STATE_CONFLICT", this.#halt.stuck);
     try {
       return await GuestExec.open(await this.#connect(), request, this.#parts.record.process);
     } catch (cause) {
@@ -287,6 +284,7 @@ export class MachineRun implements Run {
 
   /** Lets go of the guest, which runs on. */
   async leave(): Promise<void> {
+    this.#halt.leave();
     this.#sharing.stop();
     (await this.#channel?.catch(() => undefined))?.close();
   }

@@ -2,7 +2,6 @@ import { existsSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  fleetError,
   minimumMachineBytes,
   type AssignedShare,
   type Assignment,
@@ -38,8 +37,10 @@ import { MachineRun } from "./machine-run.ts";
 import { cpusOf, memoryMibOf, monitorAssignment } from "./machine-size.ts";
 import { admitShared, sharedDirectories } from "./shared-directories.ts";
 import { awaitProgram, makeFiles, wordsOf } from "./machine-start.ts";
-import { awaitCopy, identityOf, makeCopyFiles, originOf, type CopyOrigin } from "./snapshot/copy-start.ts";
+import { awaitCopy, identityOf, makeCopyFiles, originOf, undoHalfCopies } from "./snapshot/copy-start.ts";
 import { haltOf } from "./snapshot/halt.ts";
+import { MachineSnapshots } from "./snapshot/machine-snapshots.ts";
+import type { StoredSnapshot } from "./snapshot/snapshot-place.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
 export interface MachineRuntimeOptions {
@@ -65,7 +66,7 @@ interface ReadyMachine {
   readonly process: ProcessPlan;
   readonly origin: MachineOrigin;
   /** null: it boots */
-  readonly copied: CopyOrigin | null;
+  readonly copied: StoredSnapshot | null;
   readonly kernel: Pick<MachineRecord, "kernel">;
 }
 
@@ -74,19 +75,26 @@ export class MachineRuntime implements Runtime {
   readonly isolation = "vm";
   readonly #options: MachineRuntimeOptions;
   readonly #disks: ImageDisks;
-  readonly #snapshots: SnapshotStore;
+  readonly #store: SnapshotStore;
+  readonly #snapshots: MachineSnapshots;
   readonly #runs = new Map<string, MachineRun>();
   #machines: ReturnType<typeof describeMachines> | null = null;
 
   constructor(options: MachineRuntimeOptions) {
     this.#options = options;
     this.#disks = new ImageDisks(options.diskRoot);
-    this.#snapshots = new SnapshotStore(join(options.paths.state, "snapshots"));
+    this.#store = new SnapshotStore(join(options.paths.state, "snapshots"));
+    this.#snapshots = new MachineSnapshots({
+      store: this.#store,
+      directory: options.paths.state,
+      disks: this.#disks,
+      runs: this.#runs,
+    });
   }
 
   async facts(): Promise<HostFacts> {
     const { jail } = this.#options;
-    return machineFacts(await jail.facts(), await this.#describe());
+    return { ...machineFacts(await jail.facts(), await this.#describe()), disk: await this.#snapshots.disk() };
   }
 
   /** Asked once: neither the host nor what is installed there changes while an agent runs. */
@@ -128,7 +136,7 @@ export class MachineRuntime implements Runtime {
   ): Promise<ReadyMachine> {
     const { images } = this.#options;
     try {
-      const copied = await originOf(this.#snapshots, assignment, paths);
+      const copied = await originOf(this.#store, assignment, paths);
       if (copied !== null) {
         const { place, record } = copied;
         const origin = { state: place.state, memory: place.memory };
@@ -174,6 +182,7 @@ export class MachineRuntime implements Runtime {
     admitShared(assignment);
     const engine = await this.#engineOf(assignment);
     const paths = machinePaths(host, key, assignment.imageDigest);
+    await undoHalfCopies(paths);
     const { root, disk, process, origin, copied, kernel } = await this.#ready(engine, { assignment, paths }, signal);
     await using undo = new AsyncDisposableStack();
     const known = existsSync(machinesOf(host, key.instanceId));
@@ -226,6 +235,7 @@ export class MachineRuntime implements Runtime {
   }
 
   async list(): Promise<Run[]> {
+    await this.#store.sweep();
     for (const jailed of await this.#options.jail.list()) {
       if (this.#runs.has(idOf(jailed))) continue;
       const paths = machinePaths(this.#options.paths, jailed.key, jailed.assignment.imageDigest);
@@ -234,7 +244,6 @@ export class MachineRuntime implements Runtime {
       if (record === null || engine === undefined) await this.#end(jailed, "a machine without a record was ended");
       else if (haltOf(paths) === "identity") {
         await this.#end(jailed, "a copy that does not know who it is was ended");
-        await rm(paths.scratch, { force: true });
       } else {
         const run = this.#keep(jailed, paths, engine, record);
         run.goOn().catch((err: unknown) => {
@@ -251,22 +260,16 @@ export class MachineRuntime implements Runtime {
     await jailed.release();
   }
 
-  async snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> {
-    const made = this.#snapshots.underWay(snapshotId) ?? this.#snapshots.read(snapshotId);
-    const taken = (await made)?.taken;
-    if (taken !== undefined) return taken;
-    const run = [...this.#runs.values()].find((each) => each.key.instanceId === instanceId && !each.over);
-    if (run === undefined) throw fleetError("STATE_CONFLICT", "the instance is not running; wait until it is");
-    const image = this.#disks.pathOf(run.assignment.imageDigest);
-    return (await run.snapshot(this.#snapshots, snapshotId, image)).taken;
+  snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> {
+    return this.#snapshots.take(instanceId, snapshotId);
   }
 
-  async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
-    const user = [...this.#runs.values()].find(({ over, assignment: { spec } }) => {
-      return !over && spec.vm?.restoredFrom?.snapshotId === snapshotId;
-    });
-    if (user !== undefined) throw fleetError("SNAPSHOT_IN_USE", `${user.assignment.name} runs from its files`);
-    await this.#snapshots.remove(snapshotId);
+  verifySnapshot(snapshotId: SnapshotId): Promise<void> {
+    return this.#store.verify(snapshotId);
+  }
+
+  removeSnapshot(snapshotId: SnapshotId): Promise<void> {
+    return this.#snapshots.remove(snapshotId);
   }
 
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine> {

@@ -1,52 +1,8 @@
-import { once } from "node:events";
-import { mkdtempDisposable } from "node:fs/promises";
-import { connect, createServer, type Socket } from "node:net";
-import { join } from "node:path";
 import { assert, asyncProperty, uint8Array } from "fast-check";
 import { expect, test } from "vitest";
-import { GuestChannel } from "./channel.ts";
-import { encodeFrame, FrameReader, frameTypes, protocolVersion, type Frame } from "./frames.ts";
+import { answering, guestThat, number } from "../testing/fake-guest.ts";
+import { encodeFrame } from "./frames.ts";
 import { becomeInGuest, freezeGuest, thawGuest } from "./orders.ts";
-
-const number = (value: number): Buffer => {
-  const payload = Buffer.alloc(4);
-  payload.writeInt32LE(value);
-  return payload;
-};
-
-/** A guest that greets, hears, and answers what the test says; `heard` is what it was told. */
-const guestThat = async (answer: (frame: Frame, socket: Socket) => void) => {
-  const directory = await mkdtempDisposable("/tmp/bulkhead-orders-");
-  const path = join(directory.path, "agent");
-  const heard: Frame[] = [];
-  const open = new Set<Socket>();
-  const server = createServer((socket) => {
-    open.add(socket.on("error", () => undefined));
-    const reader = new FrameReader();
-    socket.on("data", (bytes) => {
-      for (const frame of reader.take(bytes)) {
-        if (frame.type === frameTypes.hello) socket.write(encodeFrame(frameTypes.hello, 0, number(protocolVersion)));
-        else if (frame.type !== frameTypes.clock) {
-          heard.push(frame);
-          answer(frame, socket);
-        }
-      }
-    });
-  }).listen(path);
-  await once(server, "listening");
-  return {
-    heard,
-    channel: () => GuestChannel.open(() => Promise.resolve(connect(path))),
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of open) socket.destroy();
-      server.close();
-      await directory[Symbol.asyncDispose]();
-    },
-  };
-};
-
-const answering = (errno: number) =>
-  guestThat(({ type, stream }, socket) => socket.write(encodeFrame(type, stream, number(errno))));
 
 test("orders are carried out when the guest says so", async () => {
   await using guest = await answering(0);

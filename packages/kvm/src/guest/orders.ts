@@ -7,6 +7,8 @@ import { encodeIdentity, type GuestIdentity } from "./settings.ts";
 
 /** How long a guest may take to carry an order out, in milliseconds: it writes to its disks what it has in memory. */
 const answerMs = 120_000;
+/** A guest that lets its processes go on writes one file, in milliseconds; who is late is asked again. */
+const thawMs = 20_000;
 /** Randomness that comes with an identity; native/guest/src/frame.h. */
 const entropyBytes = 64;
 
@@ -67,7 +69,7 @@ export const freezeGuest = async (channel: GuestChannel): Promise<void> => {
 };
 
 export const thawGuest = async (channel: GuestChannel): Promise<void> => {
-  const errno = await give(channel, { type: frameTypes.thaw });
+  const errno = await give(channel, { type: frameTypes.thaw, withinMs: thawMs });
   if (errno !== 0) throw refused("let its processes go on", errno);
 };
 

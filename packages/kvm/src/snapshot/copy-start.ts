@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import type { Assignment } from "@bulkhead/contracts";
+import { isFleetError, type Assignment } from "@bulkhead/contracts";
 import { settlesWithin, StartFailure } from "@bulkhead/node";
 import { copyDisk } from "../disk/disk-copy.ts";
 import { makeSmallDisk } from "../disk/scratch-disk.ts";
@@ -12,9 +13,11 @@ import type { GuestIdentity } from "../guest/settings.ts";
 import type { MachinePaths } from "../machine-paths.ts";
 import { failedIn, makeRunDirectory, type BegunMachine } from "../machine-start.ts";
 import { readReport } from "../report-watch.ts";
-import { goOn, writeHalt } from "./halt.ts";
-import type { SnapshotRecord } from "./snapshot-record.ts";
-import type { SnapshotPlace, SnapshotStore } from "./snapshot-store.ts";
+import { haltOf, writeHalt } from "./halt.ts";
+import { RunHalt } from "./run-halt.ts";
+import { isDiskFull } from "./snapshot-room.ts";
+import type { StoredSnapshot } from "./snapshot-place.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
 
 /** How long a copy may take until its agent listens, in milliseconds; an emulated one on a busy host is slow. */
 const awakeMs = 180_000;
@@ -23,11 +26,18 @@ const againMs = 20;
 /** A guest that gave up closes the connection before its monitor ends, in milliseconds. */
 const endingMs = 5_000;
 
-/** What a copy begins with. */
-export interface CopyOrigin {
-  readonly record: SnapshotRecord;
-  readonly place: SnapshotPlace;
-}
+/**
+ * Takes back what an agent that was killed left of copies that never went on: their disk goes with a memory that is gone,
+ * and an instance that has one would boot from it. Nothing of the instance runs.
+ */
+export const undoHalfCopies = async ({ root, scratch }: Pick<MachinePaths, "root" | "scratch">): Promise<void> => {
+  const names: readonly string[] = await readdir(root).catch(() => []);
+  for (const run of names.map((name) => join(root, name))) {
+    if (haltOf({ run }) !== "identity") continue;
+    await rm(scratch, { force: true });
+    await rm(run, { recursive: true, force: true });
+  }
+};
 
 /**
  * What this start is a copy of; null for one that boots. An instance is a copy once: afterwards it has a disk of its own,
@@ -37,22 +47,26 @@ export const originOf = async (
   store: SnapshotStore,
   { spec }: Assignment,
   paths: MachinePaths,
-): Promise<CopyOrigin | null> => {
+): Promise<StoredSnapshot | null> => {
   const from = spec.vm?.restoredFrom;
   if (from === undefined || existsSync(paths.scratch)) return null;
   return store.open(from.snapshotId).catch((cause: unknown) => {
-    throw new StartFailure("RuntimeFailed", `it cannot be restored: ${(cause as Error).message}`, cause);
+    const reason = isFleetError(cause) && cause.code === "SNAPSHOT_CORRUPT" ? "SnapshotCorrupt" : "RuntimeFailed";
+    throw new StartFailure(reason, `it cannot be restored: ${(cause as Error).message}`, cause);
   });
 };
 
 /** The disks of a copy: its own of what is written; what is only read at the boot needs its size alone. */
-export const makeCopyFiles = async (paths: MachinePaths, { record, place }: CopyOrigin): Promise<void> => {
+export const makeCopyFiles = async (paths: MachinePaths, { record, place }: StoredSnapshot): Promise<void> => {
   await makeRunDirectory(paths);
-  await copyDisk(place.disk, paths.scratch);
+  // Before there is a disk: with one that nobody says this of, the instance would boot.
+  await writeHalt(paths, "identity");
+  await copyDisk(place.disk, paths.scratch).catch((cause: unknown) => {
+    throw new StartFailure(isDiskFull(cause) ? "DiskFull" : "RuntimeFailed", (cause as Error).message, cause);
+  });
   await makeSmallDisk(paths.report);
   await using settings = await open(paths.settings, "w", 0o644);
   await settings.truncate(record.settingsBytes);
-  await writeHalt(paths, "identity");
 };
 
 /** From the instance's id, so that two copies never have the same. */
@@ -61,6 +75,9 @@ export const identityOf = ({ instanceId, name, network }: Assignment): GuestIden
   network,
   machineId: instanceId.replaceAll("-", ""),
 });
+
+/** A restored machine, and who it is to be. */
+export type BegunCopy = BegunMachine & { readonly engine: Engine; readonly identity: GuestIdentity };
 
 /** Tries until the guest's agent listens. */
 const awake = async ({ ports }: MachinePaths, engine: Engine, over: () => boolean): Promise<GuestChannel> => {
@@ -74,14 +91,25 @@ const awake = async ({ ports }: MachinePaths, engine: Engine, over: () => boolea
   }
 };
 
+/** Has it run on; rejects when it does not, or ended before it did. */
+const letGo = async ({ paths, engine }: BegunCopy, over: () => boolean): Promise<void> => {
+  // A connection ends with its last order.
+  const talk = async (say: (channel: GuestChannel) => Promise<void>): Promise<void> =>
+    say(await GuestChannel.open(() => engine.connect(paths.ports)));
+  const halt = new RunHalt({ standstill: engine.standstill, paths, talk, over });
+  try {
+    await halt.goOn();
+  } finally {
+    halt.leave();
+  }
+  if (haltOf(paths) !== null) throw new Error("it ended before its processes went on");
+};
+
 /**
  * Makes a restored machine somebody else and lets it go on: resolves when it has said that it is, and its processes run.
  * Rejects StartFailure.
  */
-export const awaitCopy = async (
-  machine: BegunMachine & { readonly engine: Engine; readonly identity: GuestIdentity },
-  signal: AbortSignal,
-): Promise<void> => {
+export const awaitCopy = async (machine: BegunCopy, signal: AbortSignal): Promise<void> => {
   const { jailed, paths, process, engine, identity, lastWords } = machine;
   const gone = jailed.ended.then(() => true);
   let over = false;
@@ -91,10 +119,7 @@ export const awaitCopy = async (
     await becomeInGuest(channel, identity);
     signal.throwIfAborted();
     await writeHalt(paths, "thaw");
-    // A connection ends with its last order.
-    await goOn(engine.standstill, paths, async (say) =>
-      say(await GuestChannel.open(() => engine.connect(paths.ports))),
-    );
+    await letGo(machine, () => over || signal.aborted);
   } catch (cause) {
     signal.throwIfAborted();
     // One that gave up says so before it switches itself off.

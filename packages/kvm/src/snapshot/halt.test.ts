@@ -1,24 +1,9 @@
-import { mkdtempDisposable, readdir, writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Standstill } from "../engine/engine.ts";
-import type { MachinePaths } from "../machine-paths.ts";
+import { runPlace } from "../testing/run-place.ts";
 import { goOn, haltOf, writeHalt } from "./halt.ts";
-
-const stage = async () => {
-  const directory = await mkdtempDisposable("/tmp/bulkhead-halt-");
-  const run = directory.path;
-  const paths: MachinePaths = {
-    root: run,
-    run,
-    scratch: join(run, "scratch"),
-    record: join(run, "record"),
-    settings: join(run, "settings"),
-    report: join(run, "report"),
-    ports: join(run, "ports"),
-  };
-  return { paths, [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose]() };
-};
 
 /** A monitor that is asked, and what it was asked for. */
 const asked = () => {
@@ -32,7 +17,7 @@ const asked = () => {
 };
 
 test("why a run is halted outlives the agent, until it goes on", async () => {
-  await using at = await stage();
+  await using at = await runPlace();
   expect(haltOf(at.paths)).toBeNull();
   await writeHalt(at.paths, "identity");
   expect(haltOf(at.paths)).toBe("identity");
@@ -45,7 +30,7 @@ test("why a run is halted outlives the agent, until it goes on", async () => {
 });
 
 test("a run that could not be let go on stays marked, for the next agent", async () => {
-  await using at = await stage();
+  await using at = await runPlace();
   await writeHalt(at.paths, "thaw");
   const unreachable = goOn(asked().standstill, at.paths, () => Promise.reject(new Error("nobody listens")));
   await expect(unreachable).rejects.toThrow("nobody listens");
@@ -53,7 +38,7 @@ test("a run that could not be let go on stays marked, for the next agent", async
 });
 
 test("a mark that is not whole lets nobody go on", async () => {
-  await using at = await stage();
+  await using at = await runPlace();
   await writeFile(join(at.paths.run, "halted"), "tha");
   expect(haltOf(at.paths)).toBe("identity");
 });

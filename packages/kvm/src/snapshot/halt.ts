@@ -16,7 +16,7 @@ const name = "halted";
 export type Halt = "identity" | "thaw";
 
 /** null: they are not. */
-export const haltOf = ({ run }: MachinePaths): Halt | null => {
+export const haltOf = ({ run }: Pick<MachinePaths, "run">): Halt | null => {
   const path = join(run, name);
   if (!existsSync(path)) return null;
   return readFileSync(path, "utf8") === "thaw" ? "thaw" : "identity";
@@ -29,7 +29,7 @@ export const writeHalt = async ({ run }: MachinePaths, halt: Halt): Promise<void
   await rename(`${path}.new`, path);
 };
 
-/** Lets a machine and its processes go on, however far that has come already. Rejects when it cannot be reached. */
+/** One try to let a machine and its processes go on, however far that has come already. Rejects when it cannot be reached. */
 export const goOn = async (
   standstill: Standstill | null,
   paths: MachinePaths,

@@ -5,10 +5,13 @@ import { Compile } from "typebox/compile";
 const count = Type.Integer({ minimum: 0 });
 const words = Type.Array(Type.String());
 
+/** A file as it was written; `digest` is `digestOf`'s. */
+const written = Type.Object({ sizeBytes: count, digest: Type.String({ pattern: "^[0-9a-f]{64}$" }) });
+
 /** What is known of a snapshot's files: enough to tell whether they are those that were made, and to start from them. */
 export const SnapshotRecord = Type.Object(
   {
-    version: Type.Literal(1),
+    version: Type.Literal(2),
     snapshotId: SnapshotId,
     taken: TakenSnapshot,
     /** of the instance that was taken */
@@ -16,12 +19,8 @@ export const SnapshotRecord = Type.Object(
     process: Type.Object({ args: words, env: words, cwd: Type.String(), user: Type.String(), stopSignal: count }),
     /** release of its guest's kernel, where that is known */
     kernel: Type.Optional(Type.String()),
-    /** of the state file, which names the memory that belongs to it */
-    stateSha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
-    stateBytes: count,
-    memoryBytes: count,
-    diskBytes: count,
-    imageBytes: count,
+    /** what each file is: of the image, which is the host's, the size alone */
+    files: Type.Object({ state: written, memory: written, disk: written, image: Type.Object({ sizeBytes: count }) }),
     settingsBytes: count,
   },
   { additionalProperties: false },

@@ -1,56 +1,25 @@
-import { createHash } from "node:crypto";
-import { lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fleetError, type Digest, type SnapshotId } from "@bulkhead/contracts";
+import { fleetError, type SnapshotId } from "@bulkhead/contracts";
+import { placeAt, type SnapshotPlace, type StoredSnapshot } from "./snapshot-place.ts";
+import { SnapshotRoom } from "./snapshot-room.ts";
+import { corrupt, SnapshotCheck } from "./snapshot-check.ts";
 import { parseSnapshotRecord, type SnapshotRecord } from "./snapshot-record.ts";
 
-/** Where one snapshot lies: nobody but root reaches it, and nothing in it changes once it is there. */
-export interface SnapshotPlace {
-  readonly directory: string;
-  readonly record: string;
-  readonly state: string;
-  readonly memory: string;
-  /** the instance's writable disk as it was */
-  readonly disk: string;
-  /** its image's disk: the very file, which what was in memory goes with, even when the host makes it anew */
-  readonly image: string;
-}
-
-const placeAt = (directory: string): SnapshotPlace => ({
-  directory,
-  record: join(directory, "record.json"),
-  state: join(directory, "state"),
-  memory: join(directory, "memory"),
-  disk: join(directory, "disk"),
-  image: join(directory, "image"),
-});
-
-/** Longest state file that a monitor of ours writes (native/kvm/src/snapshot/state_file.h). */
-const stateBytesMax = 8 * 2 ** 20;
 const draftSuffix = ".making";
-
-/** A regular file's size; -1 for anything else. */
-const sizeOf = async (path: string): Promise<number> => {
-  const found = await lstat(path).catch(() => null);
-  return found?.isFile() === true ? found.size : -1;
-};
-
-/** SHA-256 of a state file. Throws RUNTIME_FAILED for one that is too long to be one: the monitor wrote it. */
-export const digestOfState = async (path: string): Promise<string> => {
-  const size = await sizeOf(path);
-  if (size < 0 || size > stateBytesMax) throw fleetError("RUNTIME_FAILED", `the state file is of ${size} bytes`);
-  return createHash("sha256")
-    .update(await readFile(path))
-    .digest("hex");
-};
+const drafted = /^(.*)\.making$/;
 
 /** The snapshots that lie on this host, each a directory that is whole or not there. */
 export class SnapshotStore {
   readonly #root: string;
+  readonly #room: SnapshotRoom;
+  readonly #check = new SnapshotCheck();
   readonly #making = new Map<SnapshotId, Promise<SnapshotRecord>>();
 
   constructor(root: string) {
     this.#root = root;
+    this.#room = new SnapshotRoom(root);
   }
 
   #at(id: SnapshotId): string {
@@ -65,25 +34,26 @@ export class SnapshotStore {
   }
 
   /**
-   * A snapshot whose files are those that were made, as far as their sizes tell, and all of the state file. What is in
-   * memory and disk is the guest's own, whoever reads it. Rejects NOT_FOUND, RUNTIME_FAILED.
+   * A snapshot to start from: its files are what was written, as far as this was not found before of the very same files.
+   * Rejects NOT_FOUND, SNAPSHOT_CORRUPT.
    */
-  async open(id: SnapshotId): Promise<{ readonly record: SnapshotRecord; readonly place: SnapshotPlace }> {
-    const record = await this.read(id);
-    if (record === null) throw fleetError("NOT_FOUND", `snapshot ${id} is not on this host`);
+  async open(id: SnapshotId): Promise<StoredSnapshot> {
+    const stored = await this.#stored(id);
+    await this.#check.once(stored);
+    return stored;
+  }
+
+  /** Reads all of its files again. Rejects NOT_FOUND, SNAPSHOT_CORRUPT. */
+  async verify(id: SnapshotId): Promise<void> {
+    await this.#check.again(await this.#stored(id));
+  }
+
+  async #stored(id: SnapshotId): Promise<StoredSnapshot> {
     const place = placeAt(this.#at(id));
-    for (const [path, size] of [
-      [place.state, record.stateBytes],
-      [place.memory, record.memoryBytes],
-      [place.disk, record.diskBytes],
-      [place.image, record.imageBytes],
-    ] as const) {
-      if ((await sizeOf(path)) !== size) throw fleetError("RUNTIME_FAILED", `${path} is not the file that was made`);
-    }
-    if ((await digestOfState(place.state)) !== record.stateSha256) {
-      throw fleetError("RUNTIME_FAILED", `${place.state} is not what was written`);
-    }
-    return { record, place };
+    const record = await this.read(id);
+    if (record !== null) return { record, place };
+    if (existsSync(place.directory)) throw corrupt(id, "its record is damaged, or of another version");
+    throw fleetError("NOT_FOUND", `snapshot ${id} is not on this host`);
   }
 
   /** What is being made under this id; undefined when nothing is. */
@@ -91,16 +61,27 @@ export class SnapshotStore {
     return this.#making.get(id);
   }
 
-  /** Makes one; two that ask at once wait for the same work. `fill` writes every file, the record last. */
-  make(id: SnapshotId, fill: (draft: SnapshotPlace) => Promise<SnapshotRecord>): Promise<SnapshotRecord> {
+  /**
+   * Makes one of up to `bytes`; two that ask at once wait for the same work. `fill` writes every file, the record last.
+   * Rejects SNAPSHOT_NO_ROOM, with nothing left of it.
+   */
+  make(
+    id: SnapshotId,
+    bytes: number,
+    fill: (draft: SnapshotPlace) => Promise<SnapshotRecord>,
+  ): Promise<SnapshotRecord> {
     const known = this.#making.get(id);
     if (known !== undefined) return known;
-    const making = this.#fill(id, fill).finally(() => this.#making.delete(id));
+    const making = this.#fill(id, bytes, fill).finally(() => this.#making.delete(id));
     this.#making.set(id, making);
     return making;
   }
 
-  async #fill(id: SnapshotId, fill: (draft: SnapshotPlace) => Promise<SnapshotRecord>): Promise<SnapshotRecord> {
+  async #fill(
+    id: SnapshotId,
+    bytes: number,
+    fill: (draft: SnapshotPlace) => Promise<SnapshotRecord>,
+  ): Promise<SnapshotRecord> {
     const there = await this.read(id);
     if (there !== null) return there;
     const draft = placeAt(`${this.#at(id)}${draftSuffix}`);
@@ -108,8 +89,10 @@ export class SnapshotStore {
     await rm(draft.directory, { recursive: true, force: true });
     await mkdir(draft.directory, { mode: 0o700 });
     try {
-      const record = await fill(draft);
+      const record = await this.#room.during(bytes, () => fill(draft));
       await rename(draft.directory, this.#at(id));
+      // Their digests were made of what was just written.
+      await this.#check.trust({ record, place: placeAt(this.#at(id)) });
       return record;
     } finally {
       await rm(draft.directory, { recursive: true, force: true });
@@ -118,24 +101,26 @@ export class SnapshotStore {
 
   async remove(id: SnapshotId): Promise<void> {
     await this.#making.get(id)?.catch(() => undefined);
+    this.#check.forget(id);
     await rm(this.#at(id), { recursive: true, force: true });
   }
 
-  /** Images of all snapshots; what a killed agent left half made goes. */
-  async images(): Promise<Digest[]> {
-    const names: readonly string[] = await readdir(this.#root).catch(() => []);
-    const digests: Digest[] = [];
-    for (const name of names) {
-      const id = name as SnapshotId;
-      if (name.endsWith(draftSuffix)) {
-        if (!this.#making.has(name.slice(0, -draftSuffix.length) as SnapshotId)) {
-          await rm(join(this.#root, name), { recursive: true, force: true });
-        }
-        continue;
-      }
-      const record = await this.read(id);
-      if (record !== null) digests.push(record.assignment.imageDigest);
+  /** All that are whole. */
+  async list(): Promise<SnapshotRecord[]> {
+    const records = await Promise.all((await this.#names()).map((name) => this.read(name as SnapshotId)));
+    return records.filter((record) => record !== null);
+  }
+
+  /** Removes what a killed agent left half made. */
+  async sweep(): Promise<void> {
+    for (const name of await this.#names()) {
+      const [, id] = drafted.exec(name) ?? [];
+      if (id === undefined || this.#making.has(id as SnapshotId)) continue;
+      await rm(join(this.#root, name), { recursive: true, force: true });
     }
-    return digests;
+  }
+
+  #names(): Promise<string[]> {
+    return readdir(this.#root).catch(() => []);
   }
 }

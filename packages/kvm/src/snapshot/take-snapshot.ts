@@ -1,19 +1,21 @@
-import { chmod, link, writeFile } from "node:fs/promises";
-import { statSync } from "node:fs";
-import type { SnapshotId } from "@bulkhead/contracts";
-import { copyDisk, diskUse } from "../disk/disk-copy.ts";
-import type { Engine, Standstill } from "../engine/engine.ts";
+import { constants, statSync } from "node:fs";
+import { chmod, link, open, writeFile } from "node:fs/promises";
+import type { MachineEngine, SnapshotId } from "@bulkhead/contracts";
+import { copyDisk } from "../disk/disk-copy.ts";
+import { digestOf } from "../disk/file-digest.ts";
+import type { Standstill } from "../engine/engine.ts";
 import type { GuestChannel } from "../guest/channel.ts";
 import { freezeGuest } from "../guest/orders.ts";
 import type { MachinePaths } from "../machine-paths.ts";
 import type { MachineRecord } from "../machine-record.ts";
-import { goOn, writeHalt } from "./halt.ts";
+import { memoryMibOf } from "../machine-size.ts";
+import type { RunHalt } from "./run-halt.ts";
 import type { SnapshotRecord } from "./snapshot-record.ts";
-import { digestOfState, type SnapshotPlace } from "./snapshot-store.ts";
+import type { SnapshotPlace } from "./snapshot-place.ts";
 
 /** A running machine, as far as it is taken to files. */
 export interface TakenMachine {
-  readonly engine: Engine;
+  readonly engine: MachineEngine;
   readonly standstill: Standstill;
   readonly paths: MachinePaths;
   readonly record: MachineRecord;
@@ -21,29 +23,46 @@ export interface TakenMachine {
   readonly image: string;
   /** Has its guest's agent listen. */
   readonly talk: (say: (channel: GuestChannel) => Promise<void>) => Promise<void>;
+  readonly halt: RunHalt;
 }
 
 /** Everyone but the owner of a jail is kept away by the directory; the jail's own user has to read the files. */
 const readableMode = 0o644;
 
+/** What stat(2) counts a file's blocks in, whatever the file system. */
+const statBlockBytes = 512;
+
+/** A file that is whole now, and what it takes of the host's disk, in bytes. */
+const writtenFile = async (
+  path: string,
+): Promise<{ readonly file: SnapshotRecord["files"]["state"]; readonly takenBytes: number }> => {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const digest = await digestOf(file);
+  const { size, blocks } = await file.stat();
+  return { file: { sizeBytes: size, digest }, takenBytes: blocks * statBlockBytes };
+};
+
 /** Keeps the processes still, then the machine, and takes both files and the disk of that moment. */
 const takeFiles = async (machine: TakenMachine, draft: SnapshotPlace): Promise<number> => {
-  const { standstill, paths, talk } = machine;
+  const { standstill, paths, talk, halt } = machine;
   const beganMs = performance.now();
-  await writeHalt(paths, "thaw");
-  try {
+  await halt.during(async () => {
     await talk(freezeGuest);
     await standstill.begin(paths.ports);
     await standstill.save(paths.ports, draft);
     // The memory knows what is on this disk, and nothing can be written to it before both are taken.
     await copyDisk(paths.scratch, draft.disk);
-  } catch (error) {
-    // Why it was not taken matters more than that the machine, which may be gone, did not go on.
-    await goOn(standstill, paths, talk).catch(() => undefined);
-    throw error;
-  }
-  await goOn(standstill, paths, talk);
+  });
   return Math.ceil(performance.now() - beganMs);
+};
+
+/** State of processors and devices is of some ten KiB; the longest that a monitor of ours writes is 8 MiB (state_file.h). */
+const stateBytesMax = 8 * 2 ** 20;
+
+/** What a snapshot of it takes of the host's disk at most, in bytes: all of its memory, and what its disk has by now. */
+export const snapshotBytes = ({ record, paths }: Pick<TakenMachine, "record" | "paths">): number => {
+  const memory = memoryMibOf(record.assignment.spec.resources) * 2 ** 20;
+  return memory + statSync(paths.scratch).blocks * statBlockBytes + stateBytesMax;
 };
 
 /** Takes a running machine to files; it goes on afterwards, whatever came of it. */
@@ -55,25 +74,28 @@ export const takeSnapshot = async (
   const { record: running, engine, paths } = machine;
   await link(machine.image, draft.image);
   const stoodStillMs = await takeFiles(machine, draft);
-  const stateSha256 = await digestOfState(draft.state);
-  const [state, memory, disk, image] = await Promise.all(
-    [draft.state, draft.memory, draft.disk, draft.image].map(diskUse),
-  );
+  // What was written is read for its digests while the machine runs on.
+  const [state, memory, disk] = [
+    await writtenFile(draft.state),
+    await writtenFile(draft.memory),
+    await writtenFile(draft.disk),
+  ];
   for (const path of [draft.state, draft.memory]) await chmod(path, readableMode);
-  const sizeBytes = (state?.takenBytes ?? 0) + (memory?.takenBytes ?? 0) + (disk?.takenBytes ?? 0);
+  const sizeBytes = state.takenBytes + memory.takenBytes + disk.takenBytes;
   const { args, env, cwd, user, stopSignal } = running.process;
   const record: SnapshotRecord = {
-    version: 1,
+    version: 2,
     snapshotId: id,
-    taken: { engine: engine.name, sizeBytes, stoodStillMs },
+    taken: { engine, sizeBytes, stoodStillMs },
     assignment: running.assignment,
     process: { args: [...args], env: [...env], cwd, user, stopSignal },
     ...(running.kernel === undefined ? {} : { kernel: running.kernel }),
-    stateSha256,
-    stateBytes: state?.sizeBytes ?? 0,
-    memoryBytes: memory?.sizeBytes ?? 0,
-    diskBytes: disk?.sizeBytes ?? 0,
-    imageBytes: image?.sizeBytes ?? 0,
+    files: {
+      state: state.file,
+      memory: memory.file,
+      disk: disk.file,
+      image: { sizeBytes: statSync(draft.image).size },
+    },
     settingsBytes: statSync(paths.settings).size,
   };
   await writeFile(draft.record, JSON.stringify(record), { mode: 0o600 });

@@ -1,0 +1,45 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempDisposable, open } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { digestOf } from "./file-digest.ts";
+
+const mib = 2 ** 20;
+
+/** The digest of a file with this content at these places, and zeros or holes elsewhere. */
+const digested = async (sizeBytes: number, parts: readonly (readonly [at: number, content: Buffer])[]) => {
+  await using directory = await mkdtempDisposable("/tmp/bulkhead-digest-");
+  await using file = await open(join(directory.path, "file"), "w+");
+  for (const [at, content] of parts) await file.write(content, 0, content.length, at);
+  await file.truncate(sizeBytes);
+  return await digestOf(file);
+};
+
+test("zeros and holes are the same, wherever a part begins and ends", async () => {
+  const content = randomBytes(3 * mib + 12_345);
+  const sparse = await digested(64 * mib, [[5 * mib + 4096, content]]);
+  const written = await digested(64 * mib, [
+    [0, Buffer.alloc(64 * mib)],
+    [5 * mib + 4096, content],
+  ]);
+  expect(written).toBe(sparse);
+});
+
+test("a bit, a place and a length make another digest", async () => {
+  const content = Buffer.alloc(mib, 7);
+  const flipped = Buffer.from(content);
+  flipped.writeUInt8(6, mib - 1);
+  const digests = await Promise.all([
+    digested(8 * mib, [[mib, content]]),
+    digested(8 * mib, [[mib, flipped]]),
+    digested(8 * mib, [[2 * mib, content]]),
+    digested(8 * mib + 1, [[mib, content]]),
+    digested(8 * mib, []),
+    digested(0, []),
+  ]);
+  expect(new Set(digests).size).toBe(digests.length);
+});
+
+test("a file of terabytes that is all holes is digested at once", async () => {
+  expect(await digested(4 * 2 ** 40, [[2 ** 40, Buffer.from("x")]])).toMatch(/^[0-9a-f]{64}$/);
+});
