@@ -18,6 +18,10 @@ let fleet: TestFleet;
 let agent: FakeAgent;
 /** what hosts were asked for, in order */
 const asked: string[] = [];
+/** what the host answers when it is asked to read one */
+let verify: () => Promise<object> = async () => ({});
+/** what the host answers when it is asked to remove one */
+let remove: () => Promise<object> = async () => ({});
 /** what the host answers when it is asked to take one */
 let take: () => Promise<TakenSnapshot> = async () => taken;
 
@@ -36,7 +40,11 @@ const addVmHost = async (name: string): Promise<FakeAgent> => {
   });
   added.bus.respond(subjects.removeSnapshot, address, async ({ snapshotId }) => {
     asked.push(`remove ${snapshotId}`);
-    return {};
+    return remove();
+  });
+  added.bus.respond(subjects.verifySnapshot, address, async ({ snapshotId }) => {
+    asked.push(`verify ${snapshotId}`);
+    return verify();
   });
   return added;
 };
@@ -115,11 +123,18 @@ test("copies are a workload on the snapshot's host, and the snapshot stays while
   expect(asked).toContain(`remove ${id}`);
 });
 
-test("what its host refuses is the operation's error, and nothing is left of it", async () => {
+test("what its host refuses is the operation's error and the snapshot's, until nothing is left of it", async () => {
   take = () => Promise.reject(fleetError("SNAPSHOT_UNSUPPORTED", "the engine qemu takes no machine to files"));
+  remove = () => Promise.reject(fleetError("OVERLOADED", "the host has too much to do"));
   const operation = await finish((await create()).body);
   take = async () => taken;
   expect(operation).toMatchObject({ state: "failed", error: { code: "SNAPSHOT_UNSUPPORTED", status: 422 } });
+  const path = `/v1/snapshots/${operation.target.id}`;
+  const problem = { code: "SNAPSHOT_UNSUPPORTED", detail: "the engine qemu takes no machine to files" };
+  expect((await fleet.call<Snapshot>("GET", path)).body).toMatchObject({ state: "failed", problem, sizeBytes: null });
+  expect(await codeOf("POST", `${path}/restore`, {})).toEqual([409, "STATE_CONFLICT"]);
+  expect(await codeOf("POST", `${path}/verify`)).toEqual([409, "STATE_CONFLICT"]);
+  remove = async () => ({});
   await gone(operation.target.id);
   expect(asked.at(-1)).toBe(`remove ${operation.target.id}`);
 });
@@ -133,6 +148,54 @@ test("a host that does not answer is asked again", async () => {
   };
   expect((await made()).state).toBe("ready");
   take = async () => taken;
+});
+
+const damaged = fleetError("SNAPSHOT_CORRUPT", "snapshot X is damaged: its memory is not what was written");
+
+test("a snapshot that is damaged is not restored any more, until it is found sound", async () => {
+  const { id } = await made();
+  const path = `/v1/snapshots/${id}`;
+  const verified = async (): Promise<Operation> => finish((await fleet.call<Operation>("POST", `${path}/verify`)).body);
+  expect(await verified()).toMatchObject({ kind: "snapshot.verify", state: "succeeded", target: { id } });
+  expect((await fleet.call<Snapshot>("GET", path)).body).toMatchObject({ state: "ready", problem: null });
+
+  verify = () => Promise.reject(damaged);
+  expect(await verified()).toMatchObject({ state: "failed", error: { code: "SNAPSHOT_CORRUPT" } });
+  const problem = { code: "SNAPSHOT_CORRUPT", detail: damaged.message };
+  expect((await fleet.call<Snapshot>("GET", path)).body).toMatchObject({ state: "corrupt", problem });
+  expect(await codeOf("POST", `${path}/restore`, {})).toEqual([409, "SNAPSHOT_CORRUPT"]);
+  const events = "SELECT data ->> 'snapshotId' AS id FROM event WHERE type = 'snapshot.corrupt'";
+  await expect.poll(() => fleet.query(events), patience).toEqual([{ id }]);
+
+  verify = async () => ({});
+  expect((await verified()).state).toBe("succeeded");
+  expect((await fleet.call<Snapshot>("GET", path)).body).toMatchObject({ state: "ready", problem: null });
+});
+
+test("a snapshot is neither verified twice at once nor deleted meanwhile", async () => {
+  const { id } = await made();
+  const answer = Promise.withResolvers<object>();
+  verify = () => answer.promise;
+  const { body: operation } = await fleet.call<Operation>("POST", `/v1/snapshots/${id}/verify`);
+  expect(await codeOf("POST", `/v1/snapshots/${id}/verify`)).toEqual([409, "STATE_CONFLICT"]);
+  expect(await codeOf("DELETE", `/v1/snapshots/${id}`)).toEqual([409, "STATE_CONFLICT"]);
+  answer.resolve({});
+  verify = async () => ({});
+  expect((await finish(operation)).state).toBe("succeeded");
+});
+
+test("a copy that its host refuses for the snapshot's files marks the snapshot", async () => {
+  const { id } = await made();
+  agent.outcome = () => ({ state: "failed", reason: "SnapshotCorrupt", detail: damaged.message });
+  const body = { name: "refused" };
+  const restored = await fleet.call<Operation>("POST", `/v1/snapshots/${id}/restore`, { body });
+  expect(await finish(restored.body)).toMatchObject({ state: "failed", error: { code: "SNAPSHOT_CORRUPT" } });
+  agent.outcome = () => ({ state: "running" });
+  expect((await fleet.call<Snapshot>("GET", `/v1/snapshots/${id}`)).body).toMatchObject({
+    state: "corrupt",
+    problem: { code: "SNAPSHOT_CORRUPT", detail: damaged.message },
+  });
+  await finish((await fleet.call<Operation>("DELETE", "/v1/workloads/refused?graceMs=0")).body);
 });
 
 test("a snapshot cannot be restored or deleted before it is taken", async () => {

@@ -1,4 +1,4 @@
-import { fleetError, isFleetError, subjects, toProblem, type ErrorCode } from "@bulkhead/contracts";
+import { fleetError, isFleetError, subjects, toProblem, type ErrorCode, type FleetError } from "@bulkhead/contracts";
 import { NotLeading, type OpenSnapshot } from "@bulkhead/inventory";
 import type { ControlPorts, Term } from "./ports.ts";
 
@@ -7,7 +7,19 @@ const patienceMs = 600_000;
 /** What says nothing of the snapshot: the same question may be answered later. */
 const unanswered: ReadonlySet<ErrorCode> = new Set(["HOST_UNREACHABLE", "BUS_UNAVAILABLE", "OVERLOADED"]);
 
-/** Has hosts take and remove snapshots. Memory takes a while to write, so nothing else waits for an answer. */
+/** What a host answers of a snapshot from which nothing can begin any more. */
+const unsound: ReadonlySet<ErrorCode> = new Set(["SNAPSHOT_CORRUPT", "NOT_FOUND"]);
+
+/** What a host says of why not. Throws what is no answer, as long as one may come. */
+const answerOf = ({ ageMs }: OpenSnapshot, error: unknown, outcome: string): FleetError => {
+  if (isFleetError(error) && !unanswered.has(error.code)) return error;
+  if (error instanceof NotLeading || ageMs < patienceMs) throw error;
+  return fleetError("HOST_UNREACHABLE", `Its host did not answer for ten minutes; ${outcome}.`, { cause: error });
+};
+
+const contextOf = ({ traceId }: OpenSnapshot): { traceId?: string } => (traceId === null ? {} : { traceId });
+
+/** Has hosts take, verify and remove snapshots. Memory takes a while to write, so nothing else waits for an answer. */
 export class SnapshotSettler {
   readonly #ports: ControlPorts;
   readonly #term: Term;
@@ -22,8 +34,9 @@ export class SnapshotSettler {
 
   /** Asks for all that is open and was not asked for yet. */
   async pass(): Promise<void> {
-    const { wanted, doomed } = await this.#ports.store.snapshotWork();
+    const { wanted, doubted, doomed } = await this.#ports.store.snapshotWork();
     for (const snapshot of wanted) this.#once(snapshot, () => this.#take(snapshot));
+    for (const snapshot of doubted) this.#once(snapshot, () => this.#verify(snapshot));
     for (const snapshot of doomed) this.#once(snapshot, () => this.#remove(snapshot));
   }
 
@@ -45,16 +58,24 @@ export class SnapshotSettler {
     try {
       const taken = await bus.request(subjects.takeSnapshot, { hostId, isolation: "vm" }, { instanceId, snapshotId });
       await store.recordSnapshotTaken(term, { snapshot, taken });
-    } catch (error) {
-      const answered = isFleetError(error) && !unanswered.has(error.code);
-      if (!answered && (error instanceof NotLeading || snapshot.ageMs < patienceMs)) throw error;
-      const why = answered
-        ? error
-        : fleetError("HOST_UNREACHABLE", "Its host did not answer for ten minutes; nothing was taken.", {
-            cause: error,
-          });
-      const context = snapshot.traceId === null ? {} : { traceId: snapshot.traceId };
-      await store.recordSnapshotFailed(term, { snapshot, error: toProblem(why, context) });
+    } catch (cause) {
+      const error = toProblem(answerOf(snapshot, cause, "nothing was taken"), contextOf(snapshot));
+      await store.recordSnapshotFailed(term, { snapshot, error });
+    }
+    onEvents?.();
+  }
+
+  async #verify(snapshot: OpenSnapshot): Promise<void> {
+    const { bus, store, onEvents } = this.#ports;
+    const { id: snapshotId, hostId } = snapshot;
+    const { term } = this.#term;
+    try {
+      await bus.request(subjects.verifySnapshot, { hostId, isolation: "vm" }, { snapshotId });
+      await store.recordSnapshotVerified(term, { snapshot, error: null, unsound: false });
+    } catch (cause) {
+      const answer = answerOf(snapshot, cause, "nothing is known of its files");
+      const error = toProblem(answer, contextOf(snapshot));
+      await store.recordSnapshotVerified(term, { snapshot, error, unsound: unsound.has(answer.code) });
     }
     onEvents?.();
   }

@@ -12,6 +12,7 @@ import { instanceReference } from "./instances.ts";
 import type { AddRoutes } from "./route-context.ts";
 
 const tags = ["snapshots"];
+const nothing = Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]);
 const one = byReference("snapshot", "id");
 
 const referenceOf = (request: FastifyRequest<{ Params: { snapshot: string } }>) => ({
@@ -30,7 +31,7 @@ export const addSnapshotRoutes: AddRoutes = (app, { inventory, control }) => {
         tags,
         params: byReference("instance", "id or name"),
         querystring: query({ dryRun }),
-        body: Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]),
+        body: nothing,
         response: answers({
           200: { description: "dry run: the instance as it is", schema: ref("Instance") },
           202: { description: "accepted", schema: ref("Operation") },
@@ -96,6 +97,36 @@ export const addSnapshotRoutes: AddRoutes = (app, { inventory, control }) => {
       await answerOnce({ request, reply, inventory }, async (tx) =>
         accepted(await tx.restoreSnapshot(change, wanted), { etag: entityTag(1) }),
       );
+      control.wake();
+      return reply;
+    },
+  );
+
+  app.post<{ Params: { snapshot: string }; Querystring: { dryRun?: boolean } }>(
+    "/v1/snapshots/:snapshot/verify",
+    {
+      config: { access: "write" },
+      schema: {
+        operationId: "verifySnapshot",
+        summary: "Have a snapshot's host read all of its files; the operation fails when one is not what was written",
+        tags,
+        params: one,
+        querystring: query({ dryRun }),
+        body: nothing,
+        response: answers({
+          200: { description: "dry run: the snapshot, which could be verified", schema: ref("Snapshot") },
+          202: { description: "accepted", schema: ref("Operation") },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const change = changeOf(request);
+      const wanted = referenceOf(request);
+      if (request.query.dryRun === true) {
+        await rehearse(inventory, (tx) => tx.verifySnapshot(change, wanted));
+        return reply.send(await inventory.read.snapshot(wanted));
+      }
+      await answerOnce({ request, reply, inventory }, async (tx) => accepted(await tx.verifySnapshot(change, wanted)));
       control.wake();
       return reply;
     },

@@ -87,6 +87,7 @@ const writes = (sql: Sql) => ({
   createSnapshot: (change: Change, wanted: snapshots.NewSnapshot) => snapshots.createSnapshot(sql, change, wanted),
   restoreSnapshot: (change: Change, wanted: RestoreSnapshot & { snapshot: workloadRows.Reference }) =>
     snapshots.restoreSnapshot(sql, change, wanted),
+  verifySnapshot: (change: Change, wanted: workloadRows.Reference) => snapshots.verifySnapshot(sql, change, wanted),
   deleteSnapshot: (change: Change, wanted: workloadRows.Reference) => snapshots.deleteSnapshot(sql, change, wanted),
   createNetwork: (change: Change, wanted: networks.NewNetwork) => networks.createNetwork(sql, change, wanted),
   deleteNetwork: (change: Change, idOrName: string) => networks.deleteNetwork(sql, change, idOrName),

@@ -19,7 +19,7 @@ type SnapshotRow = Omit<Snapshot, "createdAt"> & { readonly createdAt: Date };
 const selectText = `
   SELECT s.id, s.project, s.workload_name AS "workloadName", s.instance_id AS "instanceId",
     s.instance_name AS "instanceName", s.image_digest AS "imageDigest", s.spec, s.host_id AS "hostId",
-    h.name AS "hostName", s.engine, s.size_bytes::float8 AS "sizeBytes", s.state, s.created_at AS "createdAt",
+    h.name AS "hostName", s.engine, s.size_bytes::float8 AS "sizeBytes", s.state, s.problem, s.created_at AS "createdAt",
     (SELECT count(*)::int FROM workload w JOIN instance i ON i.workload_id = w.id
      WHERE w.spec #>> '{vm,restoredFrom,snapshotId}' = s.id::text) AS copies
   FROM snapshot s JOIN host h ON h.id = s.host_id`;
@@ -96,7 +96,10 @@ export const createSnapshot = async (sql: Sql, change: Change, wanted: NewSnapsh
 };
 
 const lockForRestore = statement("api_snapshot_hold", `SELECT id FROM snapshot WHERE id = $1 FOR SHARE`);
-const lockForDeletion = statement("api_snapshot_lock", `SELECT id FROM snapshot WHERE id = $1 FOR UPDATE`);
+const lockForDeletion = statement<{ verified: boolean }>(
+  "api_snapshot_lock",
+  `SELECT verify_operation_id IS NOT NULL AS verified FROM snapshot WHERE id = $1 FOR UPDATE`,
+);
 const selectUsers = statement<{ name: string }>(
   "api_snapshot_users",
   `SELECT name FROM workload WHERE spec #>> '{vm,restoredFrom,snapshotId}' = $1 ORDER BY name LIMIT 6`,
@@ -126,7 +129,7 @@ const specOfCopies = ({ id, hostId, spec, engine }: Snapshot, copies: number): W
 
 /**
  * Declares a workload whose instances begin as copies. Resolves to the operation. Rejects NOT_FOUND, STATE_CONFLICT when it
- * is not ready, NAME_TAKEN.
+ * is not ready, SNAPSHOT_CORRUPT, NAME_TAKEN.
  */
 export const restoreSnapshot = async (
   sql: Sql,
@@ -137,6 +140,7 @@ export const restoreSnapshot = async (
   // Held until commit, so that it is not deleted meanwhile.
   await sql.rows(lockForRestore, [id]);
   const snapshot = await getSnapshot(sql, { project: null, idOrName: id });
+  if (snapshot.state === "corrupt") throw fleetError("SNAPSHOT_CORRUPT", snapshot.problem?.detail ?? "");
   if (snapshot.state !== "ready") {
     throw fleetError("STATE_CONFLICT", `Snapshot ${id} is ${snapshot.state}; only one that is ready is restored.`);
   }
@@ -149,14 +153,17 @@ export const restoreSnapshot = async (
 
 /**
  * Deletes a snapshot that no workload was restored from; the row goes when its host has removed the files. Rejects
- * NOT_FOUND, STATE_CONFLICT while it is being taken, SNAPSHOT_IN_USE.
+ * NOT_FOUND, STATE_CONFLICT while it is being taken or verified, SNAPSHOT_IN_USE.
  */
 export const deleteSnapshot = async (sql: Sql, change: Change, wanted: Reference): Promise<Snapshot> => {
   const { id } = await getSnapshot(sql, wanted);
-  await sql.rows(lockForDeletion, [id]);
+  const [locked] = await sql.rows(lockForDeletion, [id]);
   const snapshot = await getSnapshot(sql, { project: null, idOrName: id });
   if (snapshot.state === "creating") {
     throw fleetError("STATE_CONFLICT", `Snapshot ${id} is being taken; wait for its operation.`);
+  }
+  if (locked?.verified === true) {
+    throw fleetError("STATE_CONFLICT", `Snapshot ${id} is being verified; wait for that.`);
   }
   const users = (await sql.rows(selectUsers, [id])).map(({ name }) => name);
   if (users.length > 0) {
@@ -166,6 +173,28 @@ export const deleteSnapshot = async (sql: Sql, change: Change, wanted: Reference
   await sql.count(markDeleting, [id]);
   await audit(sql, { ...change, project: snapshot.project }, { verb: "snapshot.delete", target: id });
   return { ...snapshot, state: "deleting" };
+};
+
+const askToVerify = statement(
+  "api_snapshot_verify",
+  `UPDATE snapshot SET verify_operation_id = $2
+   WHERE id = $1 AND state IN ('ready', 'corrupt') AND verify_operation_id IS NULL`,
+);
+
+/**
+ * Has its host read all of its files. Resolves to the operation. Rejects NOT_FOUND, STATE_CONFLICT when it is not there yet
+ * or any more, and while it is verified already.
+ */
+export const verifySnapshot = async (sql: Sql, change: Change, wanted: Reference): Promise<Operation> => {
+  const { id, project, state } = await getSnapshot(sql, wanted);
+  const owned = { ...change, project };
+  const target = { type: "snapshot", id } as const;
+  const operation = await startOperation(sql, owned, { kind: "snapshot.verify", target, done: false });
+  if ((await sql.count(askToVerify, [id, operation.id])) === 0) {
+    throw fleetError("STATE_CONFLICT", `Snapshot ${id} is ${state}, or is being verified; wait for that.`);
+  }
+  await audit(sql, owned, { verb: "snapshot.verify", target: id });
+  return operation;
 };
 
 /** Its files are gone from their host, and the row with them. */

@@ -4,6 +4,7 @@ import { moveEvents } from "./events.ts";
 import { foldInstance, type InstanceRow, type ReportEvent } from "./fold-instance.ts";
 import * as statements from "./fold-statements.ts";
 import { assertLeading } from "./leadership.ts";
+import { markCorruptSnapshots } from "./corrupt-snapshots.ts";
 import { queueReports, type FoldedPosition, type Queue } from "./report-queue.ts";
 
 /** What an agent may forget now. */
@@ -146,6 +147,7 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number)
     changed.length === 0 ? 0 : writeRows(sql, changed),
     changes.events.length === 0 ? 0 : writeEvents(sql, changes.events),
     movePositions(sql, queues),
+    markCorruptSnapshots(sql, changed),
   ] as const;
   // Without an ending there is nothing to wait for before the events are moved: all of it is one round trip.
   const [removedFrom] =

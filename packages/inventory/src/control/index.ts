@@ -36,6 +36,7 @@ import {
   recordSnapshotFailed,
   recordSnapshotRemoved,
   recordSnapshotTaken,
+  recordSnapshotVerified,
   type OpenSnapshot,
 } from "./snapshot-work.ts";
 
@@ -96,6 +97,8 @@ export const controlStore = (database: Database) => {
       leading((sql) => recordSnapshotTaken(sql, term, told)),
     recordSnapshotFailed: (term: number, told: { snapshot: OpenSnapshot; error: Problem }) =>
       leading((sql) => recordSnapshotFailed(sql, term, told)),
+    recordSnapshotVerified: (term: number, told: { snapshot: OpenSnapshot; error: Problem | null; unsound: boolean }) =>
+      leading((sql) => recordSnapshotVerified(sql, term, told)),
     recordSnapshotRemoved: (term: number, snapshot: OpenSnapshot) =>
       leading((sql) => recordSnapshotRemoved(sql, term, snapshot)),
     removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),

@@ -9,7 +9,7 @@ import {
 /** An operation with its target's instances counted by how far they are. */
 export interface OperationView {
   readonly id: string;
-  readonly kind: Exclude<OperationKind, "image.import" | "image.pull" | "snapshot.create">;
+  readonly kind: Exclude<OperationKind, "image.import" | "image.pull" | "snapshot.create" | "snapshot.verify">;
   readonly project: string;
   readonly targetType: string;
   readonly targetId: string;
@@ -52,6 +52,7 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   EntrypointNotFound: "EXEC_FAILED",
   EntrypointNotExecutable: "EXEC_FAILED",
   EntrypointWrongFormat: "EXEC_FAILED",
+  SnapshotCorrupt: "SNAPSHOT_CORRUPT",
 };
 
 const instanceFailure = ({ failure }: OperationView): Outcome | undefined => {

@@ -41,7 +41,7 @@ const selectViews = statement<OperationView>(
      FROM instance x
      WHERE (o.target_type = 'workload' AND x.workload_id = w.id) OR (o.target_type = 'instance' AND x.id::text = o.target_id)
    ) i
-   WHERE o.state = 'running' AND o.kind NOT IN ('image.import', 'image.pull', 'snapshot.create') AND ($1::text[] IS NULL OR o.target_id = ANY($1))
+   WHERE o.state = 'running' AND o.kind NOT IN ('image.import', 'image.pull', 'snapshot.create', 'snapshot.verify') AND ($1::text[] IS NULL OR o.target_id = ANY($1))
    ORDER BY o.id LIMIT $2`,
 );
 

@@ -7,7 +7,7 @@ import { assertLeading } from "./leadership.ts";
 /** Snapshots looked at in one pass. */
 const passMax = 100;
 
-/** A snapshot that its host is to take, or to remove. */
+/** A snapshot that its host is to take, to read or to remove. */
 export interface OpenSnapshot {
   readonly id: SnapshotId;
   readonly project: string;
@@ -19,42 +19,65 @@ export interface OpenSnapshot {
   readonly ageMs: number;
 }
 
-const columns = `s.id, s.project, s.instance_id AS "instanceId", s.host_id AS "hostId", s.operation_id AS "operationId",
-  o.trace_id AS "traceId", (extract(epoch FROM now() - s.created_at) * 1000)::float8 AS "ageMs"`;
-
-const selectOpen = (state: "creating" | "deleting") =>
+const selectOpen = (name: string, operation: "operation_id" | "verify_operation_id", condition: string) =>
   statement<OpenSnapshot>(
-    `control_snapshots_${state}`,
-    `SELECT ${columns} FROM snapshot s LEFT JOIN operation o ON o.id = s.operation_id
-     WHERE s.state = '${state}' ORDER BY s.id LIMIT ${passMax}`,
+    `control_snapshots_${name}`,
+    `SELECT s.id, s.project, s.instance_id AS "instanceId", s.host_id AS "hostId", s.${operation} AS "operationId",
+       o.trace_id AS "traceId",
+       (extract(epoch FROM now() - coalesce(o.created_at, s.created_at)) * 1000)::float8 AS "ageMs"
+     FROM snapshot s LEFT JOIN operation o ON o.id = s.${operation}
+     WHERE ${condition} ORDER BY s.id LIMIT ${passMax}`,
   );
-const selectWanted = selectOpen("creating");
-const selectDoomed = selectOpen("deleting");
+const selectWanted = selectOpen("wanted", "operation_id", "s.state = 'creating'");
+const selectDoubted = selectOpen("doubted", "verify_operation_id", "s.verify_operation_id IS NOT NULL");
+const selectDoomed = selectOpen("doomed", "operation_id", "s.state IN ('failed', 'deleting')");
 
 /** What hosts have still to do for snapshots. */
-export const readSnapshotWork = async (sql: Sql): Promise<{ wanted: OpenSnapshot[]; doomed: OpenSnapshot[] }> => {
-  const [wanted, doomed] = await Promise.all([sql.rows(selectWanted, []), sql.rows(selectDoomed, [])]);
-  return { wanted, doomed };
+export interface SnapshotWork {
+  readonly wanted: OpenSnapshot[];
+  readonly doubted: OpenSnapshot[];
+  readonly doomed: OpenSnapshot[];
+}
+
+export const readSnapshotWork = async (sql: Sql): Promise<SnapshotWork> => {
+  const all = [selectWanted, selectDoubted, selectDoomed].map((each) => sql.rows(each, []));
+  const [wanted = [], doubted = [], doomed = []] = await Promise.all(all);
+  return { wanted, doubted, doomed };
 };
 
 const markReady = statement(
   "control_snapshot_ready",
   `UPDATE snapshot SET state = 'ready', engine = $2, size_bytes = $3 WHERE id = $1 AND state = 'creating'`,
 );
-const markDoomed = statement(
+const markFailed = statement(
   "control_snapshot_failed",
-  `UPDATE snapshot SET state = 'deleting' WHERE id = $1 AND state = 'creating'`,
+  `UPDATE snapshot SET state = 'failed', problem = $2 WHERE id = $1 AND state = 'creating'`,
+);
+const endVerification = statement(
+  "control_snapshot_verified",
+  `UPDATE snapshot SET verify_operation_id = NULL WHERE id = $1 AND verify_operation_id = $2`,
+);
+const markSound = statement(
+  "control_snapshot_sound",
+  `UPDATE snapshot SET state = 'ready', problem = NULL WHERE id = $1 AND state = 'corrupt'`,
+);
+const markCorrupt = statement<{ readonly project: string; readonly hostId: HostId }>(
+  "control_snapshot_corrupt",
+  `UPDATE snapshot SET state = 'corrupt', problem = $2 WHERE id = $1 AND state = 'ready'
+   RETURNING project, host_id AS "hostId"`,
 );
 const endOperation = statement(
   "control_snapshot_operation",
   `UPDATE operation SET state = $2, progress = NULL, error = $3, finished_at = now() WHERE id = $1 AND state = 'running'`,
 );
 
-const finish = async (sql: Sql, snapshot: OpenSnapshot, error: Problem | null): Promise<void> => {
+type Kind = "snapshot.create" | "snapshot.verify";
+
+const finish = async (sql: Sql, kind: Kind, snapshot: OpenSnapshot, error: Problem | null): Promise<void> => {
   const { operationId, project, traceId } = snapshot;
   const state = error === null ? "succeeded" : "failed";
   await sql.count(endOperation, [operationId, state, error === null ? null : JSON.stringify(error)]);
-  const data = { operationId, kind: "snapshot.create", state, error };
+  const data = { operationId, kind, state, error };
   await appendEvents(sql, { project, traceId }, [{ type: "operation.finished", data }]);
 };
 
@@ -70,17 +93,46 @@ export const recordSnapshotTaken = async (
   await appendEvents(sql, { project, traceId }, [
     { type: "snapshot.created", instanceId, hostId, data: { snapshotId: id, ...taken } },
   ]);
-  await finish(sql, snapshot, null);
+  await finish(sql, "snapshot.create", snapshot, null);
 };
 
-/** It will not be taken; what of it may lie on its host is removed, and then the row. */
+/** It will not be taken: `failed` until what of it may lie on its host is removed, and then the row is. */
 export const recordSnapshotFailed = async (
   sql: Sql,
   term: number,
   { snapshot, error }: { readonly snapshot: OpenSnapshot; readonly error: Problem },
 ): Promise<void> => {
   await assertLeading(sql, term);
-  if ((await sql.count(markDoomed, [snapshot.id])) > 0) await finish(sql, snapshot, error);
+  const failed = await sql.count(markFailed, [snapshot.id, JSON.stringify(error)]);
+  if (failed > 0) await finish(sql, "snapshot.create", snapshot, error);
+};
+
+/** One is known not to be what was written, and is restored no more. */
+export const recordSnapshotCorrupt = async (
+  sql: Sql,
+  { id, problem, traceId }: { readonly id: SnapshotId; readonly problem: Problem; readonly traceId: string | null },
+): Promise<void> => {
+  const [marked] = await sql.rows(markCorrupt, [id, JSON.stringify(problem)]);
+  if (marked === undefined) return;
+  const { project, hostId } = marked;
+  await appendEvents(sql, { project, traceId }, [
+    { type: "snapshot.corrupt", hostId, data: { snapshotId: id, problem } },
+  ]);
+};
+
+/** Its host has read its files, or said why it cannot; `unsound`: what it said makes the snapshot useless. */
+export const recordSnapshotVerified = async (
+  sql: Sql,
+  term: number,
+  told: { readonly snapshot: OpenSnapshot; readonly error: Problem | null; readonly unsound: boolean },
+): Promise<void> => {
+  await assertLeading(sql, term);
+  const { snapshot, error, unsound } = told;
+  const { id, operationId, traceId } = snapshot;
+  if ((await sql.count(endVerification, [id, operationId])) === 0) return;
+  if (error === null) await sql.count(markSound, [id]);
+  else if (unsound) await recordSnapshotCorrupt(sql, { id, problem: error, traceId });
+  await finish(sql, "snapshot.verify", snapshot, error);
 };
 
 /** Its files are gone. */
