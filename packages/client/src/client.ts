@@ -138,6 +138,8 @@ export const createClient = (options: ClientOptions) => {
           path: `/v1/snapshots/${segment(snapshot)}/restore`,
           json: body,
         }),
+      verify: (snapshot: string) =>
+        transport.json<Operation>({ method: "POST", path: `/v1/snapshots/${segment(snapshot)}/verify` }),
       remove: (snapshot: string) =>
         transport.json<Snapshot>({ method: "DELETE", path: `/v1/snapshots/${segment(snapshot)}` }),
     },

@@ -70,6 +70,23 @@ export const restore = async (invocation: Invocation): Promise<void> => {
   else await printObject(invocation, workload);
 };
 
+/** `bulkhead snapshots verify SNAPSHOT` */
+export const verify = async (invocation: Invocation): Promise<void> => {
+  const [snapshot = ""] = invocation.positionals;
+  const client = invocation.client();
+  const operation = await client.snapshots.verify(snapshot);
+  if (invocation.options.given("wait") !== false) {
+    await followOperation(invocation, {
+      doing: `Verifying ${snapshot}`,
+      operation,
+      timeoutMs: timeoutOf(invocation),
+      look: async (api) => (await api.snapshots.get(snapshot)).state,
+    });
+  }
+  if (invocation.format === "table") invocation.print(`${snapshot}\n`);
+  else await printObject(invocation, await client.snapshots.get(snapshot));
+};
+
 /** `bulkhead snapshots rm SNAPSHOT…` */
 export const remove = async (invocation: Invocation): Promise<void> => {
   for (const snapshot of invocation.positionals) {

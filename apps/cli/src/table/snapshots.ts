@@ -43,6 +43,14 @@ export const snapshotCommands: readonly Command[] = [
     load: async () => ({ run: (await import("../commands/snapshots.ts")).restore }),
   },
   {
+    path: ["snapshots", "verify"],
+    summary: "Have the host read all files of a snapshot",
+    description: "Fails when one is not what was written; the snapshot is `corrupt` then, and not restored any more.",
+    positionals: [snapshot],
+    options: [shared.wait, shared.timeout],
+    load: async () => ({ run: (await import("../commands/snapshots.ts")).verify }),
+  },
+  {
     path: ["snapshots", "inspect"],
     summary: "Show everything about a snapshot",
     positionals: [snapshot],
