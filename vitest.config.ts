@@ -3,6 +3,10 @@ import { defineConfig } from "vitest/config";
 // What needs Postgres, NATS and disks, and nothing of the host: files of it may run side by side.
 const services = "{apps/{metrics,scheduler},packages/{bus,images,inventory,service}}/src/**/*.system.test.ts";
 
+// Only machines of our own monitor are taken to files, and only a lab host runs their kernels (test/lab/README.md).
+const needOurMonitor =
+  process.env["BULKHEAD_TEST_ENGINE"] === "kvm" ? [] : ["apps/vm-node/src/snapshot-kill.system.test.ts"];
+
 // How much slower than the machine it is a part of the tests' host runs: a lab host is emulated.
 const slowness = Number(process.env["BULKHEAD_TEST_SLOWNESS"] ?? "1");
 
@@ -37,7 +41,7 @@ export default defineConfig({
             "infra/setup/*.system.test.mjs",
             "test/**/*.test.ts",
           ],
-          exclude: [services, "test/{architecture,bench,lab}/**", "**/node_modules/**"],
+          exclude: [services, "test/{architecture,bench,lab}/**", "**/node_modules/**", ...needOurMonitor],
           testTimeout: 60_000 * slowness,
           hookTimeout: 120_000 * slowness,
           fileParallelism: false,
@@ -50,7 +54,9 @@ export default defineConfig({
           // Minutes of an emulated host each: by themselves, or with `npm run test:lab`.
           exclude:
             process.env["BULKHEAD_LAB_MACHINES"] === undefined
-              ? ["test/lab/machines.test.ts", "test/lab/copies.test.ts", "test/lab/first-session.test.ts"]
+              ? ["machine-places", "machine-shares", "snapshot-kill", "first-session"].map(
+                  (name) => `test/lab/${name}.test.ts`,
+                )
               : [],
           testTimeout: 120_000,
           hookTimeout: 240_000,

@@ -1,4 +1,5 @@
 // Both agents of a host, reduced to their runtimes and names, in a network of a test's: does what each message asks for.
+import { existsSync, readFileSync } from "node:fs";
 import { buffer } from "node:stream/consumers";
 import {
   isFleetError,
@@ -15,6 +16,12 @@ import { MachineRuntime } from "@bulkhead/kvm";
 import { ContainerRuntime } from "@bulkhead/namespaces";
 import { StartFailure, type Run, type Runtime } from "@bulkhead/node";
 import { engineAt, testKernels } from "./machine-rig.ts";
+
+/** How far something has come: this file is there, with this in it where that is asked for. */
+export interface Mark {
+  readonly path: string;
+  readonly content?: string;
+}
 
 export type BothOrder =
   | {
@@ -34,6 +41,7 @@ export type BothOrder =
   | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
   | { readonly do: "remove-snapshot"; readonly snapshotId: SnapshotId }
   | { readonly do: "adopt" }
+  | { readonly do: "die-at"; readonly mark: Mark }
   | { readonly do: "close" };
 
 export type BothReply = { readonly output: string } | { readonly failed: string };
@@ -70,6 +78,15 @@ const open = async ({ allowed, root, hostId, image, shared }: Extract<BothOrder,
     log,
   });
   runtimes.set("vm", machines);
+};
+
+const isReached = ({ path, content }: Mark): boolean =>
+  existsSync(path) && (content === undefined || readFileSync(path, "utf8") === content);
+
+/** Looked for after each round of events, between two steps of whatever is under way. */
+const dieAt = (mark: Mark): void => {
+  if (isReached(mark)) process.kill(process.pid, "SIGKILL");
+  setImmediate(dieAt, mark);
 };
 
 const runOf = (instanceId: string): Run => {
@@ -120,6 +137,7 @@ const obey = async (order: BothOrder): Promise<string> => {
     return JSON.stringify(await runtimes.get(isolation)?.snapshot(order.instanceId, order.snapshotId));
   }
   if (order.do === "remove-snapshot") await runtimes.get("vm")?.removeSnapshot(order.snapshotId);
+  if (order.do === "die-at") dieAt(order.mark);
   if (order.do === "adopt") {
     for (const runtime of runtimes.values()) for (const run of await runtime.list()) runs.set(run.key.instanceId, run);
     return [...runs.keys()].toSorted().join(" ");

@@ -26,9 +26,10 @@ import {
   readCgroups,
   removeCgroupParents,
   snapshotHost,
+  type HostPaths,
   type HostSnapshot,
 } from "@bulkhead/host";
-import type { BothOrder, BothReply } from "./both-agents.ts";
+import type { BothOrder, BothReply, Mark } from "./both-agents.ts";
 import type { SharedParts } from "./machine-rig.ts";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
@@ -94,6 +95,9 @@ export class MixedHost implements AsyncDisposable {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply));
+    agents.on("exit", () => {
+      for (const answer of this.#waiting.values()) answer({ failed: "the agents have ended" });
+    });
     this.#agents = agents;
     const { image, directory } = this.#shared;
     await this.#ask({
@@ -112,24 +116,33 @@ export class MixedHost implements AsyncDisposable {
     await exited;
   }
 
+  /** The agents end as with `kill -9` once something has come as far as `mark`. */
+  async agentsDieAt(mark: Mark): Promise<void> {
+    await this.#ask({ do: "die-at", mark });
+  }
+
+  /** Where the agent of one kind keeps what it knows. */
+  paths(isolation: Isolation): HostPaths {
+    return hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
+  }
+
   async #ask(order: BothOrder): Promise<string> {
     const id = (this.#asked += 1);
     const { promise, resolve } = Promise.withResolvers<BothReply>();
     this.#waiting.set(id, resolve);
     this.#agents?.send({ id, order });
-    const reply = await promise;
-    this.#waiting.delete(id);
+    const reply = await promise.finally(() => this.#waiting.delete(id));
     if ("failed" in reply) throw new Error(reply.failed);
     return reply.output;
   }
 
-  async start(
+  assignment(
     isolation: Isolation,
     network: AssignedNetwork | null,
     changes: Partial<WorkloadSpec> = {},
     shares: AssignedShare[] = [],
-  ): Promise<Assignment> {
-    const assignment: Assignment = {
+  ): Assignment {
+    return {
       instanceId: newId() as InstanceId,
       workloadId: newId() as WorkloadId,
       project: "default",
@@ -152,8 +165,15 @@ export class MixedHost implements AsyncDisposable {
       ...(network === null ? {} : { network }),
       shares,
     };
+  }
+
+  async begin(assignment: Assignment): Promise<Assignment> {
     await this.#ask({ do: "start", assignment });
     return assignment;
+  }
+
+  start(...what: Parameters<MixedHost["assignment"]>): Promise<Assignment> {
+    return this.begin(this.assignment(...what));
   }
 
   exec({ instanceId }: Assignment, script: string): Promise<string> {
@@ -170,11 +190,11 @@ export class MixedHost implements AsyncDisposable {
     return this.#ask({ do: "await-end", instanceId });
   }
 
-  /** Takes it to files under a new id. */
-  async snapshot({
-    instanceId,
-  }: Assignment): Promise<{ readonly snapshotId: SnapshotId; readonly taken: TakenSnapshot }> {
-    const snapshotId = newId() as SnapshotId;
+  /** Takes it to files, under a new id if none is given. */
+  async snapshot(
+    { instanceId }: Assignment,
+    snapshotId: SnapshotId = newId() as SnapshotId,
+  ): Promise<{ readonly snapshotId: SnapshotId; readonly taken: TakenSnapshot }> {
     const taken = await this.#ask({ do: "snapshot", instanceId, snapshotId });
     return { snapshotId, taken: JSON.parse(taken) as TakenSnapshot };
   }
@@ -194,7 +214,7 @@ export class MixedHost implements AsyncDisposable {
 
   /** Its processes, the first one first: an instance's program, or a machine's monitor. */
   async processesOf({ instanceId, isolation }: Assignment): Promise<number[]> {
-    const { runInstances } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
+    const { runInstances } = this.paths(isolation);
     const [run = ""] = await readdir(join(runInstances, instanceId));
     const record = await readFile(join(runInstances, instanceId, run, "record.json"), "utf8");
     const { cgroup } = JSON.parse(record) as { cgroup: Record<string, string> };
@@ -244,10 +264,10 @@ export class MixedHost implements AsyncDisposable {
     this.#space.kill("SIGKILL");
     await exited;
     for (const isolation of ["container", "vm"] as const) {
-      const { cgroups } = hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
+      const { cgroups } = this.paths(isolation);
       await removeCgroupParents(await openCgroupParents(cgroups, readCgroups()));
     }
-    await closeMountArea(hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId).runShares);
+    await closeMountArea(this.paths("vm").runShares);
     await rm(this.#root, { recursive: true, force: true });
     const leaks = leaksBetween(this.#before, await snapshotHost(scopeOf(this.#root, this.#hostId)));
     if (leaks.length > 0) throw new Error(`left behind:\n${leaks.join("\n")}`);

@@ -1,0 +1,11 @@
+// Which CPUs and which memory machines of our own monitor have, on a host with two processors.
+import { expect, test } from "vitest";
+import { runOnMachines } from "./machine-tests.ts";
+
+const deadlineMs = 900_000;
+
+test("a machine has CPUs and memory of its own, as far as its host has them", { timeout: 2 * deadlineMs }, async () => {
+  const files = ["apps/vm-node/src/machine.system.test.ts"];
+  const fates = await runOnMachines({ files, titles: ["what only our own monitor"], deadlineMs, cpus: 2 });
+  expect(Object.values(fates)).toEqual(["passed"]);
+});
