@@ -260,17 +260,10 @@ export class MachineRuntime implements Runtime {
     await jailed.release();
   }
 
-  snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> {
-    return this.#snapshots.take(instanceId, snapshotId);
-  }
-
-  verifySnapshot(snapshotId: SnapshotId): Promise<void> {
-    return this.#store.verify(snapshotId);
-  }
-
-  removeSnapshot(snapshotId: SnapshotId): Promise<void> {
-    return this.#snapshots.remove(snapshotId);
-  }
+  readonly snapshot = (instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> =>
+    this.#snapshots.take(instanceId, snapshotId);
+  readonly verifySnapshot = (snapshotId: SnapshotId): Promise<void> => this.#store.verify(snapshotId);
+  readonly removeSnapshot = (snapshotId: SnapshotId): Promise<void> => this.#snapshots.remove(snapshotId);
 
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine> {
     return this.#options.jail.logs(instanceId, request, signal);

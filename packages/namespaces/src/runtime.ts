@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import type { AssignedShare, Assignment, Digest, HostFacts, InstanceId } from "@bulkhead/contracts";
 import {
   cgroupOfRun,
@@ -276,10 +276,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
 
   readonly removeShare = (shareId: string): Promise<void> => this.shares.remove(shareId);
 
-  shareDirectory(share: AssignedShare): string {
-    const { beneath, source } = this.shares.sourceOf(share);
-    return join(beneath, source);
-  }
+  readonly shareDirectory = (share: AssignedShare): string => this.shares.directoryOf(share);
 
   /** Resolves when everything removed so far is gone from the disk and the kernel. */
   async settled(): Promise<void> {
@@ -289,9 +286,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   }
 
   /** Images that instances of this host run or would run when they start again. */
-  async imagesInUse(): Promise<Set<Digest>> {
-    return imagesInUse(this.#options.paths);
-  }
+  readonly imagesInUse = (): Promise<Set<Digest>> => imagesInUse(this.#options.paths);
 
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
   async [Symbol.asyncDispose](): Promise<void> {

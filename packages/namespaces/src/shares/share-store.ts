@@ -68,6 +68,12 @@ export class ShareStore {
     return { beneath, source: `${share.shareId}/data` };
   }
 
+  /** The same as one path. */
+  directoryOf(share: Parameters<ShareStore["sourceOf"]>[0]): string {
+    const { beneath, source } = this.sourceOf(share);
+    return join(beneath, source);
+  }
+
   /**
    * Makes a share ready and notes its user, before anything of it is shown. Rejects what the file system says, with
    * nothing half made that a next call would take for whole.
@@ -110,8 +116,7 @@ export class ShareStore {
   }
 
   async #ready(share: Made, fresh: boolean): Promise<void> {
-    const { beneath, source } = this.sourceOf(share);
-    const data = join(beneath, source);
+    const data = this.directoryOf(share);
     const backing = backingOf(share);
     if (backing !== "plain") await openMountArea(this.#paths.runShares);
     if (backing === "memory") {
