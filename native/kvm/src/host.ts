@@ -8,7 +8,7 @@ const kvmDevice = "/dev/kvm";
  */
 export const probe = (device: string = kvmDevice): Readonly<Record<string, number>> => addon.probe(device);
 
-/** What this host's KVM is found to do with a guest of a few dozen instructions, within a second. Rejects as `probe`. */
+/** What this host's KVM is found to do with a guest of a few dozen instructions, within five seconds. Rejects as `probe`. */
 export const selfTest = (device: string = kvmDevice): Promise<SelfTest> => addon.selfTest(device);
 
 /**

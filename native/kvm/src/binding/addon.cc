@@ -35,7 +35,7 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
   return answer;
 }
 
-/** In a thread of libuv's pool, for up to a second. */
+/** In a thread of libuv's pool, for up to five seconds. */
 class SelfTesting : public Napi::AsyncWorker {
  public:
   SelfTesting(Napi::Env env, std::string path)

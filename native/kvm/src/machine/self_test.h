@@ -39,7 +39,7 @@ struct SelfTest {
 const char* nameOf(KvmLevel level);
 const char* nameOf(KvmReason reason);
 
-/** Takes /dev/kvm. Takes a few milliseconds, and never longer than a second. */
+/** Takes /dev/kvm. Takes some milliseconds; five seconds at most, where a guest never ends. */
 SelfTest selfTest(Fd kvm);
 
 }  // namespace bulkhead::vm
