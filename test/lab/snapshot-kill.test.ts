@@ -8,5 +8,5 @@ test("nothing that an agent had begun with a snapshot outlives its end", { timeo
   const files = ["apps/vm-node/src/snapshot-kill.system.test.ts"];
   const fates = await runOnMachines({ files, deadlineMs, cpus: 1 });
   expect(Object.values(fates).filter((fate) => fate !== "passed")).toEqual([]);
-  expect(Object.keys(fates).length).toBe(11);
+  expect(Object.keys(fates).length).toBe(12);
 });

@@ -79,6 +79,23 @@ describe("kill -9 of the agent while a machine is taken to files", () => {
   });
 });
 
+test("a machine that does not go on is told of, and goes on with the same agent when it can", async () => {
+  const mark = { path: snapshots(`${snapshotId}.making`, "disk.new") };
+  {
+    using _stopped = await host.monitorStopsAt(original, mark);
+    await expect(host.snapshot(original, snapshotId)).rejects.toThrow(
+      /^SNAPSHOT_STANDSTILL: its processes stand still/,
+    );
+    expect((await host.contract(original)).violations.join()).toMatch(/its processes stand still since a snapshot/);
+    await expect(host.exec(original, "true")).rejects.toThrow(/^STATE_CONFLICT: its processes stand still/);
+    await expect(host.snapshot(original, snapshotId)).rejects.toThrow(/^STATE_CONFLICT/);
+  }
+  await expect.poll(() => existsSync(runOf(original, "halted")), patience).toBe(false);
+  await expectGoesOn(original);
+  expect((await host.contract(original)).violations.join()).not.toMatch(/stand still/);
+  expect(await readdir(snapshots())).toEqual([]);
+});
+
 describe("kill -9 of the agent while a copy begins", () => {
   let copy: Assignment;
 

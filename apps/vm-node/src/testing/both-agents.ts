@@ -41,7 +41,8 @@ export type BothOrder =
   | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
   | { readonly do: "remove-snapshot"; readonly snapshotId: SnapshotId }
   | { readonly do: "adopt" }
-  | { readonly do: "die-at"; readonly mark: Mark }
+  | { readonly do: "contract"; readonly instanceId: InstanceId }
+  | { readonly do: "signal-at"; readonly mark: Mark; readonly pid: number | null; readonly signal: NodeJS.Signals }
   | { readonly do: "close" };
 
 export type BothReply = { readonly output: string } | { readonly failed: string };
@@ -84,9 +85,9 @@ const isReached = ({ path, content }: Mark): boolean =>
   existsSync(path) && (content === undefined || readFileSync(path, "utf8") === content);
 
 /** Looked for after each round of events, between two steps of whatever is under way. */
-const dieAt = (mark: Mark): void => {
-  if (isReached(mark)) process.kill(process.pid, "SIGKILL");
-  setImmediate(dieAt, mark);
+const signalAt = (order: Extract<BothOrder, { do: "signal-at" }>): void => {
+  if (isReached(order.mark)) process.kill(order.pid ?? process.pid, order.signal);
+  else setImmediate(signalAt, order);
 };
 
 const runOf = (instanceId: string): Run => {
@@ -137,7 +138,8 @@ const obey = async (order: BothOrder): Promise<string> => {
     return JSON.stringify(await runtimes.get(isolation)?.snapshot(order.instanceId, order.snapshotId));
   }
   if (order.do === "remove-snapshot") await runtimes.get("vm")?.removeSnapshot(order.snapshotId);
-  if (order.do === "die-at") dieAt(order.mark);
+  if (order.do === "contract") return JSON.stringify(runOf(order.instanceId).checkContract());
+  if (order.do === "signal-at") signalAt(order);
   if (order.do === "adopt") {
     for (const runtime of runtimes.values()) for (const run of await runtime.list()) runs.set(run.key.instanceId, run);
     return [...runs.keys()].toSorted().join(" ");

@@ -29,6 +29,7 @@ import {
   type HostPaths,
   type HostSnapshot,
 } from "@bulkhead/host";
+import type { ContractCheck } from "@bulkhead/node";
 import type { BothOrder, BothReply, Mark } from "./both-agents.ts";
 import type { SharedParts } from "./machine-rig.ts";
 
@@ -118,7 +119,18 @@ export class MixedHost implements AsyncDisposable {
 
   /** The agents end as with `kill -9` once something has come as far as `mark`. */
   async agentsDieAt(mark: Mark): Promise<void> {
-    await this.#ask({ do: "die-at", mark });
+    await this.#ask({ do: "signal-at", mark, pid: null, signal: "SIGKILL" });
+  }
+
+  /** The machine's monitor stops, as if the host had no time for it, once something has come as far as `mark`. */
+  async monitorStopsAt(assignment: Assignment, mark: Mark): Promise<Disposable> {
+    const [pid = 0] = await this.processesOf(assignment);
+    await this.#ask({ do: "signal-at", mark, pid, signal: "SIGSTOP" });
+    return { [Symbol.dispose]: () => void process.kill(pid, "SIGCONT") };
+  }
+
+  async contract({ instanceId }: Assignment): Promise<ContractCheck> {
+    return JSON.parse(await this.#ask({ do: "contract", instanceId })) as ContractCheck;
   }
 
   /** Where the agent of one kind keeps what it knows. */
