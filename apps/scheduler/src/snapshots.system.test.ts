@@ -92,8 +92,8 @@ test("a snapshot is taken once for one key, and says of what, where and how larg
   ]);
   expect(items[0]).toMatchObject({ hostId: agent.hostId, hostName: "one", spec: { resources: { memoryBytes } } });
   expect(asked).toEqual([`take ${items[0]?.id}`]);
-  const events = await fleet.query("SELECT type FROM event WHERE type LIKE 'snapshot.%'");
-  expect(events).toEqual([{ type: "snapshot.created" }]);
+  const events = "SELECT type FROM event WHERE type LIKE 'snapshot.%'";
+  await expect.poll(() => fleet.query(events), patience).toEqual([{ type: "snapshot.created" }]);
   expect(await codeOf("DELETE", "/v1/images/app:latest")).toEqual([409, "IMAGE_IN_USE"]);
 });
 
