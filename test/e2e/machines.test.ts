@@ -172,6 +172,7 @@ test("a container and a machine share a directory and sockets, which are one obj
   expect(await say("taker-0", "cat /deep/in/word; touch /deep/in/no 2>&1")).toMatch(
     /^through\n.*Read-only file system/,
   );
+  expect((await instanceOf("taker-0")).contractHeld).toBe(true);
   const { body } = await fleet.http("GET", "/v1/instances/taker-0/view?seccompFrom=plan");
   const { channels = [] } = (body as InstanceView).machine ?? {};
   expect(channels.map(({ name }) => name)).toContain("vhost-user-fs share0");

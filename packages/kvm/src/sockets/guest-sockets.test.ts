@@ -39,7 +39,7 @@ const sceneOf = async (serve: (socket: Socket) => void) => {
     notes: join(root.path, "notes"),
   };
   const open = () => GuestChannel.open(() => Promise.resolve(connect(join(root.path, "agent"))));
-  const sockets = new GuestSockets([place], open, 20);
+  const sockets = new GuestSockets([place], open, 100);
   const carried = sockets.carry();
   const lists = () => heard.filter(({ type }) => type === frameTypes.sockets);
   await expect.poll(() => lists().length, { timeout: 10_000 }).toBeGreaterThan(0);
@@ -105,11 +105,14 @@ test("a guest that takes nothing is sent a window, and what it has taken again",
 
 test("a guest that sends more than is taken, or begins more than it may, is cut off and found again", async () => {
   await using scene = await sceneOf((socket) => void socket.pause());
+  expect(scene.sockets.problem).toBeNull();
   const cutOff = async (after: () => void): Promise<void> => {
     const [guests, lists] = [scene.guests.length, scene.lists().length];
     after();
+    await expect.poll(() => scene.sockets.problem, { ...within, interval: 1 }).not.toBeNull();
     await expect.poll(() => scene.guests.length, within).toBe(guests + 1);
     await expect.poll(() => scene.lists().length, within).toBeGreaterThan(lists);
+    expect(scene.sockets.problem).toBeNull();
   };
   await cutOff(() => {
     scene.say(frameTypes.connect, stream, toEcho);

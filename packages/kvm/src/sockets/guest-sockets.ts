@@ -58,7 +58,8 @@ export class GuestSockets implements StreamTaker {
   readonly #end = new AbortController();
   #channel: GuestChannel | null = null;
   #lost = Promise.withResolvers<void>();
-  #problem: string | null = "the guest's agent was not reached yet";
+  /** none while the guest is met for the first time */
+  #problem: string | null = null;
 
   /** `connect` answers the channel that is open, or opens one. */
   constructor(places: readonly SocketPlace[], connect: () => Promise<GuestChannel>, waitMs = againMs) {
