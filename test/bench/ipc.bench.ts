@@ -1,10 +1,15 @@
 /**
  * What two containers exchange through shares (Unix socket and FIFOs in a directory, memory in shared memory) against two
- * processes of the host that do the same: round trips and throughput, pinned, in interleaved pairs. The ratio of a row is
- * the containers' speed by the host's; what is promised is the lower bound of its 95 % interval.
+ * processes of the host that do the same: round trips and throughput, pinned, all in turn. The ratio of a row is the
+ * containers' speed by the host's; what is promised is the lower bound of its 95 % interval.
+ *
+ * The host's two are what processes of a host that runs containers are: members of a service's cgroup, two levels deep
+ * (host-service.ts), because the scheduler goes up the levels of the cpu controller whenever one wakes the other. The
+ * last columns compare with two in no group of their own, as a shell starts them; that is shown and not judged.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
@@ -15,7 +20,8 @@ import { uuidV7, withShareDefaults, type AssignedShare, type MountedShareKind } 
 import { usableCpus } from "@bulkhead/host";
 import { Rig } from "@bulkhead/namespaces/testing";
 import { busyboxImage } from "@bulkhead/testkit/images";
-import { interleave, median, printFigures, printTable } from "./report.ts";
+import { HostService } from "./host-service.ts";
+import { interleaveAll, median, printFigures, printTable } from "./report.ts";
 
 const pairs = 150;
 /** Runs of which each side of a pair counts its best: what the machine does meanwhile only ever adds. */
@@ -116,45 +122,77 @@ const side = (role: string, cpu: number) =>
     }),
   );
 
-const hostFiles = join(rig.root, "files");
-await mkdir(hostFiles);
-const hostMemory = await mkdtemp("/dev/shm/bulkhead-ipc-");
+const names = ["containers", "services", "bare"] as const;
+type Name = (typeof names)[number];
+await using service = await HostService.make(rig.runtime.parents, `bulkhead-ipc-${process.pid}`);
 const hosts: ChildProcess[] = [];
+const memories: string[] = [];
 const worlds: World[] = [];
-const startOnHost = (role: string, cpu: number): void => {
-  hosts.push(spawn(program, [role, hostFiles, hostMemory, String(cpu)], { stdio: ["ignore", "ignore", "inherit"] }));
+const kept = (world: World): World => {
+  worlds.push(world);
+  return world;
 };
+
+/** Two processes of the host. */
+const openOnHost = async (name: Name, place: (child: ChildProcess) => Promise<void>): Promise<World> => {
+  const hostFiles = join(rig.root, name);
+  await mkdir(hostFiles);
+  const hostMemory = await mkdtemp("/dev/shm/bulkhead-ipc-");
+  memories.push(hostMemory);
+  const startSide = async (role: string, cpu: number, socket: string): Promise<void> => {
+    const args = [role, hostFiles, hostMemory, String(cpu)];
+    const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
+    hosts.push(child);
+    await place(child);
+    await listens(join(hostFiles, socket));
+  };
+  await startSide("serve", serverCpu, "data");
+  await startSide("drive", driverCpu, "control");
+  return World.open(hostFiles, join(rig.root, `to-${name}`));
+};
+
 try {
   await side("serve", serverCpu);
   const shared = join(rig.paths.shares, files.shareId, "data");
   await listens(join(shared, "data"));
   await side("drive", driverCpu);
-  startOnHost("serve", serverCpu);
-  await listens(join(hostFiles, "data"));
-  startOnHost("drive", driverCpu);
-  worlds.push(await World.open(shared, join(rig.root, "1")), await World.open(hostFiles, join(rig.root, "2")));
-  const [ours, peer] = worlds as [World, World];
+  const opened = {
+    containers: kept(await World.open(shared, join(rig.root, "to-containers"))),
+    services: kept(await openOnHost("services", (child) => service.take(child))),
+    bare: kept(await openOnHost("bare", async () => {})),
+  };
 
   const results = [];
   for (const { kind, title, count } of rows) {
-    for (const world of worlds) await world.measure(kind, count);
-    const all = await interleave(
-      pairs * tries,
-      () => ours.measure(kind, count),
-      () => peer.measure(kind, count),
-    );
-    const times = { a: bestOf(all.a), b: bestOf(all.b) };
+    for (const name of names) await opened[name].measure(kind, count);
+    const all = await interleaveAll(pairs * tries, {
+      containers: () => opened.containers.measure(kind, count),
+      services: () => opened.services.measure(kind, count),
+      bare: () => opened.bare.measure(kind, count),
+    });
+    const best = { containers: bestOf(all.containers), services: bestOf(all.services), bare: bestOf(all.bare) };
     // Times of equal work: the containers' speed by the host's is the host's time by theirs.
-    const speeds = interval(times.a.map((took, pair) => (times.b[pair] ?? Number.NaN) / took));
+    const speeds = (host: "services" | "bare") =>
+      interval(best.containers.map((took, pair) => (best[host][pair] ?? Number.NaN) / took));
     const amount = (took: number): string =>
       kind.endsWith("trip")
         ? `${((took * 1000) / count).toFixed(2)} us`
         : `${((count * pieceBytes) / took / 1e6).toFixed(2)} GB/s`;
-    results.push({ title, ...speeds, ours: amount(median(times.a)), peer: amount(median(times.b)) });
+    const shown = names.map((name) => amount(median(best[name])));
+    results.push({ title, ...speeds("services"), bare: speeds("bare"), shown });
   }
   printTable([
-    ["between two", "pairs", "containers", "host", "low", "ratio", "high"],
-    ...results.map((row) => [row.title, pairs, row.ours, row.peer, row.low, row.mid, row.high]),
+    ["between two", "rounds", ...names, "low", "ratio", "high", "low, bare", "ratio, bare"],
+    ...results.map(({ title, shown, low, mid, high, bare }) => [
+      title,
+      pairs,
+      ...shown,
+      low,
+      mid,
+      high,
+      bare.low,
+      bare.mid,
+    ]),
   ]);
   const lowest = results.reduce((worst, row) => (row.low < worst.low ? row : worst));
   printFigures({
@@ -162,6 +200,7 @@ try {
     pairs,
     lowestRow: lowest.title,
     rows: Object.fromEntries(results.map(({ title, low }) => [title, Math.round(low * 1000) / 1000])),
+    bareRows: Object.fromEntries(results.map(({ title, bare }) => [title, Math.round(bare.low * 1000) / 1000])),
     ratio: lowest.low,
     better: "higher",
     goal: `lowest row's lower bound of the 95 % interval >= ${goal}`,
@@ -169,8 +208,11 @@ try {
   });
 } finally {
   for (const world of worlds) world.close();
-  for (const child of hosts) child.kill("SIGKILL");
-  await rm(hostMemory, { recursive: true, force: true });
+  for (const child of hosts) {
+    const ended = once(child, "exit");
+    if (child.kill("SIGKILL")) await ended;
+  }
+  for (const path of memories) await rm(path, { recursive: true, force: true });
   await rig.clear();
   for (const { shareId } of [files, memory]) await rig.runtime.removeShare(shareId);
 }
