@@ -70,6 +70,7 @@ void Start::undo() {
                  &watched_->killSwitch, &socket_, &childOutput_, &childError_, &userNamespace_}) {
     fd->reset();
   }
+  watched_->layers = {};
   cgroups_.remove();
 }
 

@@ -41,9 +41,9 @@ Report outcome(const Start& start, const Status& status) {
 }
 
 struct Outcome {
-  Report report;
-  /** Nobody wants to hear it. */
-  bool abandoned = false;
+  Report report = {};
+  /** Nobody wants to hear it, or it is told. */
+  bool heard = false;
   bool timed = false;
   bool attended = true;
 };
@@ -61,8 +61,8 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
     if (plan::isBirth(first.bytes())) {
       if (plan::decode(first.bytes(), &births, &birth)) start.bear(birth);
       file = receivePlan(kReportFd);
-      result.abandoned = !file.valid();
-      if (result.abandoned) return result;
+      result.heard = !file.valid();
+      if (result.heard) return result;
       mapped = MappedPlan(file.get());
     } else {
       mapped = std::move(first);
@@ -77,7 +77,11 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
       return result;
     }
     result.timed = (container.flags & plan::kPlanTrace) != 0;
-    result.report = outcome(start, start.run(container, file));
+    const Status status = start.run(container, file);
+    result.report = outcome(start, status);
+    result.heard = status.ok();
+    // At once, before the set-up's memory is given back; of a failure only when nothing is left.
+    if (status.ok()) send(result.report, result.timed, progress);
   }
   return result;
 }
@@ -92,9 +96,9 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
   Progress* progress = static_cast<Progress*>(shared);
   const Outcome outcome = attempt(std::move(first), handed, progress, watched);
   *attended = outcome.attended;
-  if (!outcome.abandoned) send(outcome.report, outcome.timed, progress);
+  if (!outcome.heard) send(outcome.report, outcome.timed, progress);
   munmap(shared, sizeof(Progress));
-  return !outcome.abandoned && outcome.report.kind == ReportKind::started;
+  return outcome.report.kind == ReportKind::started;
 }
 
 }  // namespace

@@ -14,8 +14,6 @@ namespace bulkhead::init {
 namespace {
 
 constexpr const char* kLayerRefused = "fsconfig lowerdir+";
-// fs/overlayfs: OVL_MAX_STACK
-constexpr uint32_t kMaxLayers = 500;
 constexpr unsigned kCloneHere = OPEN_TREE_CLONE | AT_EMPTY_PATH;
 
 /** `path` as a directory of the mapped root; made when it is missing, its parent must exist. */
@@ -40,21 +38,20 @@ Result<Fd> openLayer(const Str& path, int userNamespace) {
   return tree;
 }
 
-/** `layers` keeps them open: a detached mount dissolves with its last descriptor. */
-Status addLayersByDescriptor(int context, const plan::Root& root, int userNamespace, Fd* layers) {
+Status addLayersByDescriptor(int context, const plan::Root& root, int userNamespace, Layers* layers) {
+  if (root.layers.count > kMaxLayers) return failure("fsconfig", E2BIG, "lowerdir+");
   for (uint32_t index = 0; index < root.layers.count; ++index) {
     const Str& path = root.layers[index];
-    layers[index] = TRY(openLayer(path, userNamespace));
-    Status added = sys::configureDescriptor(context, "lowerdir+", layers[index].get());
+    Fd& layer = layers->fds[index];
+    layer = TRY(openLayer(path, userNamespace));
+    Status added = sys::configureDescriptor(context, "lowerdir+", layer.get());
     if (!added.ok()) return failure(kLayerRefused, added.error().err, path.view());
   }
   return Done{};
 }
 
-Result<Fd> mountByDescriptor(const plan::Root& root, int userNamespace) {
+Result<Fd> mountByDescriptor(const plan::Root& root, int userNamespace, Layers* layers) {
   Fd context = TRY(sys::openFilesystem("overlay"));
-  Fd layers[kMaxLayers];
-  if (root.layers.count > kMaxLayers) return failure("fsconfig", E2BIG, "lowerdir+");
   TRY(addLayersByDescriptor(context.get(), root, userNamespace, layers));
   TRY(sys::configureString(context.get(), "upperdir", root.upper.c_str()));
   TRY(sys::configureString(context.get(), "workdir", root.work.c_str()));
@@ -66,12 +63,12 @@ Result<Fd> mountByDescriptor(const plan::Root& root, int userNamespace) {
   return sys::createMount(context.get(), MOUNT_ATTR_NODEV);
 }
 
-Result<Fd> mountOverlay(const plan::Container& container, int userNamespace, Owner owner) {
+Result<Fd> mountOverlay(const plan::Container& container, int userNamespace, Owner owner, Layers* layers) {
   const plan::Root& root = container.root;
   Fd upper = TRY(ownedDirectory(root.upper, owner));
   Fd work = TRY(ownedDirectory(root.work, owner));
   const bool attach = (container.flags & plan::kPlanAttachLayers) != 0;
-  Result<Fd> mount = attach ? mountAttached(root, userNamespace) : mountByDescriptor(root, userNamespace);
+  Result<Fd> mount = attach ? mountAttached(root, userNamespace) : mountByDescriptor(root, userNamespace, layers);
   // "lowerdir+" by descriptor exists since Linux 6.13; before 6.5 overlay takes no descriptor at all (EOPNOTSUPP).
   const bool unknown = !mount.ok() && (mount.error().err == EINVAL || mount.error().err == EOPNOTSUPP) &&
                        mount.error().op == kLayerRefused;
@@ -97,12 +94,12 @@ Owner rootOwner(const plan::Container& container) {
   return {lookup(container.uidMap), lookup(container.gidMap)};
 }
 
-Result<Fd> makeRoot(const plan::Container& container, int userNamespace) {
+Result<Fd> makeRoot(const plan::Container& container, int userNamespace, Layers* layers) {
   const plan::Root& root = container.root;
   if (root.layers.empty()) return failure("plan", EINVAL, "rootfs");
   Fd mount;
   if (root.kind == plan::RootKind::overlay) {
-    mount = TRY(mountOverlay(container, userNamespace, rootOwner(container)));
+    mount = TRY(mountOverlay(container, userNamespace, rootOwner(container), layers));
   } else {
     Fd directory = TRY(sys::openAt(AT_FDCWD, root.layers[0].c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
     mount = TRY(sys::openTree(directory.get(), "", kCloneHere));

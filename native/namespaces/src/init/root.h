@@ -15,8 +15,16 @@ struct Owner {
 /** The host ids that are root inside. */
 Owner rootOwner(const plan::Container& container);
 
+// fs/overlayfs: OVL_MAX_STACK
+inline constexpr uint32_t kMaxLayers = 500;
+
+/** Lower layers by descriptor: a detached mount dissolves with its last one. */
+struct Layers {
+  Fd fds[kMaxLayers];
+};
+
 /** The container's root, detached. `userNamespace` (or -1) is what lower layers are id-mapped with. */
-Result<Fd> makeRoot(const plan::Container& container, int userNamespace);
+Result<Fd> makeRoot(const plan::Container& container, int userNamespace, Layers* layers);
 /** The overlay of `root` for kernels before 6.13, which take attached layers by path only; detached. */
 Result<Fd> mountAttached(const plan::Root& root, int userNamespace);
 /** A tmpfs with the standard device nodes, links, and the plan's devices, detached. */

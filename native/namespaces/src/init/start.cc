@@ -16,7 +16,6 @@
 #include "init/join.h"
 #include "init/listener.h"
 #include "init/maps.h"
-#include "init/root.h"
 #include "init/scheduling.h"
 #include "sys/file.h"
 #include "sys/retry.h"
@@ -66,6 +65,14 @@ Status Start::admitChild() {
   } else if (hasUserNamespace(*container_)) {
     TRY(compareMaps(*container_, child_));
   }
+  std::array<Fd, cgroup::Placement::kMax> files;
+  const size_t count = TRY(cgroups_.openLater(&files));
+  int fds[cgroup::Placement::kMax];
+  for (size_t index = 0; index < count; ++index) fds[index] = files[index].get();
+  return sys::sendMessage(socket_.get(), "g", 1, fds, count);
+}
+
+Status Start::setPriorities() {
   if ((container_->process.flags & plan::kProcessOomScore) != 0) {
     TRY(steps_.begin("oom score"));
     char path[48];
@@ -87,11 +94,7 @@ Status Start::admitChild() {
       TRY(sys::setLimit(child_, static_cast<int>(limit.resource), {now.rlim_cur, limit.hard}));
     }
   }
-  std::array<Fd, cgroup::Placement::kMax> files;
-  const size_t count = TRY(cgroups_.openLater(&files));
-  int fds[cgroup::Placement::kMax];
-  for (size_t index = 0; index < count; ++index) fds[index] = files[index].get();
-  return sys::sendMessage(socket_.get(), "g", 1, fds, count);
+  return Done{};
 }
 
 Status Start::failedChild(const Report& report) {
@@ -122,7 +125,7 @@ Status Start::awaitNetwork() {
 Status Start::handMounts() {
   TRY(steps_.begin("rootfs"));
   // Each as soon as it is made: the child puts one in its place while the next is made.
-  TRY(hand(TRY(makeRoot(*container_, userNamespace_.get()))));
+  TRY(hand(TRY(makeRoot(*container_, userNamespace_.get(), &watched_->layers))));
   for (const plan::Mount& mount : container_->mounts) {
     if (mount.kind != plan::MountKind::bind && mount.kind != plan::MountKind::dev) continue;
     FixedText<64> step("mount /");
@@ -131,8 +134,18 @@ Status Start::handMounts() {
     TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(*container_, mount))
                                                 : TRY(makeBind(mount, userNamespace_.get()))));
   }
+  return Done{};
+}
+
+Status Start::complete() {
+  TRY(openFiles());
+  TRY(giveStreams());
+  if ((container_->flags & plan::kPlanUnattended) == 0) {
+    TRY(steps_.begin("watch"));
+    TRY(prepareWatch(watched_));
+  }
+  TRY(setPriorities());
   TRY(steps_.begin("cgroup limits"));
-  // The child is put together meanwhile; it runs nothing of the image before it has heard that this is done.
   TRY(cgroups_.applyLimits(container_->cgroups));
   TRY(steps_.begin("status"));
   report_.kind = ReportKind::started;
@@ -201,7 +214,6 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
   container_ = &container;
   steps_.follow(container);
   if (birth_ != nullptr && !suits(container)) undo();
-  TRY(openFiles());
   Status handed = Done{};
   if (birth_ != nullptr) {
     TRY(steps_.begin("hand over plan"));
@@ -211,17 +223,13 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
     if (!container.logPath.empty()) TRY(openStreams());
     TRY(begin(container.namespaces, container.cgroups, &container));
   }
-  TRY(giveStreams());
-  if ((container_->flags & plan::kPlanUnattended) == 0) {
-    TRY(steps_.begin("watch"));
-    TRY(prepareWatch(watched_));
-  }
   // Not before the plan is there: on a busy machine the child that was born waits for this processor, and has more to
   // do.
   if (handed.ok()) handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));
   if (handed.ok()) handed = admitChild();
   if (handed.ok() && (container_->flags & plan::kPlanAwaitNetwork) != 0) handed = announceNetwork();
   if (handed.ok()) handed = handMounts();
+  if (handed.ok()) handed = complete();
   if (!handed.ok()) {
     if (report_.kind == ReportKind::failed) return handed;
     // A broken socket or a vanished process is the echo of a failure that the child may have described.

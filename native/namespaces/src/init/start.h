@@ -43,10 +43,15 @@ class Start {
   /** Takes back everything of `begin` and `openStreams`. */
   void undo();
 
+  /** What the child waits for first: its ids and its cgroups. */
+  Status admitChild();
+  /** What it waits for next. */
+  Status handMounts();
+  /** Everything else, while it puts itself together; it runs nothing of the image before it has heard of the end. */
+  Status complete();
   Status openFiles();
   Status giveStreams();
-  Status admitChild();
-  Status handMounts();
+  Status setPriorities();
   Status hand(Fd mount);
   /** Tells the caller that the child has its network namespace. */
   Status announceNetwork();

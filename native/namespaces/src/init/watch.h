@@ -4,6 +4,7 @@
 #include "init/lease.h"
 #include "init/log.h"
 #include "init/record.h"
+#include "init/root.h"
 #include "sys/fd.h"
 
 namespace bulkhead::init {
@@ -25,6 +26,8 @@ struct Watched {
    * before exit_notify).
    */
   Fd mounts;
+  /** Closed at the end for the same reason, when whoever waits has been told: each waits for a grace period. */
+  Layers layers;
   LogFile log;
   Lease lease;
   ExitFile exitFile;
