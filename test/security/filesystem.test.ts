@@ -5,7 +5,7 @@ import { busyboxImage, symlinkedDirectoryImage, type MountedDirectory } from "@b
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Canary, Stage, type Changes } from "./stage.ts";
 
-/** Starts against a racing volume: what fits a test run. BULKHEAD_RACING_STARTS for more. */
+/** Starts against a racing volume: what fits a test run. `npm run test:races` makes 10,000. */
 const racingStarts = Number(process.env["BULKHEAD_RACING_STARTS"] ?? "250");
 /** Starts, and mounts in each, while somebody leads mounts over /proc, /sys and /dev: 4,000 races. */
 const detours = { starts: 250, mounts: 16 };
