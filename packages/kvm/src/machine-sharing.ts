@@ -15,13 +15,13 @@ export interface MachineSharingParts {
   readonly paths: MachinePaths;
   readonly record: MachineRecord;
   /** of this host: where a share's files lie */
-  directoryOf(share: AssignedShare): string;
+  readonly directoryOf: (share: AssignedShare) => string;
   /** Answers the channel to the guest that is open, or opens one. */
-  connect(): Promise<GuestChannel>;
+  readonly connect: () => Promise<GuestChannel>;
   /** Says something to the guest; the channel ends when nobody else uses it. */
-  talk<T>(say: (channel: GuestChannel) => Promise<T>): Promise<T>;
+  readonly talk: <T>(say: (channel: GuestChannel) => Promise<T>) => Promise<T>;
   /** A directory's server has ended by itself. */
-  lost(directory: SharedDirectory): void;
+  readonly lost: (directory: SharedDirectory) => void;
 }
 
 /** What a running machine sees of its host. It began with all of it, and it can be taken away. */
