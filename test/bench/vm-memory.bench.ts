@@ -22,15 +22,15 @@ writeFileSync(kernel, await helloGuest());
 writeFileSync(disk, "");
 truncateSync(disk, 64 * 2 ** 20);
 
-/** Of everything that is not the guest's RAM; `ram` names that mapping. */
-const ownKib = (pid: number, ram: string): number => {
-  let own = 0;
-  let guests = false;
-  for (const line of readFileSync(`/proc/${pid}/smaps`, "utf8").split("\n")) {
-    if (/^[0-9a-f]+-/.test(line)) guests = line.includes(ram);
-    else if (!guests && line.startsWith("Pss:")) own += Number(/\d+/.exec(line)?.[0]);
-  }
-  return own;
+const kib = (mapping: string, name: string): number =>
+  Number(new RegExp(`^${name}: +(\\d+) kB`, "m").exec(mapping)?.[1] ?? 0);
+
+/** Of everything but the guest's RAM, which is the one mapping of its size that can be touched. */
+const ownKib = (pid: number): number => {
+  const mappings = readFileSync(`/proc/${pid}/smaps`, "utf8").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const isRam = (mapping: string): boolean => kib(mapping, "Size") === guestMib * 1024 && /^\S+ rw/.test(mapping);
+  if (mappings.filter(isRam).length !== 1) throw new Error("not one mapping is the guest's RAM");
+  return mappings.reduce((sum, mapping) => sum + (isRam(mapping) ? 0 : kib(mapping, "Pss")), 0);
 };
 
 const devices = ["block,file=", "block,readonly,file="].map((kind) => kind + disk);
@@ -80,24 +80,21 @@ const ended = async (child: ChildProcess): Promise<void> => {
 };
 
 /** Of each of `count` that run at once, on average. */
-const ownKibOf = async (count: number, start: () => Promise<ChildProcess>, ram: string): Promise<number> => {
+const ownKibOf = async (count: number, start: () => Promise<ChildProcess>): Promise<number> => {
   const children: ChildProcess[] = [];
   try {
     for (let index = 0; index < count; index += 1) children.push(await start());
     // Whatever its threads are still at when the guest has spoken.
     await delay(200);
-    return children.reduce((sum, { pid }) => sum + ownKib(pid ?? 0, ram), 0) / count;
+    return children.reduce((sum, { pid }) => sum + ownKib(pid ?? 0), 0) / count;
   } finally {
     await Promise.all(children.map(ended));
   }
 };
 
 try {
-  const own = { one: await ownKibOf(1, ours, "guest-memory"), many: await ownKibOf(many, ours, "guest-memory") };
-  const peer = {
-    one: await ownKibOf(1, qemu, "memory-backend-memfd"),
-    many: await ownKibOf(many, qemu, "memory-backend-memfd"),
-  };
+  const own = { one: await ownKibOf(1, ours), many: await ownKibOf(many, ours) };
+  const peer = { one: await ownKibOf(1, qemu), many: await ownKibOf(many, qemu) };
   printTable([
     ["KiB PSS beside the guest's RAM", "1 machine", `each of ${many}`],
     ["bulkhead-vmm", own.one, own.many],

@@ -66,7 +66,7 @@ class Driver {
   void put(uint64_t address, std::string_view bytes);
   std::string get(uint64_t address, size_t size);
 
-  GuestMemory memory = GuestMemory::create({.sizeBytes = 4 * layout::kMiB}).take();
+  GuestMemory memory = GuestMemory::create({.sizeBytes = 4 * layout::kMiB, .shared = true}).take();
   EventLoop loop = EventLoop::create().take();
   std::unique_ptr<Transport> transport;
 

@@ -72,6 +72,20 @@ uint64_t counterOf(const Machine& machine) {
 
 }  // namespace
 
+TEST(machine_s_memory_has_a_descriptor_only_where_others_serve_a_device) {
+  if (!haveKvm()) return;
+  class ServedElsewhere : public Entropy {
+    bool servedElsewhere() const override { return true; }
+  };
+  for (const bool elsewhere : {false, true}) {
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(std::make_unique<Entropy>());
+    if (elsewhere) devices.push_back(std::make_unique<ServedElsewhere>());
+    auto made = make({guestCounts, guestCountsEnd}, {}, std::move(devices));
+    EXPECT(made.ok() && made.value().machine->memory().file().valid() == elsewhere);
+  }
+}
+
 TEST(machine_boots_with_a_command_line_and_writes_to_its_serial_port) {
   if (!haveKvm()) return;
   MachineOptions options;

@@ -1,8 +1,6 @@
 #include "boot/source.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <vector>
 
 #include "sys/retry.h"
 
@@ -17,16 +15,9 @@ Status refuseOutside(uint64_t offset, uint64_t size, uint64_t fileBytes) {
 }  // namespace
 
 Status Source::load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const {
-  // It stays in a processor's cache between being read and being written.
-  constexpr uint64_t kPieceBytes = 256 * 1024;
-  std::vector<uint8_t> piece(std::min(size, kPieceBytes));
-  for (uint64_t done = 0; done < size;) {
-    const uint64_t here = std::min(size - done, kPieceBytes);
-    TRY(read(offset + done, piece.data(), here));
-    memory.fill(address + done, piece.data(), here);
-    done += here;
-  }
-  return Done{};
+  uint8_t* const to = memory.at(address, size);
+  if (to == nullptr && size > 0) return failure("image", ENOMEM, "it reaches out of the guest's RAM");
+  return read(offset, to, size);
 }
 
 Result<FileSource> FileSource::open(Fd file) {
@@ -48,12 +39,6 @@ Status FileSource::read(uint64_t offset, void* to, uint64_t size) const {
     size -= static_cast<uint64_t>(count);
   }
   return Done{};
-}
-
-Status FileSource::load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const {
-  TRY(refuseOutside(offset, size, sizeBytes_));
-  const uint64_t done = memory.take(address, size, file_.get(), offset);
-  return Source::load(offset + done, memory, address + done, size - done);
 }
 
 Status BytesSource::read(uint64_t offset, void* to, uint64_t size) const {

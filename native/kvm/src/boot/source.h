@@ -18,8 +18,8 @@ class Source {
   /** All of [offset, offset + size), or an error: EBADMSG when the bytes are not there. */
   virtual Status read(uint64_t offset, void* to, uint64_t size) const = 0;
 
-  /** The same to the guest's RAM, where there is room for it. */
-  virtual Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const;
+  /** The same to the guest's RAM; ENOMEM where it has no room for it. */
+  Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const;
 
   template <class T>
   Result<T> readAs(uint64_t offset) const {
@@ -35,8 +35,6 @@ class FileSource : public Source {
   static Result<FileSource> open(Fd file);
   uint64_t sizeBytes() const override { return sizeBytes_; }
   Status read(uint64_t offset, void* to, uint64_t size) const override;
-  /** From file to file, copied once, by the kernel. */
-  Status load(uint64_t offset, const GuestMemory& memory, uint64_t address, uint64_t size) const override;
 
  private:
   FileSource(Fd file, uint64_t sizeBytes) : file_(std::move(file)), sizeBytes_(sizeBytes) {}

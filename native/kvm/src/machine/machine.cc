@@ -1,5 +1,6 @@
 #include "machine/machine.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "acpi/tables.h"
@@ -24,7 +25,10 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   Phases phases = options.phases;
   phases.begin("memory");
   const KvmSystem system = TRY(KvmSystem::use(std::move(files.kvm)));
-  auto machine = TRY(assemble(options, TRY(GuestMemory::create(options.memory)), system, phases, &files));
+  MemoryOptions memory = options.memory;
+  memory.shared = std::any_of(files.devices.begin(), files.devices.end(),
+                              [](const auto& device) { return device->servedElsewhere(); });
+  auto machine = TRY(assemble(options, TRY(GuestMemory::create(memory)), system, phases, &files));
   TRY(machine->load(options, files, system));
   return machine;
 }

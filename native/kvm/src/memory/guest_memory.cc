@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,7 +36,7 @@ Result<Fd> createFile(const MemoryOptions& options) {
 
 Status prepare(void* base, const MemoryOptions& options) {
   madvise(base, options.sizeBytes, MADV_DONTDUMP);
-  // Where the host forbids large pages for shared memory, small ones do.
+  // With small pages a guest pays at each for two walks of page tables. Where the host forbids large ones, they do.
   if (!options.hugepages) madvise(base, options.sizeBytes, MADV_HUGEPAGE);
   if (!options.locked) return Done{};
   TRY(sys::check(
@@ -52,8 +51,9 @@ Status prepare(void* base, const MemoryOptions& options) {
 Result<GuestMemory> GuestMemory::create(const MemoryOptions& options) {
   if (!isSize(options.sizeBytes)) return failure("guest memory", EINVAL, kSizes);
   GuestMemory memory;
-  memory.file_ = TRY(createFile(options));
-  TRY(memory.place(memory.file_.get(), MAP_SHARED, options.sizeBytes));
+  if (options.shared || options.hugepages) memory.file_ = TRY(createFile(options));
+  const int sharing = memory.file_.valid() ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  TRY(memory.place(memory.file_.get(), sharing, options.sizeBytes));
   TRY(prepare(memory.host(), options));
   return memory;
 }
@@ -100,30 +100,6 @@ GuestMemory::~GuestMemory() {
 void GuestMemory::discard(uint8_t* host, uint64_t sizeBytes) const {
   // Out of the file, not only out of this mapping of it; a file that is mapped privately is others' too.
   madvise(host, sizeBytes, file_.valid() ? MADV_REMOVE : MADV_DONTNEED);
-}
-
-void GuestMemory::fill(uint64_t address, const void* from, uint64_t sizeBytes) const {
-  uint8_t* const to = at(address, sizeBytes);
-  // The regions lie in the file and in the mapping in the same order, one behind the other.
-  const auto offset = static_cast<off_t>(to - regions_[0].host);
-  const long written = sys::retry([&] { return pwrite(file_.get(), from, sizeBytes, offset); });
-  const uint64_t done = written > 0 ? static_cast<uint64_t>(written) : 0;
-  // A private mapping has no file, and memory of large pages none that can be written.
-  if (done < sizeBytes) memcpy(to + done, static_cast<const uint8_t*>(from) + done, sizeBytes - done);
-}
-
-uint64_t GuestMemory::take(uint64_t address, uint64_t sizeBytes, int file, uint64_t offset) const {
-  const uint8_t* const to = at(address, sizeBytes);
-  if (to == nullptr || !file_.valid()) return 0;
-  if (lseek(file_.get(), to - regions_[0].host, SEEK_SET) < 0) return 0;
-  auto from = static_cast<off_t>(offset);
-  uint64_t done = 0;
-  while (done < sizeBytes) {
-    const long count = sys::retry([&] { return sendfile(file_.get(), file, &from, sizeBytes - done); });
-    if (count <= 0) break;
-    done += static_cast<uint64_t>(count);
-  }
-  return done;
 }
 
 uint8_t* GuestMemory::at(uint64_t address, uint64_t sizeBytes) const {

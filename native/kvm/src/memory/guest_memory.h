@@ -18,6 +18,8 @@ struct MemoryOptions {
   bool hugepages = false;
   /** Every page present and locked when creation returns; ENOMEM or EPERM when that cannot be. */
   bool locked = false;
+  /** Another process is to map it too: its pages are a file's, which few hosts make large. */
+  bool shared = false;
 };
 
 /** A run of guest-physical addresses that are RAM. */
@@ -28,8 +30,9 @@ struct Region {
 };
 
 /**
- * One memory file, mapped once between two guard areas. Every address that a guest names goes through `at`, which knows
- * only whole ranges inside one region: an answer is safe to use, whatever the guest does meanwhile to the content.
+ * Pages of this process alone, or of a file, mapped once between two guard areas. Every address that a guest names goes
+ * through `at`, which knows only whole ranges inside one region: an answer is safe to use, whatever the guest does
+ * meanwhile to the content.
  */
 class GuestMemory {
  public:
@@ -46,13 +49,6 @@ class GuestMemory {
   /** Host address of a range; nullptr unless all of it lies in one region. A range of no bytes is nowhere. */
   uint8_t* at(uint64_t address, uint64_t sizeBytes) const;
   /**
-   * Copies to a range that `at` answers, through the memory's file: pages that nobody has touched are neither emptied
-   * nor mapped for it.
-   */
-  void fill(uint64_t address, const void* from, uint64_t sizeBytes) const;
-  /** The same from a file, copied once. Answers how much of it was: none where one of the two files cannot. */
-  uint64_t take(uint64_t address, uint64_t sizeBytes, int file, uint64_t offset) const;
-  /**
    * Gives whole pages back to the host; the guest finds them empty, or as in the file that is mapped. Does nothing
    * where they are locked or large.
    */
@@ -61,7 +57,7 @@ class GuestMemory {
   uint64_t sizeBytes() const { return sizeBytes_; }
   /** The guest's RAM without its holes. */
   uint8_t* host() const { return regions_[0].host; }
-  /** The file that it is; none when it is a private mapping. */
+  /** The file that it is; none when it is this process's alone. */
   const Fd& file() const { return file_; }
   /** End of the RAM that begins at address 0. */
   uint64_t lowEnd() const { return regions_[0].sizeBytes; }

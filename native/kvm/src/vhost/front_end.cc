@@ -43,7 +43,7 @@ Result<VhostFrontEnd> VhostFrontEnd::create(Fd socket, uint64_t features, uint32
 }
 
 Status VhostFrontEnd::begin(uint64_t features, const GuestMemory& memory) {
-  if (!memory.file().valid()) return failure("vhost-user", EOPNOTSUPP, "memory of a copy");
+  if (!memory.file().valid()) return failure("vhost-user", EOPNOTSUPP, "memory that is not shared");
   TRY(order(VhostRequest::setFeatures, features | kVhostProtocolFeatures));
   VhostMemoryTable table = {};
   for (const Region& region : memory.regions()) {
