@@ -1,8 +1,10 @@
 import { rm } from "node:fs/promises";
 import type { Assignment } from "@bulkhead/contracts";
+import { formatCpuList, usableCpus } from "@bulkhead/host";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, expect, test } from "vitest";
 import { engine, MachineRig, sharedParts, testKernels } from "./testing/machine-rig.ts";
+import { hugeBytesOf, HugePages } from "./testing/huge-pages.ts";
 import { monitorOf, threadsOf } from "./testing/monitor.ts";
 
 const shared = await sharedParts(await busyboxImage());
@@ -113,10 +115,14 @@ test("a machine under load uses no more than it has and its monitor may", async 
 const placesOf = async (rig: MachineRig, assignment: Assignment): Promise<object> => {
   const run = await rig.start(assignment);
   const { pid, lockedBytes, rings } = monitorOf(assignment.instanceId);
-  const processors = threadsOf(pid).filter(({ name }) => name.startsWith("vcpu "));
+  const threads = threadsOf(pid).filter(({ name }) => !name.startsWith("iou-"));
+  const processors = threads.filter(({ name }) => name.startsWith("vcpu "));
+  const others = new Set(threads.filter((thread) => !processors.includes(thread)).map(({ cpus }) => cpus));
   const contract = run.checkContract();
+  const { monitorApart } = run.machine ?? {};
   await run.stop(0);
-  return { locked: lockedBytes >= assignment.spec.resources.memoryBytes, processors, rings, contract };
+  const locked = lockedBytes >= assignment.spec.resources.memoryBytes;
+  return { locked, processors, others: [...others], monitorApart, rings, contract };
 };
 
 test("what only our own monitor holds is held by it, and refused by another engine", async () => {
@@ -129,9 +135,28 @@ test("what only our own monitor holds is held by it, and refused by another engi
       ? {
           locked: true,
           processors: [{ name: "vcpu 0", cpus: "1" }],
+          others: [formatCpuList(usableCpus().filter((cpu) => cpu !== 1))],
+          monitorApart: true,
           rings: 4,
           contract: { held: true, violations: [] },
         }
+      : "the engine qemu cannot lock a machine's memory or give it large pages",
+  );
+});
+
+test("only our own monitor makes a machine's memory of large pages, all of it", async () => {
+  await using rig = await MachineRig.open(shared);
+  const resources = { cpuMillis: 1000, memoryBytes: 160 * 2 ** 20 } as const;
+  using _ = engine.holdsPlaces ? HugePages.reserve(resources.memoryBytes) : null;
+  const assignment = rig.assignment({ command: ["sleep", "1000"], resources, vm: { hugepages: true } });
+  const begun = rig.start(assignment).then(async (run) => {
+    const bytes = hugeBytesOf(monitorOf(assignment.instanceId).pid);
+    await run.stop(0);
+    return bytes;
+  });
+  expect(await begun.catch((error: Error) => error.message)).toEqual(
+    engine.holdsPlaces
+      ? resources.memoryBytes
       : "the engine qemu cannot lock a machine's memory or give it large pages",
   );
 });

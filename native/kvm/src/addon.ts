@@ -56,7 +56,7 @@ export interface SelfTest {
 interface Addon {
   probe(device: string): Readonly<Record<string, number>>;
   selfTest(device: string): Promise<SelfTest>;
-  runOn(tid: number, cpu: number): void;
+  runOn(tid: number, cpus: readonly number[]): void;
   nextData(descriptor: number, offset: number): [from: number, to: number] | undefined;
   readonly Machine: new (words: readonly string[]) => NativeMachine;
 }

@@ -12,10 +12,10 @@ export const probe = (device: string = kvmDevice): Readonly<Record<string, numbe
 export const selfTest = (device: string = kvmDevice): Promise<SelfTest> => addon.selfTest(device);
 
 /**
- * Keeps a thread of any process on one of the host's CPUs, and reads back that it is so. Throws an error with Node's `code`:
- * EINVAL when its cpuset has not this CPU, ESRCH when it has ended.
+ * Keeps a thread of any process on some of the host's CPUs, and reads back that it is so. Throws an error with Node's `code`:
+ * EINVAL when its cpuset lacks one of them or the thread is the kernel's, ESRCH when it has ended.
  */
-export const runOn = (tid: number, cpu: number): void => addon.runOn(tid, cpu);
+export const runOn = (tid: number, cpus: readonly number[]): void => addon.runOn(tid, cpus);
 
 /**
  * The next part of an open file, at or after `offset`, that is no hole, in bytes; undefined when all the rest is one. Moves

@@ -61,6 +61,12 @@ export const InstanceMachine = Type.Object(
       description: "CPUs of its host that are its own; empty: it shares them",
     }),
     pinned: Type.Boolean({ description: "each of its processors has one of those for itself" }),
+    monitorApart: Type.Optional(
+      Type.Boolean({
+        description:
+          "of one that is pinned: its monitor's other threads run on CPUs that nobody has for itself; false: when it was started its host had none left, and they run on its own",
+      }),
+    ),
     memoryPolicy: Type.Enum(machineMemoryPolicies),
     hugepages: Type.Boolean(),
   },

@@ -6,6 +6,8 @@ export interface CpuClaim {
   readonly dedicated: boolean;
   /** CPUs the scheduler chose; empty: any shared one */
   readonly cpuIds: readonly number[];
+  /** a dedicated one may use the shared CPUs too, for threads that are not the instance's own */
+  readonly sharesToo?: boolean;
 }
 
 export type CpuPartition =
@@ -41,7 +43,7 @@ export const partitionCpus = (online: readonly number[], claims: readonly CpuCla
 
 /** CPUs one instance may use in that partition. */
 export const cpusOf = (claim: CpuClaim, shared: readonly number[]): readonly number[] => {
-  if (claim.dedicated) return claim.cpuIds;
+  if (claim.dedicated) return claim.sharesToo === true ? [...claim.cpuIds, ...shared] : claim.cpuIds;
   const wanted = claim.cpuIds.filter((id) => shared.includes(id));
   return wanted.length > 0 ? wanted : shared;
 };

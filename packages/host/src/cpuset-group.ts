@@ -1,9 +1,9 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { CgroupParents } from "./cgroup-parents.ts";
 import { formatCpuList, parseCpuList } from "./cpu-list.ts";
 
-/** One living shared instance's cpuset directory and the CPUs it should have. */
+/** The cpuset directory of one living instance that may use shared CPUs, and the CPUs it should have. */
 export interface CpusetMember {
   readonly path: string;
   readonly cpus: readonly number[];
@@ -61,10 +61,22 @@ const setCpus = async (directory: string, cpus: readonly number[]): Promise<void
   });
 };
 
+/** Throws when the kernel gives others than these; what has ended has none. */
+const verifyCpus = async (parents: CgroupParents, directory: string, cpus: readonly number[]): Promise<void> => {
+  const file = parents.mode === "v2" ? "cpuset.cpus.effective" : "cpuset.cpus";
+  const actual = await readFile(join(directory, file), "utf8").catch((error: unknown) => {
+    if (!isGone(error)) throw error;
+    return formatCpuList(cpus);
+  });
+  if (actual.trim() === formatCpuList(cpus)) return;
+  throw new Error(`${directory} has CPUs ${actual.trim()} instead of ${formatCpuList(cpus)}`);
+};
+
 /**
- * Gives all shared instances exactly `shared` (each its own part of it) and reads back that no process of theirs may
- * run elsewhere. Idempotent. The group is widened first and narrowed last: a v1 cpuset must contain its children's at
- * every moment. An empty `shared` leaves everything as it is: nobody shares then.
+ * Gives all shared instances exactly `shared` (each its own part of it), those with CPUs of their own that share too what
+ * they should have, and reads back that no process of theirs may run elsewhere. Idempotent. The group is widened first
+ * and narrowed last: a v1 cpuset must contain its children's at every moment. An empty `shared` leaves the group as it is:
+ * nobody is in it then.
  */
 export const applySharedCpus = async (
   parents: CgroupParents,
@@ -72,7 +84,13 @@ export const applySharedCpus = async (
   members: readonly CpusetMember[],
 ): Promise<void> => {
   const group = sharedCpusetGroup(parents);
-  if (group === null || shared.length === 0) return;
+  if (group === null) return;
+  const inGroup = ({ path }: CpusetMember): boolean => dirname(path) === group;
+  for (const { path, cpus } of members.filter((member) => !inGroup(member))) {
+    await setCpus(path, cpus);
+    await verifyCpus(parents, path, cpus);
+  }
+  if (shared.length === 0) return;
   await open(parents, group);
   const current = parseCpuList(await readFile(join(group, "cpuset.cpus"), "utf8"));
   await setCpus(group, [...current, ...shared]);
@@ -81,11 +99,7 @@ export const applySharedCpus = async (
     const path = join(group, entry.name);
     if (entry.isDirectory() && !listed.has(path)) await setCpus(path, shared);
   }
-  for (const { path, cpus } of members) await setCpus(path, cpus);
+  for (const { path, cpus } of members.filter(inGroup)) await setCpus(path, cpus);
   await setCpus(group, shared);
-  const file = parents.mode === "v2" ? "cpuset.cpus.effective" : "cpuset.cpus";
-  const actual = parseCpuList(await readFile(join(group, file), "utf8"));
-  if (formatCpuList(actual) !== formatCpuList(shared)) {
-    throw new Error(`shared instances may use CPUs ${formatCpuList(actual)} instead of ${formatCpuList(shared)}`);
-  }
+  await verifyCpus(parents, group, shared);
 };

@@ -4,68 +4,94 @@ import { mkdir, mkdtempDisposable, rm, symlink, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Assignment, WorkloadSpec } from "@bulkhead/contracts";
-import { instanceMachine, placesOf, placeViolations, repairPins } from "./machine-places.ts";
+import { instanceMachine, place, placesOf, placeViolations } from "./machine-places.ts";
 
 const gibibyte = 2 ** 30;
 
-/** A directory like /proc with one monitor, of process 7. */
-const procOf = async (lockedKb: number, threads: Readonly<Record<string, string>>) => {
+type Threads = Readonly<Record<string, string>>;
+
+/** A directory like /proc with one monitor, of process 7, and a process that serves it, 70. */
+const procOf = async (lockedKb: number, threads: Threads, served: Threads = {}) => {
   const directory = await mkdtempDisposable("/tmp/bulkhead-places-");
-  const process = join(directory.path, "7");
-  for (const [index, [name, cpus]] of Object.entries(threads).entries()) {
-    const task = join(process, "task", String(7 + index));
-    await mkdir(task, { recursive: true });
-    await writeFile(join(task, "status"), `Name:\t${name}\nCpus_allowed_list:\t${cpus}\n`);
+  for (const [pid, of] of [
+    [7, threads],
+    [70, served],
+  ] as const) {
+    const process = join(directory.path, String(pid));
+    for (const [index, [name, cpus]] of Object.entries(of).entries()) {
+      const task = join(process, "task", String(pid + index));
+      await mkdir(task, { recursive: true });
+      await writeFile(join(task, "status"), `Name:\t${name}\nCpus_allowed_list:\t${cpus}\n`);
+    }
+    await mkdir(process, { recursive: true });
+    await writeFile(join(process, "status"), `Name:\tbulkhead-vmm\nVmLck:\t   ${lockedKb} kB\n`);
   }
-  await writeFile(join(process, "status"), `Name:\tbulkhead-vmm\nVmLck:\t   ${lockedKb} kB\n`);
   return directory;
 };
+
+const machine = { pid: 7, processes: () => [7, 70] };
 
 const assignmentOf = (changes: Partial<WorkloadSpec>): Assignment => {
   const resources = { cpuMillis: 2000, cpuPolicy: "dedicated", memoryBytes: gibibyte } as const;
   return { spec: { image: "x", resources, ...changes }, cpuIds: [2, 5, 6] } as unknown as Assignment;
 };
 
-test("each processor has the CPU of its number, and what is locked is the guest's memory", () => {
+test("each processor has the CPU of its number, the monitor what is left and shared, and what is locked is the guest's", () => {
   const assignment = assignmentOf({ vm: { memoryPolicy: "locked" } });
-  expect(placesOf(assignment, { holdsPlaces: true })).toEqual({ pinned: [2, 5], lockedBytes: gibibyte });
+  const places = { pinned: [2, 5], others: [0, 6], lockedBytes: gibibyte };
+  expect(placesOf(assignment, { holdsPlaces: true }, [0])).toEqual(places);
 });
 
 test("nothing is promised of a shared machine, nor of an engine that holds no places", () => {
   const shared = assignmentOf({ resources: { cpuMillis: 2000, memoryBytes: gibibyte } });
-  expect(placesOf(shared, { holdsPlaces: true })).toEqual({ pinned: [], lockedBytes: 0 });
-  expect(placesOf(assignmentOf({}), { holdsPlaces: false })).toEqual({ pinned: [], lockedBytes: 0 });
+  const nothing = { pinned: [], others: [], lockedBytes: 0 };
+  expect(placesOf(shared, { holdsPlaces: true }, [0])).toEqual(nothing);
+  expect(placesOf(assignmentOf({}), { holdsPlaces: false }, [0])).toEqual(nothing);
 });
 
-test("an instance says what runs it, and whether its processors have CPUs of their own", () => {
-  const assignment = assignmentOf({ vm: { memoryPolicy: "locked" } });
-  const said = { kernel: "6.1.0", cpus: 2, cpuIds: [2, 5, 6], memoryPolicy: "locked", hugepages: false };
+test("an instance says what runs it, and whether its processors have CPUs of their own, and those for themselves", () => {
+  const assignment = { ...assignmentOf({ vm: { memoryPolicy: "locked" } }), cpuIds: [2, 5] };
+  const record = { assignment, kernel: "6.1.0" };
+  const said = { kernel: "6.1.0", cpus: 2, cpuIds: [2, 5], memoryPolicy: "locked", hugepages: false };
   const kvm = { name: "kvm", holdsPlaces: true } as const;
-  expect(instanceMachine(assignment, kvm, "6.1.0")).toEqual({ engine: "kvm", pinned: true, ...said });
+  const pinned = { engine: "kvm", pinned: true, ...said };
+  expect(instanceMachine(record, kvm, [0])).toEqual({ ...pinned, monitorApart: true });
+  expect(instanceMachine(record, kvm, [])).toEqual({ ...pinned, monitorApart: false });
   const qemu = { name: "qemu", holdsPlaces: false } as const;
-  expect(instanceMachine(assignment, qemu, "6.1.0")).toEqual({ engine: "qemu", pinned: false, ...said });
+  expect(instanceMachine(record, qemu, [0])).toEqual({ engine: "qemu", pinned: false, ...said });
 });
 
-const promised = { pinned: [2, 5], lockedBytes: gibibyte };
+const promised = { pinned: [2, 5], others: [0, 6], lockedBytes: gibibyte };
 
 test("a machine whose places are what was promised violates nothing", async () => {
-  await using proc = await procOf(2 * 2 ** 20, { "bulkhead-vmm": "2,5-6", "vcpu 0": "2", "vcpu 1": "5" });
-  expect(placeViolations(7, promised, proc.path)).toEqual([]);
+  const threads = { "bulkhead-vmm": "0,6", "vcpu 0": "2", "vcpu 1": "5", "iou-wrk-7": "0-6" };
+  await using proc = await procOf(2 * 2 ** 20, threads, { virtiofsd: "6" });
+  expect(placeViolations(machine, promised, proc.path)).toEqual([]);
 });
 
-test("a processor elsewhere, one without a thread and memory that may be swapped are each told", async () => {
-  await using proc = await procOf(8192, { "bulkhead-vmm": "2,5-6", "vcpu 0": "2,5-6" });
-  expect(placeViolations(7, promised, proc.path)).toEqual([
+test("a processor elsewhere, one without a thread, others on its CPU and memory that may be swapped are each told", async () => {
+  await using proc = await procOf(8192, { "bulkhead-vmm": "0,2", "vcpu 0": "2,5-6" }, { virtiofsd: "5" });
+  expect(placeViolations(machine, promised, proc.path)).toEqual([
     "its processor 0 may run on CPU 2,5,6, promised 2",
     "its processor 1 has no thread",
+    "its thread bulkhead-vmm may run on CPU 0,2, promised 0,6",
+    "its thread virtiofsd may run on CPU 5, promised 0,6",
     `${8192 * 1024} bytes of its memory are locked, promised ${gibibyte}`,
   ]);
 });
 
-test("a monitor that has ended breaks no promise", async () => {
-  await using proc = await procOf(0, { "vcpu 0": "0" });
+test("where the host has no other CPU, the monitor's threads are on those of its processors", async () => {
+  await using proc = await procOf(2 * 2 ** 20, { "bulkhead-vmm": "2,5", "vcpu 0": "2", "vcpu 1": "5" });
+  expect(placeViolations(machine, { ...promised, others: [] }, proc.path)).toEqual([]);
+});
+
+test("a monitor that has ended breaks no promise, and neither does one whose server just ended", async () => {
+  await using proc = await procOf(2 * 2 ** 20, { "bulkhead-vmm": "0", "vcpu 0": "2", "vcpu 1": "5" });
+  await rm(join(proc.path, "70"), { recursive: true });
+  expect(placeViolations(machine, promised, proc.path)).toEqual([]);
   await rm(join(proc.path, "7"), { recursive: true });
-  expect(placeViolations(7, promised, proc.path)).toEqual([]);
+  expect(placeViolations(machine, promised, proc.path)).toEqual([]);
+  expect(placeViolations({ ...machine, pid: null }, promised, proc.path)).toEqual([]);
 });
 
 /** A process whose one thread has a name, as a processor of a machine has. */
@@ -85,25 +111,38 @@ const threadNamed = async (name: string) => {
   };
 };
 
+const alone = (pid: number) => ({ pid, processes: () => [pid] });
+const on = (cpu: number) => ({ pinned: [cpu], others: [], lockedBytes: 0 });
+
 test("a processor that may run elsewhere is put back on its CPU", async () => {
   await using thread = await threadNamed("vcpu 0");
-  const places = { pinned: [0], lockedBytes: 0 };
-  expect(placeViolations(thread.pid, places)).toEqual([expect.stringMatching(/^its processor 0 may run on CPU 0,1/)]);
-  expect(repairPins(thread.pid, places)).toEqual([]);
-  expect(placeViolations(thread.pid, places)).toEqual([]);
+  const seen = alone(thread.pid);
+  expect(placeViolations(seen, on(0))).toEqual([expect.stringMatching(/^its processor 0 may run on CPU 0,1/)]);
+  expect(place(seen, on(0))).toEqual([]);
+  expect(placeViolations(seen, on(0))).toEqual([]);
+});
+
+test("another process is put where the monitor's threads belong", async () => {
+  await using processor = await threadNamed("vcpu 0");
+  await using server = await threadNamed("server");
+  const seen = { pid: processor.pid, processes: () => [processor.pid, server.pid] };
+  const places = { pinned: [0], others: [1], lockedBytes: 0 };
+  expect(placeViolations(seen, places)).toHaveLength(2);
+  expect(place(seen, places)).toEqual([]);
+  expect(placeViolations(seen, places)).toEqual([]);
 });
 
 test("one whose CPU is not there stays where it is, and the reason is told", async () => {
   await using thread = await threadNamed("vcpu 0");
-  const places = { pinned: [8000], lockedBytes: 0 };
-  const elsewhere = placeViolations(thread.pid, places);
+  const seen = alone(thread.pid);
+  const elsewhere = placeViolations(seen, on(8000));
   expect(elsewhere).toHaveLength(1);
-  expect(repairPins(thread.pid, places)).toEqual(["its processor 0 cannot be put back on CPU 8000: EINVAL"]);
-  expect(placeViolations(thread.pid, places)).toEqual(elsewhere);
+  expect(place(seen, on(8000))).toEqual(["its processor 0 cannot be put on CPU 8000: EINVAL"]);
+  expect(placeViolations(seen, on(8000))).toEqual(elsewhere);
 });
 
-test("a machine that has ended is not repaired", async () => {
+test("a machine that has ended is left alone", async () => {
   const thread = await threadNamed("vcpu 0");
   await thread[Symbol.asyncDispose]();
-  expect(repairPins(thread.pid, { pinned: [0] })).toEqual([]);
+  expect(place(alone(thread.pid), on(0))).toEqual([]);
 });

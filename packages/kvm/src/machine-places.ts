@@ -3,39 +3,51 @@ import { join } from "node:path";
 import type { Assignment, InstanceMachine } from "@bulkhead/contracts";
 import { parseCpuList } from "@bulkhead/host";
 import { runOn } from "@bulkhead/native-kvm";
+import type { JailedRun } from "@bulkhead/node";
 import type { Engine } from "./engine/engine.ts";
+import type { MachineRecord } from "./machine-record.ts";
 import { cpusOf, memoryMibOf } from "./machine-size.ts";
 
 const mebibyte = 2 ** 20;
 
-/** Where a machine's processors and memory are to be, as far as that was promised. */
+/** Where a machine's processors, its monitor's other threads and its memory are to be, as far as that was promised. */
 export interface MachinePlaces {
   /** the host's CPU of each of its processors; empty: wherever there is room */
   readonly pinned: readonly number[];
+  /** CPUs of every other thread of its monitor and of what serves it; empty: those of its processors */
+  readonly others: readonly number[];
   /** memory that is never swapped, in bytes */
   readonly lockedBytes: number;
 }
 
-/** What an assignment promises of a machine of this engine. */
-export const placesOf = ({ spec, cpuIds }: Assignment, engine: Pick<Engine, "holdsPlaces">): MachinePlaces => {
+/** What an assignment promises of a machine of this engine, on a host with these CPUs to share. */
+export const placesOf = (
+  { spec, cpuIds }: Assignment,
+  engine: Pick<Engine, "holdsPlaces">,
+  sharedCpus: readonly number[],
+): MachinePlaces => {
   const { resources, vm } = spec;
-  const pinned = engine.holdsPlaces && resources.cpuPolicy === "dedicated" ? cpuIds.slice(0, cpusOf(resources)) : [];
-  return { pinned, lockedBytes: vm?.memoryPolicy === "locked" ? memoryMibOf(resources) * mebibyte : 0 };
+  const cpus = cpusOf(resources);
+  const pinned = engine.holdsPlaces && resources.cpuPolicy === "dedicated" ? cpuIds.slice(0, cpus) : [];
+  const others = pinned.length === 0 ? [] : [...cpuIds.slice(cpus), ...sharedCpus].toSorted((a, b) => a - b);
+  return { pinned, others, lockedBytes: vm?.memoryPolicy === "locked" ? memoryMibOf(resources) * mebibyte : 0 };
 };
 
 /** What a machine is told to be, of which its agent reports. */
 export const instanceMachine = (
-  assignment: Assignment,
+  { assignment, kernel }: Pick<MachineRecord, "assignment" | "kernel">,
   engine: Pick<Engine, "holdsPlaces" | "name">,
-  kernel: string | null,
+  sharedCpus: readonly number[],
 ): InstanceMachine => {
   const { resources, vm } = assignment.spec;
+  const { pinned, others } = placesOf(assignment, engine, sharedCpus);
   return {
     engine: engine.name,
-    kernel,
+    kernel: kernel ?? null,
     cpus: cpusOf(resources),
     cpuIds: [...assignment.cpuIds],
-    pinned: placesOf(assignment, engine).pinned.length > 0,
+    pinned: pinned.length > 0,
+    ...(pinned.length === 0 ? {} : { monitorApart: others.length > 0 }),
     memoryPolicy: vm?.memoryPolicy ?? "normal",
     hugepages: vm?.hugepages ?? false,
   };
@@ -63,18 +75,53 @@ const threadsOf = (process: string): Thread[] =>
     }
   });
 
-/** A machine of several processors runs each on a thread of its own, whose name the monitor gave (native/kvm). */
-const pinViolations = (process: string, pinned: readonly number[]): string[] => {
-  if (pinned.length === 0) return [];
-  const threads = threadsOf(process);
-  return pinned.flatMap((cpu, index) => {
-    const thread = threads.find(({ name }) => name === `vcpu ${index}`);
-    if (thread === undefined) return [`its processor ${index} has no thread`];
-    return thread.cpus.join(",") === String(cpu)
-      ? []
-      : [`its processor ${index} may run on CPU ${thread.cpus.join(",")}, promised ${cpu}`];
-  });
+/** Nothing, of a process that has just ended. */
+const whileItRuns = <T>(look: () => T[]): T[] => {
+  try {
+    return look();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return [];
+    throw error;
+  }
 };
+
+/** Workers of the kernel for a disk's ring; nobody may tell them where to run (PF_NO_SETAFFINITY). */
+const ofTheKernel = /^iou-/;
+
+interface Placing {
+  /** as a message calls it */
+  readonly what: string;
+  readonly thread: Thread | undefined;
+  readonly wanted: readonly number[];
+}
+
+/** A machine of several processors runs each on a thread of its own, whose name the monitor gave (native/kvm). */
+const placings = (machine: SeenMachine, { pinned, others }: MachinePlaces, proc: string): Placing[] => {
+  if (pinned.length === 0) return [];
+  const own = threadsOf(join(proc, String(machine.pid)));
+  const processors = pinned.map((cpu, index) => {
+    const thread = own.find(({ name }) => name === `vcpu ${index}`);
+    return { what: `processor ${index}`, thread, wanted: [cpu] };
+  });
+  if (others.length === 0) return processors;
+  const beside = machine.processes().filter((pid) => pid !== machine.pid);
+  const rest = [...own, ...beside.flatMap((pid) => whileItRuns(() => threadsOf(join(proc, String(pid)))))].filter(
+    (thread) => !processors.some((each) => each.thread === thread) && !ofTheKernel.test(thread.name),
+  );
+  return [...processors, ...rest.map((thread) => ({ what: `thread ${thread.name}`, thread, wanted: others }))];
+};
+
+const isWithin = (thread: Thread, wanted: readonly number[]): boolean =>
+  thread.cpus.every((cpu) => wanted.includes(cpu));
+
+const pinViolations = (machine: SeenMachine, promised: MachinePlaces, proc: string): string[] =>
+  placings(machine, promised, proc).flatMap(({ what, thread, wanted }) => {
+    if (thread === undefined) return [`its ${what} has no thread`];
+    return isWithin(thread, wanted)
+      ? []
+      : [`its ${what} may run on CPU ${thread.cpus.join(",")}, promised ${wanted.join(",")}`];
+  });
 
 /** VmLck counts what the process may not have swapped, in kB (proc_pid_status(5)). */
 const lockViolations = (process: string, lockedBytes: number): string[] => {
@@ -83,40 +130,35 @@ const lockViolations = (process: string, lockedBytes: number): string[] => {
   return locked >= lockedBytes ? [] : [`${locked} bytes of its memory are locked, promised ${lockedBytes}`];
 };
 
-/** What the kernel says of a monitor that was promised otherwise; nothing of one that has just ended. */
-export const placeViolations = (pid: number, promised: MachinePlaces, proc = "/proc"): string[] => {
-  const process = join(proc, String(pid));
-  try {
-    return [...pinViolations(process, promised.pinned), ...lockViolations(process, promised.lockedBytes)];
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ESRCH") return [];
-    throw error;
-  }
-};
+/** A monitor's jail, as far as its threads are concerned. */
+export type SeenMachine = Pick<JailedRun, "pid" | "processes">;
+
+/** What the kernel says of a machine that was promised otherwise; nothing of one that has just ended. */
+export const placeViolations = (machine: SeenMachine, promised: MachinePlaces, proc = "/proc"): string[] =>
+  machine.pid === null
+    ? []
+    : whileItRuns(() => [
+        ...pinViolations(machine, promised, proc),
+        ...lockViolations(join(proc, String(machine.pid)), promised.lockedBytes),
+      ]);
 
 /**
- * Puts the threads of a machine's processors back where they belong, of which a change of their cpuset took them: the
- * kernel widens what a thread may run on when its CPUs are gone, and does not narrow it when they come back. Answers why one
- * could not be put back. A machine that has ended needs none.
+ * Puts threads where they belong: a change of their cpuset takes them away, for the kernel widens what a thread may run on
+ * when its CPUs are gone, and narrows nothing when they come back. Answers why one could not be put there. A machine that
+ * has ended needs none.
  */
-export const repairPins = (pid: number, { pinned }: Pick<MachinePlaces, "pinned">, proc = "/proc"): string[] => {
-  if (pinned.length === 0) return [];
-  try {
-    const threads = threadsOf(join(proc, String(pid)));
-    return pinned.flatMap((cpu, index) => {
-      const thread = threads.find(({ name }) => name === `vcpu ${index}`);
-      if (thread === undefined || thread.cpus.join(",") === String(cpu)) return [];
-      try {
-        runOn(thread.tid, cpu);
-        return [];
-      } catch (error) {
-        return [`its processor ${index} cannot be put back on CPU ${cpu}: ${(error as NodeJS.ErrnoException).code}`];
-      }
-    });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ESRCH") return [];
-    throw error;
-  }
-};
+export const place = (machine: SeenMachine, promised: MachinePlaces, proc = "/proc"): string[] =>
+  machine.pid === null
+    ? []
+    : whileItRuns(() =>
+        placings(machine, promised, proc).flatMap(({ what, thread, wanted }) => {
+          if (thread === undefined || thread.cpus.join(",") === wanted.join(",")) return [];
+          try {
+            runOn(thread.tid, wanted);
+            return [];
+          } catch (error) {
+            const { code } = error as NodeJS.ErrnoException;
+            return code === "ESRCH" ? [] : [`its ${what} cannot be put on CPU ${wanted.join(",")}: ${code}`];
+          }
+        }),
+      );

@@ -29,8 +29,9 @@ import type { Engine } from "./engine/engine.ts";
 import { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
 import { frameTypes } from "./guest/frames.ts";
+import { KeptPlaces } from "./kept-places.ts";
 import { machineEnded } from "./machine-ended.ts";
-import { instanceMachine, placesOf, placeViolations, repairPins } from "./machine-places.ts";
+import { instanceMachine } from "./machine-places.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import type { MachineRecord } from "./machine-record.ts";
 import { MachineSharing } from "./machine-sharing.ts";
@@ -71,6 +72,7 @@ export class MachineRun implements Run {
   readonly ended: Promise<Ended>;
   readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
+  readonly #places: KeptPlaces;
   readonly #sharing: MachineSharing;
   readonly #halt: RunHalt;
   #channel: Promise<GuestChannel> | null = null;
@@ -81,8 +83,9 @@ export class MachineRun implements Run {
     const { jailed, paths, record, engine } = parts;
     this.key = jailed.key;
     this.startedAt = jailed.startedAt;
-    this.machine = instanceMachine(record.assignment, engine, record.kernel ?? null);
+    this.machine = instanceMachine(record, engine, jailed.sharedCpus());
     this.#parts = parts;
+    this.#places = new KeptPlaces(jailed, record, engine);
     this.#halt = new RunHalt({ standstill: engine.standstill, paths, talk: this.#order, over: () => this.#over });
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
     this.#sharing = new MachineSharing({
@@ -226,21 +229,15 @@ export class MachineRun implements Run {
     };
   }
 
-  /**
-   * The monitor's limits, and where its machine's processors and memory are. A processor that strayed is put back: this
-   * check tells of it, the next one finds it where it belongs.
-   */
+  /** The monitor's limits, its machine's places, and what carries its sockets. */
   checkContract(): ContractCheck {
-    const { jailed, engine } = this.#parts;
+    const { jailed } = this.#parts;
     const limits = jailed.checkContract();
     if (jailed.pid === null) return limits;
-    const promised = placesOf(this.assignment, engine);
-    const strayed = placeViolations(jailed.pid, promised);
-    const notRepaired = strayed.length === 0 ? [] : repairPins(jailed.pid, promised);
     const { problem } = this.#sharing;
     const sockets = problem === null ? [] : [`the sockets of its shares are not carried: ${problem}`];
     const stuck = this.#halt.stuck === null ? [] : [this.#halt.stuck];
-    const violations = [...limits.violations, ...strayed, ...notRepaired, ...sockets, ...stuck];
+    const violations = [...limits.violations, ...this.#places.check(), ...sockets, ...stuck];
     return { held: violations.length === 0, violations };
   }
 

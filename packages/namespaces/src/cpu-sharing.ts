@@ -8,7 +8,7 @@ import {
   type CpuClaim,
 } from "@bulkhead/host";
 import type { Assignment } from "@bulkhead/contracts";
-import { StartFailure } from "@bulkhead/node";
+import { StartFailure, type JailedRun } from "@bulkhead/node";
 import { runName } from "./instance-paths.ts";
 import { keyOf, type RunRecord } from "./run-record.ts";
 
@@ -18,33 +18,40 @@ export interface CpuUser extends CpuClaim {
   readonly cpuset: string | null;
 }
 
+type CpuListener = Pick<JailedRun, "onCpusChanged">;
+
 /** Whether an instance has CPUs of its own. */
 export const isDedicated = ({ spec }: Assignment): boolean => spec.resources.cpuPolicy === "dedicated";
 
 /** How a run counts for the CPU partition. */
-export const cpuUserOf = (run: Pick<RunRecord, "assignment" | "attempt" | "cgroup" | "cpuIds">): CpuUser => ({
+export const cpuUserOf = (
+  run: Pick<RunRecord, "assignment" | "attempt" | "cgroup" | "cpuIds" | "sharesCpus">,
+): CpuUser => ({
   name: `${run.assignment.instanceId}.${runName(keyOf(run))}`,
   dedicated: isDedicated(run.assignment),
   cpuIds: run.cpuIds,
+  sharesToo: run.sharesCpus ?? false,
   cpuset: run.cgroup["cpuset"] ?? run.cgroup["unified"] ?? null,
 });
 
 /**
  * Keeps dedicated CPUs free of shared instances: before a dedicated one starts, all shared ones leave its CPUs; after
- * it has ended they come back. One change at a time.
+ * it has ended they come back. One change at a time, of which every run hears when the kernel has it.
  */
 export class CpuSharing {
   readonly #parents: CgroupParents;
   readonly #online: readonly number[];
+  readonly #runs: () => Iterable<CpuListener>;
   readonly #users = new Map<string, CpuUser>();
   #shared: readonly number[];
   /** what the kernel was last told; null: not yet, an earlier agent may have left another partition */
   #applied: string | null = null;
   #work: Promise<void> = Promise.resolve();
 
-  constructor(parents: CgroupParents, online: readonly number[]) {
+  constructor(parents: CgroupParents, online: readonly number[], runs: () => Iterable<CpuListener>) {
     this.#parents = parents;
     this.#online = online;
+    this.#runs = runs;
     this.#shared = online;
   }
 
@@ -63,6 +70,13 @@ export class CpuSharing {
     }
     this.#users.set(user.name, user);
     this.#shared = partition.shared;
+    await this.#apply();
+  }
+
+  /** Gives a run that has just begun what it should have now: its cpuset was made of what there was before. */
+  async begun(name: string): Promise<void> {
+    if (this.#users.get(name)?.sharesToo !== true) return;
+    this.#applied = null;
     await this.#apply();
   }
 
@@ -94,9 +108,12 @@ export class CpuSharing {
     const wanted = formatCpuList(this.#shared);
     if (wanted === this.#applied) return;
     const members = [...this.#users.values()].flatMap((user) =>
-      user.dedicated || user.cpuset === null ? [] : [{ path: user.cpuset, cpus: cpusOf(user, this.#shared) }],
+      (user.dedicated && user.sharesToo !== true) || user.cpuset === null
+        ? []
+        : [{ path: user.cpuset, cpus: cpusOf(user, this.#shared) }],
     );
     await applySharedCpus(this.#parents, this.#shared, members);
     this.#applied = wanted;
+    for (const run of this.#runs()) run.onCpusChanged?.();
   }
 }

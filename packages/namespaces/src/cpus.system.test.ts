@@ -122,3 +122,22 @@ test.runIf(online.length > 1)("a program may pin its own threads", async () => {
   execFileSync("taskset", ["--cpu-list", "--pid", String(own), String(rig.pidOf(run))]);
   expect(run.checkContract()).toEqual({ held: true, violations: [] });
 });
+
+test.runIf(online.length > 1)("a program that shares too hears when the CPUs beside its own change", async () => {
+  const assignment = dedicated([own]);
+  const { layers } = await rig.ensured(busybox);
+  const program = { root: layers, args: ["/bin/sleep", "1000"], files: [], devices: [], sharesCpus: true };
+  const key = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 };
+  const keeper = await rig.runtime.confine({ key, assignment, program }, new AbortController().signal);
+  const heard: (readonly number[])[] = [];
+  keeper.onCpusChanged = () => heard.push(keeper.sharedCpus());
+  const seen = () => [allowed(keeper), keeper.sharedCpus(), keeper.checkContract().violations];
+  expect(seen()).toEqual([online, rest, []]);
+  const others = await rig.start(dedicated([...rest]));
+  expect(seen()).toEqual([[own], [], []]);
+  await others.stop(0);
+  await expect.poll(seen, { timeout: 30_000 }).toEqual([online, rest, []]);
+  expect(heard).toEqual([[], rest]);
+  const adopted = (await (await rig.reopen()).list()).find((run) => run.key.instanceId === key.instanceId);
+  expect(adopted?.sharedCpus()).toEqual(rest);
+});

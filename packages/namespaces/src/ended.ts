@@ -1,6 +1,6 @@
 import type { OomKill } from "@bulkhead/contracts";
 import { reasonOf } from "@bulkhead/lifecycle";
-import type { ExitRecord } from "@bulkhead/native-namespaces";
+import { readExit, type ExitRecord } from "@bulkhead/native-namespaces";
 import { signalName, type Ended } from "@bulkhead/node";
 
 /** What is known beside the shim's own record. */
@@ -53,6 +53,16 @@ export const endedFrom = (record: ExitRecord, context: EndContext): Ended => {
     }),
     detail: detailOf(record, context, oom),
   };
+};
+
+/** The same from the record in its directory; null when there is none, or a damaged one, which tells as little. */
+export const recordedEnd = (runDir: string, context: EndContext): Ended | null => {
+  try {
+    const record = readExit(runDir);
+    return record === null ? null : endedFrom(record, context);
+  } catch {
+    return null;
+  }
 };
 
 const recordless = {

@@ -1,16 +1,12 @@
-import { readFileSync } from "node:fs";
 import { sendSignal, startTicks, watchExit, type CgroupPlacement, type ProcessRef } from "@bulkhead/native-namespaces";
 import type { JailedProcess } from "@bulkhead/node";
+import { membersOf } from "./members.ts";
 
 const sigkill = 9;
 
 /** Processes of an instance's cgroup but its first. Those that end meanwhile are left out. */
-export const otherProcesses = ({ paths }: CgroupPlacement, init: ProcessRef): JailedProcess[] => {
-  const directory = paths["pids"] ?? paths["unified"] ?? Object.values(paths)[0] ?? "";
-  const pids = readFileSync(`${directory}/cgroup.procs`, "utf8")
-    .split("\n")
-    .filter((line) => line !== "");
-  return pids.map(Number).flatMap((pid) => {
+export const otherProcesses = (cgroup: CgroupPlacement, init: ProcessRef): JailedProcess[] =>
+  membersOf(cgroup).flatMap((pid) => {
     if (pid === init.pid) return [];
     try {
       const ref = { pid, startTicks: startTicks(pid) };
@@ -23,4 +19,3 @@ export const otherProcesses = ({ paths }: CgroupPlacement, init: ProcessRef): Ja
       throw error;
     }
   });
-};

@@ -19,6 +19,8 @@ export interface RunRecord {
   readonly uidRange: UidRange;
   /** CPUs of its own or chosen for it; empty: the shared ones */
   readonly cpuIds: readonly number[];
+  /** it may use the shared CPUs besides those of its own */
+  readonly sharesCpus?: boolean;
 }
 
 const checkAssignment = Compile(Assignment);

@@ -13,7 +13,6 @@ import {
   freeze,
   isAlive,
   killAll,
-  readExit,
   readUsage,
   sendSignal,
   thaw,
@@ -33,9 +32,10 @@ import type {
   Usage,
 } from "@bulkhead/node";
 import { checkContract } from "./contract.ts";
-import { endedFrom, endedWithoutRecord } from "./ended.ts";
+import { endedWithoutRecord, recordedEnd } from "./ended.ts";
 import { openExec } from "./exec-session.ts";
 import type { RunPaths } from "./instance-paths.ts";
+import { membersOf } from "./members.ts";
 import { settleMemoryLimit } from "./memory-limit.ts";
 import { oomOf } from "./oom.ts";
 import { otherProcesses } from "./other-processes.ts";
@@ -59,6 +59,7 @@ export class ContainerRun implements Run {
   readonly ended: Promise<Ended>;
   readonly paths: RunPaths;
   readonly cgroup: CgroupPlacement;
+  onCpusChanged: (() => void) | null = null;
   readonly #host: RunHost;
   readonly #shim: ProcessRef | null;
   readonly #init: ProcessRef | null;
@@ -110,6 +111,15 @@ export class ContainerRun implements Run {
     return this.#over;
   }
 
+  processes(): readonly number[] {
+    return this.#over ? [] : membersOf(this.cgroup);
+  }
+
+  sharedCpus(): readonly number[] {
+    const { sharesCpus = false, cpuIds } = this.#record;
+    return sharesCpus ? this.#host.cpusOf(this).filter((cpu) => !cpuIds.includes(cpu)) : [];
+  }
+
   get dedicated(): boolean {
     return this.assignment.spec.resources.cpuPolicy === "dedicated";
   }
@@ -123,19 +133,12 @@ export class ContainerRun implements Run {
   }
 
   #readEnd(): Ended {
-    try {
-      const record = readExit(this.paths.runDir);
-      if (record !== null) {
-        const { spec } = this.assignment;
-        return endedFrom(record, {
-          stopWanted: this.#stopWanted,
-          oom: () => oomOf(this.#host.kernelLog, this.cgroup, this.#record),
-          leaseMs: spec.leaseMs ?? null,
-        });
-      }
-    } catch {
-      // A damaged exit record tells as little as none.
-    }
+    const recorded = recordedEnd(this.paths.runDir, {
+      stopWanted: this.#stopWanted,
+      oom: () => oomOf(this.#host.kernelLog, this.cgroup, this.#record),
+      leaseMs: this.assignment.spec.leaseMs ?? null,
+    });
+    if (recorded !== null) return recorded;
     this.#kill();
     const reason = this.#stopWanted ? "StoppedByUser" : "Vanished";
     return endedWithoutRecord(reason, { startedAt: this.startedAt, seenAtUnixMs: Date.now() });

@@ -87,7 +87,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   private constructor(options: ContainerRuntimeOptions, parts: RuntimeParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#cpus = new CpuSharing(parts.parents, usableCpus());
+    this.#cpus = new CpuSharing(parts.parents, usableCpus(), () => this.#runs.values());
     this.#trash = new Trash(options.paths.trash, (path, err) => options.log.warn({ path, err }, "not removed"));
     const holders = new NamespaceHolders({
       paths: options.paths,

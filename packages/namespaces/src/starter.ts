@@ -130,7 +130,8 @@ export class Starter {
     });
     steps.begin("CPUs");
     undo.defer(() => this.#options.cpus.leave(name));
-    await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds }));
+    const sharesCpus = program?.sharesCpus === true && isDedicated(assignment);
+    await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds, sharesCpus }));
     steps.begin("ask for the process");
     // The first process is made while the rest is made here, and ends when this agent does before it has its plan. One
     // that enters namespaces of others is born in them, and one that gets a card has it from birth.
@@ -152,6 +153,7 @@ export class Starter {
       process,
       uidRange,
       cpuIds: assignment.cpuIds,
+      sharesCpus,
     };
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
@@ -160,12 +162,13 @@ export class Starter {
     const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
     const shares = [...(await openShares(this.#options.host, assignment)), ...(membership?.mounts ?? [])];
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
+    const cpuIds = sharesCpus ? this.#options.cpus.cpusOf(name) : assignment.cpuIds;
     steps.begin("specification");
     const built = buildSpec({
       hostname: assignment.name,
       joins: membership?.open.joins() ?? [],
       process,
-      resources: ociResources(assignment.spec.resources, assignment.cpuIds, runHost.enforcement),
+      resources: ociResources(assignment.spec.resources, cpuIds, runHost.enforcement),
       uidRange,
       mounts,
       tmpfs,
@@ -232,6 +235,10 @@ export class Starter {
     }
     undo.move();
     steps.done(started.timings);
+    await this.#options.cpus.begun(cpuUserOf(record).name).catch((err: unknown) => {
+      // The check of its contract finds what it lacks.
+      this.#options.log.warn({ err, ...keyOf(record) }, "CPUs not given");
+    });
     return new ContainerRun(this.#options.host, {
       record,
       paths,

@@ -28,6 +28,8 @@ export interface JailedProgram {
   readonly systemCalls?: readonly string[];
   /** that it has in its own user namespace, until it gives them up; none without it */
   readonly capabilities?: readonly string[];
+  /** where its instance has CPUs of its own, it may use the shared ones too, for threads that are not the instance's */
+  readonly sharesCpus?: boolean;
   /** its threads may have a working directory and a umask of their own, which takes no privilege */
   readonly ownFileState?: boolean;
 }
@@ -57,6 +59,12 @@ export interface JailedRun extends Run {
   readonly pid: number | null;
   /** Its processes beside the program's own, as they are now. */
   others(): JailedProcess[];
+  /** the numbers of all its processes, its own among them, as they are now */
+  processes(): readonly number[];
+  /** CPUs that it may use now besides those of its instance; none where its host has no other, or it did not ask */
+  sharedCpus(): readonly number[];
+  /** called when those have changed, at which the kernel may have let threads stray; its user sets it */
+  onCpusChanged: (() => void) | null;
 }
 
 /**

@@ -3,9 +3,11 @@
 #include <napi.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "binding/error.h"
 #include "binding/machine.h"
@@ -86,13 +88,17 @@ Napi::Value selfTest(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-/** runOn(tid, cpu): keeps a thread of any process on one processor */
+/** runOn(tid, cpus): keeps a thread of any process on some processors */
 Napi::Value runOn(const Napi::CallbackInfo& info) {
   const vm::ThreadId thread{info[0].As<Napi::Number>().Int32Value()};
-  const uint32_t cpu = info[1].As<Napi::Number>().Uint32Value();
+  const Napi::Array list = info[1].As<Napi::Array>();
+  std::vector<uint32_t> cpus;
+  for (uint32_t at = 0; at < list.Length(); ++at) {
+    cpus.push_back(list.Get(at).As<Napi::Number>().Uint32Value());
+  }
+  const bool real = std::all_of(cpus.begin(), cpus.end(), [](uint32_t cpu) { return cpu < vm::kMaxHostCpus; });
   // Tid 0 would be the caller itself.
-  const Status kept =
-      thread.tid <= 0 || cpu >= vm::kMaxHostCpus ? Status(failure("affinity", EINVAL)) : vm::runOn(thread, {cpu});
+  const Status kept = thread.tid <= 0 || !real ? Status(failure("affinity", EINVAL)) : vm::runOn(thread, cpus);
   if (!kept.ok()) raise(info.Env(), kept.error());
   return info.Env().Undefined();
 }

@@ -29,7 +29,7 @@ struct MachineOptions {
   bool interpreted = false;
   /** The host's processors that its own are kept on, one for each; empty: wherever there is room. */
   std::vector<uint32_t> pinned;
-  /** Those that the thread which moves data is kept on; empty: anywhere. */
+  /** Those that the thread which moves data is kept on; empty: where it was. */
   std::vector<uint32_t> loopCpus;
   /** Called in each of its threads before any of them serves the guest. */
   Confine confine;

@@ -9,6 +9,7 @@
 #include "control/view.h"
 #include "jail/allow_list.h"
 #include "jail/jail.h"
+#include "machine/affinity.h"
 #include "machine/self_test.h"
 #include "machine/tsc.h"
 #include "vmm/devices.h"
@@ -88,6 +89,8 @@ std::string phasesOf(const VmmOptions& options, const Machine& machine) {
 }
 
 Result<Outcome> runMachine(const VmmOptions& options) {
+  // Whoever touches a page first has it from his own node's memory: until the guest runs, that is this thread.
+  if (!options.machine.pinned.empty()) TRY(runOn(pthread_self(), options.machine.pinned));
   const auto machine = TRY(openMachine(options));
   std::unique_ptr<Control> control;
   if (!options.control.empty()) {

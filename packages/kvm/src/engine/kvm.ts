@@ -114,6 +114,7 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
     files: machineFiles(plan),
     devices: [kvmDevice],
     systemCalls: ringCalls,
+    sharesCpus: true,
     ...(plan.memoryPolicy === "locked" ? { lockedBytes: plan.memoryMib * 2 ** 20 + lockedBesides } : {}),
   }),
   connect: (ports) => connectVsock({ directory: ports, name: "vsock" }, agentPort),

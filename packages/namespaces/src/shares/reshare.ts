@@ -1,5 +1,4 @@
-import { readFileSync, readlinkSync } from "node:fs";
-import { join } from "node:path";
+import { readlinkSync } from "node:fs";
 import type { AssignedShare, InstanceId, ShareOutcome } from "@bulkhead/contracts";
 import {
   attach,
@@ -9,6 +8,7 @@ import {
   type CgroupPlacement,
   type ProcessRef,
 } from "@bulkhead/native-namespaces";
+import { membersOf } from "../members.ts";
 import { admitShare, idMapped, isExecutable } from "./admit-share.ts";
 import type { ShareStore } from "./share-store.ts";
 
@@ -59,14 +59,12 @@ const attachOne = async (run: SharingRun, share: AssignedShare): Promise<ShareOu
 };
 
 /** First process in each mount namespace of an instance: a privileged one can make more, with mounts copied into them. */
-const mountNamespaces = ({ init, cgroup: { paths } }: SharingRun): ProcessRef[] => {
-  const directory = paths["pids"] ?? paths["unified"] ?? Object.values(paths)[0] ?? "";
+const mountNamespaces = ({ init, cgroup }: SharingRun): ProcessRef[] => {
   const found = new Map<string, ProcessRef>([[readlinkSync(`/proc/${init.pid}/ns/mnt`), init]]);
-  for (const pid of readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n")) {
-    if (pid === "") continue;
+  for (const pid of membersOf(cgroup)) {
     try {
       const link = readlinkSync(`/proc/${pid}/ns/mnt`);
-      if (!found.has(link)) found.set(link, { pid: Number(pid), startTicks: startTicks(Number(pid)) });
+      if (!found.has(link)) found.set(link, { pid, startTicks: startTicks(pid) });
     } catch (error) {
       // It ended meanwhile, and its namespace with it.
       if (!(error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH")))
