@@ -106,7 +106,15 @@ class LatePlan {
   plan::Container container_;
 };
 
-/** The ids are mapped when this message comes; with it come the cgroups that were not there when we were born. */
+/** The shim's word that the ids are mapped. */
+Status awaitIds(int socket) {
+  char byte;
+  const sys::Received received = TRY(sys::receiveMessage(socket, &byte, 1));
+  // End of file: the shim is gone, and so must be everything it began.
+  return received.size == 0 ? Status(failure("recvmsg", ECONNRESET)) : Status(Done{});
+}
+
+/** The cgroups that were not there when we were born. */
 Status joinLater(int socket) {
   char byte;
   int fds[cgroup::Placement::kMax];
@@ -131,14 +139,19 @@ Status prepare(const ChildContext& context, const plan::Container& container, Id
   if (context.listener >= 0) *notification = {context.listener, TRY(numberOnHost())};
   TRY(steps.begin("hostname"));
   TRY(setNames(container));
-  TRY(steps.begin("wait for cgroups"));
-  TRY(joinLater(context.socket));
+  TRY(steps.begin("wait for ids"));
+  TRY(awaitIds(context.socket));
   TRY(steps.begin("become root"));
   if (hasUserNamespace(container)) TRY(becomeRoot());
+  // The shim makes cgroups meanwhile.
+  PreparedMounts prepared;
+  TRY(prepared.make(container, steps));
+  TRY(steps.begin("wait for cgroups"));
+  TRY(joinLater(context.socket));
   TRY(steps.begin("cgroup namespace"));
   if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
   Fd devNull;
-  TRY(enterRoot(container, steps, context.socket, &devNull));
+  TRY(enterRoot(container, steps, context.socket, &prepared, &devNull));
   TRY(steps.begin("user lookup"));
   TRY(resolveIdentity(container.process, identity));
   if ((container.process.flags & plan::kProcessTerminal) != 0) {

@@ -5,6 +5,7 @@
 
 #include "cgroup/directory.h"
 #include "init/listener.h"
+#include "init/prepared.h"
 #include "init/steps.h"
 #include "plan/plan.h"
 #include "sys/result.h"
@@ -44,7 +45,7 @@ struct ChildContext {
 [[noreturn]] void runChild(const ChildContext& context);
 
 /** Mounts of the plan on descriptors below the new root; ends with the root as "/" and the host's tree gone. */
-Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull);
+Status enterRoot(const plan::Container& container, Steps& steps, int socket, PreparedMounts* prepared, Fd* devNull);
 /** Covers masked paths and makes read-only ones so. */
 Status restrictPaths(const plan::Container& container, int root);
 

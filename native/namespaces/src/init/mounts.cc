@@ -11,7 +11,6 @@
 #include "init/copy_up.h"
 #include "init/hook.h"
 #include "init/join.h"
-#include "init/prepared.h"
 #include "init/pseudo.h"
 #include "init/report.h"
 
@@ -258,9 +257,8 @@ Status spread(const plan::Root& root) {
 
 }  // namespace
 
-Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd* devNull) {
-  PreparedMounts prepared;
-  TRY(prepared.make(container, steps));
+Status enterRoot(const plan::Container& container, Steps& steps, int socket, PreparedMounts* prepared, Fd* devNull) {
+  TRY(prepared->makeCgroups(container, steps));
   TRY(steps.begin("open mount namespace"));
   const Fd joined = TRY(openMounts(container));
   TRY(steps.begin("rootfs"));
@@ -272,7 +270,7 @@ Status enterRoot(const plan::Container& container, Steps& steps, int socket, Fd*
   Fd host = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
   TRY(sys::moveMount(root.get(), host.get()));
   host.reset();
-  TRY(mountAll(container, steps, root.get(), &prepared, &handed));
+  TRY(mountAll(container, steps, root.get(), prepared, &handed));
   // Whoever looks for this container must find it, and in its limits, before it may run anything: hooks, or at the end.
   const bool hooked = (container.flags & plan::kPlanAnnounced) != 0;
   if (hooked) TRY(awaitStatus(steps, &handed));

@@ -7,18 +7,33 @@
 
 namespace bulkhead::init {
 
+Status PreparedMounts::makeOne(const plan::Container& container, uint32_t index, Steps& steps) {
+  const plan::Mount& mount = container.mounts[index];
+  FixedText<64> step("make /");
+  step.append(mount.destination.view());
+  TRY(steps.begin(step.view()));
+  mounts_[index] = TRY(makePseudo(mount, container));
+  return Done{};
+}
+
 Status PreparedMounts::make(const plan::Container& container, Steps& steps) {
   for (uint32_t index = 0; index < container.mounts.count && index < kMax; ++index) {
-    const plan::Mount& mount = container.mounts[index];
-    if (mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev ||
-        mount.kind == plan::MountKind::remount) {
+    const plan::MountKind kind = container.mounts[index].kind;
+    if (kind == plan::MountKind::bind || kind == plan::MountKind::dev || kind == plan::MountKind::remount ||
+        kind == plan::MountKind::cgroup) {
       continue;
     }
-    FixedText<64> step("make /");
-    step.append(mount.destination.view());
-    TRY(steps.begin(step.view()));
-    mounts_[index] = TRY(makePseudo(mount, container));
-    if (mount.kind != plan::MountKind::cgroup || !hasHierarchies(container)) continue;
+    TRY(makeOne(container, index, steps));
+  }
+  return Done{};
+}
+
+Status PreparedMounts::makeCgroups(const plan::Container& container, Steps& steps) {
+  for (uint32_t index = 0; index < container.mounts.count && index < kMax; ++index) {
+    const plan::Mount& mount = container.mounts[index];
+    if (mount.kind != plan::MountKind::cgroup) continue;
+    TRY(makeOne(container, index, steps));
+    if (!hasHierarchies(container)) continue;
     for (uint32_t at = 0; at < container.cgroups.count && at < hierarchies_.size(); ++at) {
       if (!hierarchies_[at].valid())
         hierarchies_[at] = TRY(makeHierarchy(container, container.cgroups[at], mount.attributesSet));

@@ -11,8 +11,10 @@ namespace bulkhead::init {
 
 class PreparedMounts {
  public:
-  /** Detached mounts for the plan's first mounts; what comes after those is made when it is taken. */
+  /** Detached mounts for the plan's first mounts but those of cgroups; what comes after is made when it is taken. */
   Status make(const plan::Container& container, Steps& steps);
+  /** Those of cgroups, which show what the caller is in. */
+  Status makeCgroups(const plan::Container& container, Steps& steps);
   /** The detached mount of a kind that needs nothing of the host, by its index in the plan. */
   Result<Fd> take(const plan::Container& container, uint32_t index);
   /** Puts the v1 hierarchies inside an attached cgroup mount; nothing to do on a host with cgroup v2 only. */
@@ -21,6 +23,9 @@ class PreparedMounts {
  private:
   // More than every default has; each is a descriptor that must fit below the limit a container may be given.
   static constexpr size_t kMax = 16;
+
+  Status makeOne(const plan::Container& container, uint32_t index, Steps& steps);
+
   std::array<Fd, kMax> mounts_;
   std::array<Fd, cgroup::Placement::kMax> hierarchies_;
 };

@@ -57,7 +57,7 @@ Status Start::giveStreams() {
   return sys::changeOwner(error.get(), "", owner.uid, owner.gid, AT_EMPTY_PATH);
 }
 
-Status Start::admitChild() {
+Status Start::mapIds() {
   TRY(steps_.begin("id maps"));
   if ((container_->namespaces & CLONE_NEWUSER) != 0) {
     TRY(writeMap(child_, "uid_map", container_->uidMap));
@@ -65,6 +65,10 @@ Status Start::admitChild() {
   } else if (hasUserNamespace(*container_)) {
     TRY(compareMaps(*container_, child_));
   }
+  return sys::sendMessage(socket_.get(), "i", 1);
+}
+
+Status Start::admitChild() {
   std::array<Fd, cgroup::Placement::kMax> files;
   const size_t count = TRY(cgroups_.openLater(&files));
   int fds[cgroup::Placement::kMax];
@@ -223,6 +227,7 @@ Status Start::run(const plan::Container& container, const Fd& planFile) {
     if (!container.logPath.empty()) TRY(openStreams());
     TRY(begin(container.namespaces, container.cgroups, &container));
   }
+  if (handed.ok()) handed = mapIds();
   // Not before the plan is there: on a busy machine the child that was born waits for this processor, and has more to
   // do.
   if (handed.ok()) handed = meetChild(container.namespaces, container.cgroups, hasUserNamespace(container));

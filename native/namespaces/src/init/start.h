@@ -43,9 +43,11 @@ class Start {
   /** Takes back everything of `begin` and `openStreams`. */
   void undo();
 
-  /** What the child waits for first: its ids and its cgroups. */
+  /** What the child waits for first. */
+  Status mapIds();
+  /** Next: the cgroups of `meetChild`. */
   Status admitChild();
-  /** What it waits for next. */
+  /** And then: its root and what lies on it. */
   Status handMounts();
   /** Everything else, while it puts itself together; it runs nothing of the image before it has heard of the end. */
   Status complete();
