@@ -1,13 +1,17 @@
 // Which addresses of a guest are memory.
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <string>
 
 #include "memory/guest_memory.h"
 #include "memory/layout.h"
+#include "memory/nodes.h"
 #include "runner.h"
 #include "snapshot/memory_file.h"
 #include "sys/syscalls.h"
@@ -17,6 +21,14 @@ namespace {
 
 using layout::kGiB;
 using layout::kMiB;
+
+/** The host's NUMA nodes are 0 to this one. */
+uint32_t lastNode() {
+  std::string online;
+  std::getline(std::ifstream("/sys/devices/system/node/online"), online);
+  const size_t dash = online.rfind('-');
+  return dash == std::string::npos ? 0 : static_cast<uint32_t>(std::stoul(online.substr(dash + 1)));
+}
 
 }  // namespace
 
@@ -82,7 +94,7 @@ TEST(memory_of_a_file_is_read_from_it_and_never_written_to_it) {
   EXPECT(ftruncate(file.get(), kSize) == 0);
   const char was = 'a';
   EXPECT(pwrite(file.get(), &was, 1, 4096) == 1);
-  auto mapped = GuestMemory::mapPrivate(file, kSize);
+  auto mapped = GuestMemory::mapPrivate(file, {.sizeBytes = kSize});
   EXPECT(mapped.ok());
   if (!mapped.ok()) return;
   const GuestMemory memory = mapped.take();
@@ -94,7 +106,33 @@ TEST(memory_of_a_file_is_read_from_it_and_never_written_to_it) {
   // What the balloon takes is as in the file when it is touched again.
   memory.discard(page, 4096);
   EXPECT(*page == 'a');
-  EXPECT(!GuestMemory::mapPrivate(file, 4096).ok());
+  EXPECT(!GuestMemory::mapPrivate(file, {.sizeBytes = 4096}).ok());
+}
+
+TEST(memory_comes_from_the_nodes_that_it_is_bound_to) {
+  const uint32_t last = lastNode();
+  const Fd file = sys::memoryFile("memory", 0).take();
+  EXPECT(ftruncate(file.get(), 4 * kMiB) == 0);
+  for (const uint32_t node : {uint32_t{0}, last}) {
+    const MemoryOptions bound = {.sizeBytes = 4 * kMiB, .nodes = {node}};
+    MemoryOptions shared = bound;
+    shared.shared = true;
+    Result<GuestMemory> all[] = {GuestMemory::create(bound), GuestMemory::create(shared),
+                                 GuestMemory::mapPrivate(file, bound)};
+    for (auto& made : all) {
+      EXPECT(made.ok());
+      if (!made.ok()) continue;
+      uint8_t* const page = made.value().at(2 * kMiB, 4096);
+      *page = 1;
+      int at = -1;
+      EXPECT(syscall(SYS_get_mempolicy, &at, nullptr, 0, page, MPOL_F_NODE | MPOL_F_ADDR) == 0);
+      EXPECT(at == static_cast<int>(node));
+    }
+  }
+  for (const uint32_t nowhere : {last + 1, kMaxNodes - 1, kMaxNodes, ~uint32_t{0}}) {
+    auto made = GuestMemory::create({.sizeBytes = 4 * kMiB, .nodes = {0, nowhere}});
+    EXPECT(!made.ok() && made.error().err == EINVAL);
+  }
 }
 
 TEST(memory_is_saved_without_what_is_zero_and_belongs_to_its_snapshot) {

@@ -76,7 +76,7 @@ const threadsOf = (process: string): Thread[] =>
   });
 
 /** Nothing, of a process that has just ended. */
-const whileItRuns = <T>(look: () => T[]): T[] => {
+export const whileItRuns = <T>(look: () => T[]): T[] => {
   try {
     return look();
   } catch (error) {

@@ -31,6 +31,8 @@ import type { Engine, MachineOrigin } from "./engine/engine.ts";
 import type { GuestKernels } from "./kernel/guest-kernel.ts";
 import type { GuestKernel } from "./kernel/kernel-files.ts";
 import { describeMachines, machineFacts } from "./machine-facts.ts";
+import { admitNodes, boundNodes } from "./machine-nodes.ts";
+import { placesOf } from "./machine-places.ts";
 import { machinePaths, machinesOf, type MachinePaths } from "./machine-paths.ts";
 import { readMachineRecord, writeMachineRecord, type MachineRecord } from "./machine-record.ts";
 import { MachineRun } from "./machine-run.ts";
@@ -181,6 +183,8 @@ export class MachineRuntime implements Runtime {
     }
     admitShared(assignment);
     const engine = await this.#engineOf(assignment);
+    const places = placesOf(assignment, engine, []);
+    admitNodes(boundNodes(places), places);
     const paths = machinePaths(host, key, assignment.imageDigest);
     await undoHalfCopies(paths);
     const { root, disk, process, origin, copied, kernel } = await this.#ready(engine, { assignment, paths }, signal);

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "memory/layout.h"
+#include "memory/nodes.h"
 #include "sys/retry.h"
 #include "sys/syscalls.h"
 
@@ -38,6 +39,7 @@ Status prepare(void* base, const MemoryOptions& options) {
   madvise(base, options.sizeBytes, MADV_DONTDUMP);
   // With small pages a guest pays at each for two walks of page tables. Where the host forbids large ones, they do.
   if (!options.hugepages) madvise(base, options.sizeBytes, MADV_HUGEPAGE);
+  if (!options.nodes.empty()) TRY(bindToNodes(base, options.sizeBytes, options.nodes));
   if (!options.locked) return Done{};
   TRY(sys::check(
       "madvise MADV_POPULATE_WRITE", [&] { return madvise(base, options.sizeBytes, MADV_POPULATE_WRITE); },
@@ -58,11 +60,12 @@ Result<GuestMemory> GuestMemory::create(const MemoryOptions& options) {
   return memory;
 }
 
-Result<GuestMemory> GuestMemory::mapPrivate(const Fd& file, uint64_t sizeBytes) {
-  if (!isSize(sizeBytes)) return failure("guest memory", EINVAL, kSizes);
+Result<GuestMemory> GuestMemory::mapPrivate(const Fd& file, const MemoryOptions& options) {
+  if (!isSize(options.sizeBytes)) return failure("guest memory", EINVAL, kSizes);
   GuestMemory memory;
-  TRY(memory.place(file.get(), MAP_PRIVATE | MAP_NORESERVE, sizeBytes));
-  madvise(memory.host(), sizeBytes, MADV_DONTDUMP);
+  TRY(memory.place(file.get(), MAP_PRIVATE | MAP_NORESERVE, options.sizeBytes));
+  madvise(memory.host(), options.sizeBytes, MADV_DONTDUMP);
+  if (!options.nodes.empty()) TRY(bindToNodes(memory.host(), options.sizeBytes, options.nodes));
   return memory;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "sys/fd.h"
 #include "sys/result.h"
@@ -20,6 +21,8 @@ struct MemoryOptions {
   bool locked = false;
   /** Another process is to map it too: its pages are a file's, which few hosts make large. */
   bool shared = false;
+  /** NUMA nodes of the host that its pages come from; empty: whichever is near whoever touches them first. */
+  std::vector<uint32_t> nodes = {};
 };
 
 /** A run of guest-physical addresses that are RAM. */
@@ -41,7 +44,7 @@ class GuestMemory {
    * What `file` holds from its beginning, read when the guest touches it; what the guest writes is its own and never
    * reaches the file, which must not become shorter meanwhile.
    */
-  static Result<GuestMemory> mapPrivate(const Fd& file, uint64_t sizeBytes);
+  static Result<GuestMemory> mapPrivate(const Fd& file, const MemoryOptions& options);
   GuestMemory(GuestMemory&& other) noexcept;
   GuestMemory& operator=(GuestMemory&&) = delete;
   ~GuestMemory();

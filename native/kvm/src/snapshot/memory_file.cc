@@ -113,7 +113,7 @@ Result<GuestMemory> openMemory(const Fd& file, const SnapshotId& id, const Memor
       tail.id != id) {
     return failure("memory file", EBADMSG, "it belongs to another snapshot");
   }
-  if (!options.locked && !options.hugepages) return GuestMemory::mapPrivate(file, options.sizeBytes);
+  if (!options.locked && !options.hugepages) return GuestMemory::mapPrivate(file, options);
   GuestMemory memory = TRY(GuestMemory::create(options));
   TRY(readAll(file, memory));
   return memory;

@@ -53,6 +53,8 @@ constexpr Option kOptions[] = {
      [](VmmOptions* options, std::string_view, uint64_t number) {
        options->machine.memory.sizeBytes = number * layout::kMiB;
      }},
+    {"--memory-nodes", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->memoryNodes = text; }},
     {"--device", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->devices.emplace_back(text); }},
     {"--hugepages", Kind::flag, 0,
@@ -103,6 +105,7 @@ Result<VmmOptions> parseOptions(int count, char** words) {
   }
   if (!options.pin.empty()) options.machine.pinned = TRY(parseCpuList(options.pin));
   if (!options.loopCpus.empty()) options.machine.loopCpus = TRY(parseCpuList(options.loopCpus));
+  if (!options.memoryNodes.empty()) options.machine.memory.nodes = TRY(parseCpuList(options.memoryNodes));
   if (options.selfTest) return options;
   if (!options.question.control.empty()) {
     if (options.question.request.empty()) return failure("option missing", EINVAL, "--request");
@@ -119,7 +122,7 @@ Result<VmmOptions> parseOptions(int count, char** words) {
 
 const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
-         "             [--pin CPU,...] [--loop-cpus CPU,...]\n"
+         "             [--pin CPU,...] [--loop-cpus CPU,...] [--memory-nodes NODE,...]\n"
          "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--control fd:N|PATH]\n"
          "             [--quiet] [--phases] [--no-jail]\n"
          "             [--device DEVICE]...\n"

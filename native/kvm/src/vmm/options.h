@@ -14,6 +14,8 @@ struct VmmOptions {
   // Lists of the host's processors, as parseCpuList wants them.
   std::string pin;
   std::string loopCpus;
+  /** And of its NUMA nodes. */
+  std::string memoryNodes;
   bool selfTest = false;
   /** How the machine ended is said by the exit code alone. */
   bool quiet = false;

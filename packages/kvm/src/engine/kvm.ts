@@ -5,6 +5,7 @@ import { monitorPath, sharingPath } from "@bulkhead/native-kvm";
 import { cardDescriptor } from "@bulkhead/node";
 import { monitorStandstill } from "../control/monitor-standstill.ts";
 import { connectVsock } from "../guest/vsock.ts";
+import { nodesOf } from "../machine-nodes.ts";
 import { engineRoot } from "./engine-root.ts";
 import { fileServer, hasFileServer, serverFiles, socketOf, withServers } from "./file-server.ts";
 import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
@@ -20,10 +21,15 @@ const device = (words: string): string[] => ["--device", words];
 const disk = (name: string, words = ""): string[] => device(`block,file=/machine/${name},id=${name}${words}`);
 
 /** Its first CPUs are its processors', one each; what is left of them is the monitor's own threads'. */
-const placesOf = ({ cpuIds, cpus }: MachinePlan): string[][] => {
+const placesOf = ({ cpuIds, cpus, memoryPolicy }: MachinePlan): string[][] => {
   if (cpuIds.length < cpus) return [];
   const others = cpuIds.slice(cpus);
-  return [["--pin", cpuIds.slice(0, cpus).join(",")], others.length === 0 ? [] : ["--loop-cpus", others.join(",")]];
+  const nodes = memoryPolicy === "locked" ? nodesOf(cpuIds.slice(0, cpus)) : [];
+  return [
+    ["--pin", cpuIds.slice(0, cpus).join(",")],
+    others.length === 0 ? [] : ["--loop-cpus", others.join(",")],
+    nodes.length === 0 ? [] : ["--memory-nodes", nodes.join(",")],
+  ];
 };
 
 /** What goes on has its kernel, its processors and its size from what it was. */
@@ -60,6 +66,9 @@ const argumentsOf = (plan: MachinePlan, words: readonly string[]): string[] =>
  * monitor restricts its ring to reading, writing and flushing one file before a guest runs, and can make none afterwards.
  */
 const ringCalls = ["io_uring_setup", "io_uring_register", "io_uring_enter"] as const;
+
+/** Where its guest's memory comes from, before the guest runs. */
+const policyCalls = ["mbind", "get_mempolicy"] as const;
 
 /** What a monitor locks beside its guest's memory, in bytes: rings that it shares with the kernel. */
 const lockedBesides = 16 * 2 ** 20;
@@ -113,7 +122,7 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
     ...withServers(plan.shared, ["/bulkhead-vmm", ...argumentsOf(plan, words)]),
     files: machineFiles(plan),
     devices: [kvmDevice],
-    systemCalls: ringCalls,
+    systemCalls: [...ringCalls, ...policyCalls],
     sharesCpus: true,
     ...(plan.memoryPolicy === "locked" ? { lockedBytes: plan.memoryMib * 2 ** 20 + lockedBesides } : {}),
   }),
