@@ -86,9 +86,10 @@ const outcomes: Readonly<Record<number, MachineOutcome>> = {
 };
 
 /**
- * The monitor itself has at most 3 MiB (`npm run bench -- vm-memory`); the rest is for rings, buffers of connections and the
- * page cache of disks, and is chosen until `vm-overhead` was run on a host whose KVM is a processor's. A MiB is mapped by
- * 2 KiB of the process's page tables and as much of the guest's, twice. The share of a CPU is chosen too.
+ * By `npm run bench -- vm-overhead-lab`: a quarter of a MiB under load, whatever the guest's RAM, of what nobody can take
+ * away. The rest is for what it does not see, and is chosen: KVM's tables in the kernel, buffers of connections, file
+ * servers and the page cache of disks. A MiB is mapped by 2 KiB of the process's page tables and as much of the guest's,
+ * twice, where large pages are not to be had. The share of a CPU is chosen: times of an emulated host say nothing of it.
  */
 const overhead = { overheadBytes: 32 * 2 ** 20, overheadBytesPerMib: 8192, emulatorMillis: 100 } as const;
 
