@@ -10,6 +10,7 @@ const whole = process.env["BULKHEAD_LAB_WHOLE"] !== undefined;
 const always = [
   "both streams are logged",
   "a command in the instance has input",
+  "a paused run gets no CPU time",
   "a kernel that panics",
   "copies of a machine go on as others",
 ];

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "cgroup/directory.h"
+#include "cgroup/kernel_threads.h"
 #include "sys/file.h"
 
 namespace bulkhead::cgroup {
@@ -101,7 +102,10 @@ const std::string* Paths::find(std::string_view controller) const {
 
 Status requestFreeze(const Paths& paths, bool freeze) {
   // Hybrid hosts have the better freezer too: it tells when it is done and lets SIGKILL through.
-  if (const std::string* unified = paths.unified()) return writeIn(*unified, "cgroup.freeze", freeze ? "1" : "0");
+  if (const std::string* unified = paths.unified()) {
+    if (freeze) TRY(expelKernelThreads(*unified));
+    return writeIn(*unified, "cgroup.freeze", freeze ? "1" : "0");
+  }
   const std::string* freezer = paths.exact("freezer");
   if (freezer == nullptr) return failure("write", ENODEV, "freezer");
   return writeIn(*freezer, "freezer.state", freeze ? "FROZEN" : "THAWED");
