@@ -83,12 +83,13 @@ type Paths = Readonly<Record<string, string>>;
 
 interface Addon {
   compile(kind: "container" | "exec" | "birth", json: string): NativeResult<{ bytes: Uint8Array; warnings: string[] }>;
-  /** Answers with the report socket of a shim that is on its way; a birth may be handed to it at once. */
+  /** Answers with the report socket of a shim that is on its way. `birth`: of a container's first process, or empty. */
   fork(
     initPath: string,
     mode: "container" | "exec",
     stdio: readonly [number, number, number],
     relay: number,
+    birth: Uint8Array,
   ): NativeResult<number>;
   placeShims(cgroups: readonly string[]): void;
   /** Once for each fork, before its plan is handed over and anything else is received. */

@@ -58,7 +58,11 @@ Napi::Value compile(const Napi::CallbackInfo& info) {
   return succeeded(env, value);
 }
 
-/** fork(initPath, mode, [in, out, err], relay) -> report */
+std::string_view textOf(const Napi::Uint8Array& bytes) {
+  return {reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()};
+}
+
+/** fork(initPath, mode, [in, out, err], relay, birth) -> report */
 Napi::Value fork(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Instance* instance = instanceOf(info);
@@ -74,7 +78,8 @@ Napi::Value fork(const Napi::CallbackInfo& info) {
   const bool exec = info[1].As<Napi::String>().Utf8Value() == "exec";
   const Napi::Array fds = info[2].As<Napi::Array>();
   const int stdio[3] = {integer(fds.Get(0u)), integer(fds.Get(1u)), integer(fds.Get(2u))};
-  Result<Fd> report = launcher->second.fork(exec ? init::Mode::exec : init::Mode::container, stdio, integer(info[3]));
+  const init::Mode mode = exec ? init::Mode::exec : init::Mode::container;
+  Result<Fd> report = launcher->second.fork(mode, stdio, integer(info[3]), textOf(info[4].As<Napi::Uint8Array>()));
   if (!report.ok()) return failed(env, "spawn", report.error());
   return succeeded(env, Napi::Number::New(env, report.value().release()));
 }
@@ -105,11 +110,10 @@ Napi::Value awaitFork(const Napi::CallbackInfo& info) {
 /** handPlan(report, plan, descriptors) */
 Napi::Value handPlan(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
+  const std::string_view plan = textOf(info[1].As<Napi::Uint8Array>());
   const Napi::Array list = info[2].As<Napi::Array>();
   std::vector<int> descriptors;
   for (uint32_t index = 0; index < list.Length(); ++index) descriptors.push_back(integer(list.Get(index)));
-  const std::string_view plan(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
   Status handed = Launcher::hand(integer(info[0]), plan, descriptors);
   return handed.ok() ? succeeded(env, env.Undefined()) : failed(env, "spawn", handed.error());
 }

@@ -11,6 +11,7 @@ import {
   type PlanInput,
   PreparedStart,
   readStatus,
+  sendSignal,
 } from "./index.ts";
 
 const faults = join(dirname(initPath), "bulkhead-init-faults");
@@ -54,6 +55,18 @@ test("the process that waited becomes the container, in the namespaces it was bo
   expect(started.init.pid).toBe(pid);
   expect((await area.ended(started)).exitCode).toBe(0);
   expect(area.output("stdout")).toMatch(new RegExp(`^${RegExp.escape(ipc)}\nbox\n\\s+0\\s+268435456\\s+65536\nlo\n$`));
+});
+
+test("where process and shim were kept during the start, neither is kept afterwards", async () => {
+  await using area = new Area();
+  await using prepared = new PreparedStart({ birth: birthOf(area) });
+  const started = await prepared.run(plan(area, ["sleep", "1000"]));
+  const allowed = (pid: number): string =>
+    /^Cpus_allowed_list:\s+(.+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "none";
+  // Kept apart they have no CPU in common.
+  await eventually(() => allowed(started.shim.pid) === allowed(started.init.pid), "both may run anywhere");
+  sendSignal(started.init, 9);
+  await area.ended(started);
 });
 
 test("limits of the plan hold although the process was born without them", async () => {

@@ -108,7 +108,7 @@ Status Launcher::send(const init::ForkRequest& request, std::span<const int> fds
   return sys::writeAll(bell_.get(), &ring, sizeof ring);
 }
 
-Result<Fd> Launcher::fork(init::Mode mode, std::span<const int, 3> stdio, int relay) {
+Result<Fd> Launcher::fork(init::Mode mode, std::span<const int, 3> stdio, int relay, std::string_view birth) {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET | SOCK_NONBLOCK));
   // The shim's end blocks: it has nothing else to do while it waits.
   if (fcntl(pair.right.get(), F_SETFL, 0) < 0) return failure("fcntl", errno);
@@ -116,6 +116,7 @@ Result<Fd> Launcher::fork(init::Mode mode, std::span<const int, 3> stdio, int re
   const int fds[] = {pair.right.get(), orNull(stdio[0]), orNull(stdio[1]), orNull(stdio[2]), relay};
   const std::span<const int> passed(fds, relay < 0 ? init::kForkFds : init::kForkFdsWithRelay);
   const init::ForkRequest request = {mode};
+  if (!birth.empty()) TRY(hand(pair.left.get(), birth));
   Status sent = send(request, passed);
   if (!sent.ok()) {
     // Killed by somebody since the last start, so it has not seen this one.

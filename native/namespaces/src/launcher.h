@@ -36,13 +36,16 @@ class Launcher {
    * `relay` below 0: none. Starts the fork server when none runs, also after somebody killed it. The answer is the
    * report socket (SOCK_SEQPACKET, nonblocking): `await` and `hand` come first, then Report messages come in and an
    * exec's ControlMessages go out.
+   *
+   * `birth`, unless empty, is that of a container's first process, and is there before the shim is: handed to one that
+   * waits, it would wake it on this process's CPU, and this process would stand still while the other CPUs do.
    */
-  Result<Fd> fork(init::Mode mode, std::span<const int, 3> stdio, int relay);
+  Result<Fd> fork(init::Mode mode, std::span<const int, 3> stdio, int relay, std::string_view birth);
   /** The shim behind a report socket; to be called once, also by a caller who gives up, or nobody reaps it. */
   static Result<Forked> await(int report);
   /**
-   * Lets it begin: a plan, or before that (and before `await`, if wanted) the birth of a container's first process.
-   * With a plan that no birth came before go the `descriptors` that its program gets, as many as it says.
+   * Lets it begin: a plan. With one that no birth came before go the `descriptors` that its program gets, as many as it
+   * says.
    */
   static Status hand(int report, std::string_view plan, std::span<const int> descriptors = {});
 

@@ -27,9 +27,11 @@ export interface ShimOptions {
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;
   initPath?: string;
-  /** container: its process is born at once, and waits for the plan. Made while the fork is. */
-  birth?: (() => Uint8Array) | undefined;
+  /** container: its process is born at once, and waits for the plan. */
+  birth?: Uint8Array | undefined;
 }
+
+const noBirth = new Uint8Array();
 
 /** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
 export class Shim {
@@ -38,15 +40,8 @@ export class Shim {
   #forked = false;
 
   constructor(options: ShimOptions) {
-    this.#report = unwrap(addon.fork(options.initPath ?? initPath, options.mode, options.stdio, options.relay ?? -1));
-    if (options.birth === undefined) return;
-    try {
-      // A fork server that was killed tells so when the plan is handed over.
-      addon.handPlan(this.#report, options.birth(), []);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    const { mode, stdio, relay, birth = noBirth } = options;
+    this.#report = unwrap(addon.fork(options.initPath ?? initPath, mode, stdio, relay ?? -1, birth));
   }
 
   /** Lets it begin. Throws NativeError when it could not be forked. */

@@ -44,7 +44,7 @@ export class PreparedStart implements AsyncDisposable {
       stdio: options.stdio ?? [-1, -1, -1],
       relay: null,
       initPath: options.initPath ?? initPath,
-      birth: birth === undefined ? undefined : () => compileBirth(birth),
+      birth: birth === undefined ? undefined : compileBirth(birth),
     });
   }
 

@@ -1,6 +1,7 @@
 // The first process of a container: born with its plan, or before it.
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "init/gate.h"
 #include "init/join.h"
 #include "init/listener.h"
+#include "init/scheduling.h"
 #include "init/start.h"
 #include "sys/retry.h"
 
@@ -64,6 +66,7 @@ void Start::undo() {
     (void)sys::signalPid(watched_->process.get(), SIGKILL).ok();
     (void)sys::reap(watched_->process.get(), true).ok();
   }
+  (void)setAffinity({}).ok();
   child_ = 0;
   birth_ = nullptr;
   for (Fd* fd : {&watched_->process, &watched_->mounts, &watched_->output, &watched_->error, &watched_->oomCounter,
@@ -131,6 +134,11 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   }
   TRY(steps_.begin("clone"));
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
+  // Both work at once from here on, and neither may lie behind the other: where CPUs share no cache the scheduler looks
+  // for no idle one, and in a kernel that is not preempted a shim with its plan would wait for the end of a network
+  // namespace's birth. So the child begins where the shim is, and the shim goes elsewhere until the start is over.
+  const int cpu = container == nullptr ? sched_getcpu() : -1;
+  stayOnCpu(cpu);
   sys::Cloned cloned = joined.user.valid() ? TRY(cloneThrough(joined.user.get(), flags, cgroups_.unified()))
                                            : TRY(sys::cloneProcess(flags, cgroups_.unified()));
   if (cloned.pid == 0) {
@@ -140,10 +148,14 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
       if (!socket.ok() || !asked.ok()) _exit(127);
       pair.right = socket.take();
       listener = asked.take();
+    } else {
+      // Nothing holds it there; its program gets an affinity of its own.
+      (void)setAffinity({}).ok();
     }
     runChild({namespaces, container, steps_, cgroups_, pair.right.get(), childOutput_.get(), childError_.get(),
               listener.get()});
   }
+  leaveCpu(cpu);
   child_ = cloned.pid;
   watched_->process = std::move(cloned.pidfd);
   socket_ = std::move(pair.left);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "init/privileges.h"
+#include "init/scheduling.h"
 #include "init/start.h"
 #include "plan/codec.h"
 
@@ -108,6 +109,7 @@ int runContainer(MappedPlan plan, HandedFds handed) {
   bool attended = true;
   if (!setUp(std::move(plan), std::move(handed), &watched, &attended)) return 1;
   if (!attended) return 0;
+  (void)setAffinity({}).ok();
   dropPrivileges();
   const ExitRecord record = watch(&watched);
   sendExit(record);

@@ -11,6 +11,23 @@
 #include "plan/io_priority.h"
 
 namespace bulkhead::init {
+namespace {
+
+/** Of a mask of 8,192 CPUs, Linux's most (NR_CPUS); the kernel cuts a longer mask than its own. */
+constexpr size_t kAllWords = 128;
+
+/** A mask in which one CPU is unlike the others. EINVAL says that the cpuset has none of it, and changes nothing. */
+void setOne(int cpu, int others, uint64_t one) {
+  uint64_t mask[kAllWords];
+  memset(mask, others, sizeof mask);
+  const size_t word = static_cast<size_t>(cpu) / 64;
+  if (cpu < 0 || word >= kAllWords) return;
+  const uint64_t bit = uint64_t{1} << (cpu % 64);
+  mask[word] = (mask[word] & ~bit) | (one * bit);
+  (void)syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
+}
+
+}  // namespace
 
 Status applyPriorities(const plan::Scheduling& scheduling, pid_t pid) {
   if ((scheduling.flags & plan::kIoPriority) != 0 &&
@@ -45,17 +62,24 @@ Status applyExecution(const plan::Scheduling& scheduling) {
 }
 
 Status setAffinity(const Span<uint64_t>& cpus) {
-  // CPU_SETSIZE words cover 1024 CPUs; the kernel cuts a longer mask and ignores CPUs that do not exist.
-  uint64_t all[128];
+  uint64_t all[kAllWords];
   const uint64_t* mask = cpus.data;
   size_t words = cpus.count;
   if (cpus.empty()) {
     memset(all, 0xff, sizeof all);
     mask = all;
-    words = sizeof all / sizeof all[0];
+    words = kAllWords;
   }
   if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) < 0) return failure("sched_setaffinity", errno);
   return Done{};
+}
+
+void stayOnCpu(int cpu) {
+  setOne(cpu, 0, 1);
+}
+
+void leaveCpu(int cpu) {
+  setOne(cpu, 0xff, 0);
 }
 
 }  // namespace bulkhead::init

@@ -14,5 +14,8 @@ Status applyPriorities(const plan::Scheduling& scheduling, pid_t pid);
 Status applyExecution(const plan::Scheduling& scheduling);
 /** CPUs of the caller; an empty set is every CPU that its cpuset allows. */
 Status setAffinity(const Span<uint64_t>& cpus);
+/** Keeps the caller on one CPU, or away from it if it has another; undone by setAffinity. Best effort. */
+void stayOnCpu(int cpu);
+void leaveCpu(int cpu);
 
 }  // namespace bulkhead::init
