@@ -64,7 +64,7 @@ test("where process and shim were kept during the start, neither is kept afterwa
   const allowed = (pid: number): string =>
     /^Cpus_allowed_list:\s+(.+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "none";
   // Kept apart they have no CPU in common.
-  await eventually(() => allowed(started.shim.pid) === allowed(started.init.pid), "both may run anywhere");
+  await expect.poll(() => allowed(started.shim.pid), { timeout: 5_000 }).toBe(allowed(started.init.pid));
   sendSignal(started.init, 9);
   await area.ended(started);
 });
