@@ -137,9 +137,15 @@ test.each([
 test("what is promised to one snapshot is not promised to another, and free again afterwards", async () => {
   await using at = await stage({ memoryBytes: 8 * mib, scratchBytes: mib });
   const other = "0198c0de-4444-7000-8000-000000000002" as SnapshotId;
+  const begun = Promise.withResolvers<void>();
   const given = Promise.withResolvers<never>();
   const { bavail, bsize } = await statfs(host);
-  const holding = at.store.make(other, bavail * bsize - 10 * mib, () => given.promise);
+  const holding = at.store.make(other, bavail * bsize - 10 * mib, () => {
+    begun.resolve();
+    return given.promise;
+  });
+  // Whoever is promised first has it.
+  await begun.promise;
   await expect(at.take()).rejects.toMatchObject({ code: "SNAPSHOT_NO_ROOM" });
   given.reject(new Error("given up"));
   await expect(holding).rejects.toThrow("given up");
