@@ -9,11 +9,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 #include "plan/plan.h"
 #include "sys/file.h"
+#include "sys/procfs.h"
 #include "sys/retry.h"
 #include "sys/sealed.h"
 #include "sys/spawn.h"
@@ -23,20 +22,6 @@ namespace {
 
 // A fork takes a tenth of a millisecond; a host that cannot do one in this time cannot run anything.
 constexpr int kAnswerMs = 10'000;
-
-/** The number behind a pidfd in this process's pid namespace (pidfd_open(2)). */
-Result<pid_t> numberOf(const Fd& pidfd) {
-  char path[48];
-  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd.get());
-  char text[1024];
-  const size_t size = TRY(sys::readFile(AT_FDCWD, path, text, sizeof text - 1));
-  text[size] = '\0';
-  constexpr char kLabel[] = "\nPid:";
-  const char* line = strstr(text, kLabel);
-  const long number = line == nullptr ? 0 : strtol(line + sizeof kLabel - 1, nullptr, 10);
-  if (number <= 0) return failure("read", ESRCH, path);
-  return static_cast<pid_t>(number);
-}
 
 }  // namespace
 
@@ -77,7 +62,7 @@ Status Launcher::startServer() {
 Status Launcher::placeServer() {
   if (cgroups_.empty()) return Done{};
   char text[16];
-  const int size = snprintf(text, sizeof text, "%d", TRY(numberOf(serverPid_)));
+  const int size = snprintf(text, sizeof text, "%d", TRY(sys::numberOf(serverPid_.get())));
   for (const std::string& path : cgroups_) {
     const Fd directory = TRY(sys::openAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     Status moved = sys::writeFile(directory.get(), "cgroup.procs", {text, static_cast<size_t>(size)});

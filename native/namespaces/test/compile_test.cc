@@ -219,6 +219,9 @@ TEST(newFileSystemsTakeTheMountLabel) {
       with(planInput(), R"("maskedPaths")", R"("mountLabel": "a:b:c:s0:c1,c2", "maskedPaths")");
   EXPECT_TEXT(contextOf(planInput()), "");
   EXPECT_TEXT(contextOf(labelled), "a:b:c:s0:c1,c2");
+  const std::string endless = R"("mountLabel": ")" + std::string(256, 'x') + R"(", "maskedPaths")";
+  EXPECT_TEXT(compileError(with(planInput(), R"("maskedPaths")", endless)),
+              "/spec/linux/mountLabel: is longer than 255 bytes");
   EXPECT_TEXT(contextOf(with(labelled, R"(["mode=755"])", R"(["context=\"own:b:c\""])")), "own:b:c");
 }
 

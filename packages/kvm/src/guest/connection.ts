@@ -1,11 +1,8 @@
-import { once } from "node:events";
 import { constants } from "node:fs";
 import { open, lstat } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-
-/** How long a machine may take to take a connection, in milliseconds. */
-const connectMs = 5_000;
+import { connected } from "../connected.ts";
 
 /** Where a machine's agent is reached: a directory that only its monitor and root can write, and a socket's name in it. */
 export interface GuestPort {
@@ -21,12 +18,5 @@ export const connectPort = async ({ directory, name }: GuestPort): Promise<Socke
   await using place = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   const path = join("/proc/self/fd", String(place.fd), name);
   if (!(await lstat(path)).isSocket()) throw new Error(`${name} is no socket`);
-  const socket = connect(path);
-  try {
-    await once(socket, "connect", { signal: AbortSignal.timeout(connectMs) });
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  }
+  return await connected(connect(path));
 };

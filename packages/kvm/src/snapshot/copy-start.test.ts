@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtempDisposable, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Assignment, Digest, HostId, InstanceId, SnapshotId, WorkloadId } from "@bulkhead/contracts";
+import type { Assignment, HostId, InstanceId, SnapshotId } from "@bulkhead/contracts";
 import type { Ended, JailedRun } from "@bulkhead/node";
 import { expect, test } from "vitest";
 import type { Engine } from "../engine/engine.ts";
 import type { MachinePaths } from "../machine-paths.ts";
 import { answering } from "../testing/fake-guest.ts";
+import { machineAssignment } from "../testing/machine-assignment.ts";
 import { runPlace } from "../testing/run-place.ts";
 import { awaitCopy, identityOf, originOf, undoHalfCopies, type BegunCopy } from "./copy-start.ts";
 import { haltOf, writeHalt } from "./halt.ts";
@@ -14,20 +15,14 @@ import { SnapshotStore } from "./snapshot-store.ts";
 
 const restoredFrom = { snapshotId: "0198c0de-4444-7000-8000-000000000001" as SnapshotId, hostId: "h" as HostId };
 
-const assignment = (vm: Assignment["spec"]["vm"]): Assignment => ({
-  instanceId: "0198c0de-0000-7000-8000-00000000000a" as InstanceId,
-  workloadId: "0198c0de-3333-7000-8000-000000000001" as WorkloadId,
-  project: "default",
-  name: "copy-1",
-  isolation: "vm",
-  generation: 1,
-  epoch: { era: 1, n: 1 },
-  desired: "running",
-  restartRequest: 0,
-  imageDigest: `sha256:${"0".repeat(64)}` as Digest,
-  spec: { image: "app", resources: { cpuMillis: 1000, memoryBytes: 2 ** 28 }, ...(vm === undefined ? {} : { vm }) },
-  cpuIds: [],
-});
+const assignment = (vm: Assignment["spec"]["vm"]): Assignment => {
+  const { spec } = machineAssignment();
+  return machineAssignment({
+    instanceId: "0198c0de-0000-7000-8000-00000000000a" as InstanceId,
+    name: "copy-1",
+    spec: { ...spec, ...(vm === undefined ? {} : { vm }) },
+  });
+};
 
 test("an instance is a copy once: with a disk of its own, or no snapshot to begin from, it boots", async () => {
   await using directory = await mkdtempDisposable("/tmp/bulkhead-copy-");

@@ -3,12 +3,13 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, open, readdir, rm, statfs, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Assignment, Digest, InstanceId, SnapshotId, WorkloadId } from "@bulkhead/contracts";
+import type { SnapshotId } from "@bulkhead/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ImageDisks } from "../disk/image-disk.ts";
 import type { Standstill } from "../engine/engine.ts";
-import type { MachinePaths } from "../machine-paths.ts";
 import { answering } from "../testing/fake-guest.ts";
+import { machineAssignment } from "../testing/machine-assignment.ts";
+import { pathsOf } from "../testing/run-place.ts";
 import { MachineSnapshots } from "./machine-snapshots.ts";
 import { RunHalt } from "./run-halt.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
@@ -34,20 +35,8 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-const assignmentOf = (memoryBytes: number): Assignment => ({
-  instanceId: "0198c0de-0000-7000-8000-000000000001" as InstanceId,
-  workloadId: "0198c0de-3333-7000-8000-000000000001" as WorkloadId,
-  project: "default",
-  name: "web-0",
-  isolation: "vm",
-  generation: 1,
-  epoch: { era: 1, n: 1 },
-  desired: "running",
-  restartRequest: 0,
-  imageDigest: `sha256:${"0".repeat(64)}` as Digest,
-  spec: { image: "app", resources: { cpuMillis: 1000, memoryBytes } },
-  cpuIds: [],
-});
+const assignmentOf = (memoryBytes: number) =>
+  machineAssignment({ spec: { image: "app", resources: { cpuMillis: 1000, memoryBytes } } });
 
 const freeBytes = async (): Promise<number> => {
   execFileSync("sync", ["--file-system", host]);
@@ -64,15 +53,7 @@ const written = async (path: string, bytes: number): Promise<void> => {
 const stage = async ({ memoryBytes, scratchBytes }: { memoryBytes: number; scratchBytes: number }) => {
   const run = join(host, "run");
   await mkdir(run);
-  const paths: MachinePaths = {
-    root: host,
-    run,
-    scratch: join(run, "scratch"),
-    record: join(run, "record"),
-    settings: join(run, "settings"),
-    report: join(run, "report"),
-    ports: join(run, "ports"),
-  };
+  const paths = pathsOf(host, run);
   const image = join(run, "image");
   for (const path of [image, paths.settings]) await writeFile(path, "");
   await written(paths.scratch, scratchBytes);

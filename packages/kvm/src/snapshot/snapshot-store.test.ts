@@ -13,29 +13,17 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
-import type { Assignment, Digest, InstanceId, SnapshotId, WorkloadId } from "@bulkhead/contracts";
+import type { SnapshotId } from "@bulkhead/contracts";
 import { expect, test } from "vitest";
 import type { SnapshotRecord } from "./snapshot-record.ts";
 import { digestOf } from "../disk/file-digest.ts";
+import { machineAssignment } from "../testing/machine-assignment.ts";
 import type { SnapshotPlace } from "./snapshot-place.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
 const id = "0198c0de-4444-7000-8000-000000000001" as SnapshotId;
 
-const assignment: Assignment = {
-  instanceId: "0198c0de-0000-7000-8000-000000000001" as InstanceId,
-  workloadId: "0198c0de-3333-7000-8000-000000000001" as WorkloadId,
-  project: "default",
-  name: "web-0",
-  isolation: "vm",
-  generation: 1,
-  epoch: { era: 1, n: 1 },
-  desired: "running",
-  restartRequest: 0,
-  imageDigest: `sha256:${"0".repeat(64)}` as Digest,
-  spec: { image: "app", resources: { cpuMillis: 1000, memoryBytes: 2 ** 28 } },
-  cpuIds: [],
-};
+const assignment = machineAssignment();
 
 const written = async (path: string) => {
   await using file = await open(path);

@@ -3,11 +3,10 @@ import { once } from "node:events";
 import { closeSync, constants, lstatSync, openSync, unlinkSync, watch, type FSWatcher } from "node:fs";
 import { chmod, chown, link, lstat, open, readdir, unlink } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
+import { connected } from "../connected.ts";
 
 /** Names a file without opening it; open(2) of x86-64, of which Node has no constant. */
 const namingOnly = 0o1000_0000;
-/** How long a socket may take to take a connection, in milliseconds: its program's queue is full, or it is not. */
-const connectMs = 5_000;
 /** Of one directory, and bytes of a name, as many as a guest has room for (native/guest/src/socket_list.h). */
 export const socketsMax = 64;
 const socketNameMax = 100;
@@ -78,14 +77,7 @@ export class SocketDirectory {
     if (!status.isSocket()) throw new Error(`${name} is no socket`);
     // An instance's root is anybody there but whom none of its ids is mapped to.
     if (status.uid >= idsOfInstance && (status.mode & writableByAll) === 0) throw new Error(`${name} is not for all`);
-    const socket = connect({ path: `/proc/self/fd/${named.fd}`, allowHalfOpen: true });
-    try {
-      await once(socket, "connect", { signal: AbortSignal.timeout(connectMs) });
-      return socket;
-    } catch (error) {
-      socket.destroy();
-      throw error;
-    }
+    return await connected(connect({ path: `/proc/self/fd/${named.fd}`, allowHalfOpen: true }));
   }
 
   /**
