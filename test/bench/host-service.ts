@@ -4,9 +4,12 @@ import { mkdir, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { CgroupParents } from "@bulkhead/host";
 
+const chargedAtSwitches = { v1: ["cpu", "cpuacct"], hybrid: ["cpu", "cpuacct", "unified"], v2: ["unified"] } as const;
+
 /**
- * Where the cpu controller has a managed process of a host that runs containers: two levels deep, as systemd's
- * /system.slice/NAME.service. In the hierarchies whose controllers charge whenever processes are switched.
+ * Where a host that runs containers has its managed processes: two levels deep, as systemd's
+ * /system.slice/NAME.service, in the hierarchies whose levels are charged whenever processes are switched: those of cpu
+ * and cpuacct, and the unified one, which keeps pressure (PSI) for each level.
  */
 export class HostService implements AsyncDisposable {
   readonly #levels: readonly string[];
@@ -18,7 +21,7 @@ export class HostService implements AsyncDisposable {
   /** Beside the agent's own cgroup, so that it is as deep as an instance. */
   static async make(parents: CgroupParents, name: string): Promise<HostService> {
     const levels: string[] = [];
-    for (const controller of parents.mode === "v2" ? ["unified"] : ["cpu", "cpuacct"]) {
+    for (const controller of chargedAtSwitches[parents.mode]) {
       const parent = parents.paths[controller];
       if (parent === undefined) throw new Error(`no ${controller} hierarchy is mounted`);
       const slice = join(dirname(parent), `${name}.slice`);

@@ -4,8 +4,9 @@
  * containers' speed by the host's; what is promised is the lower bound of its 95 % interval.
  *
  * The host's two are what processes of a host that runs containers are: members of a service's cgroup, two levels deep
- * (host-service.ts), because the scheduler goes up the levels of the cpu controller whenever one wakes the other. The
- * last columns compare with two in no group of their own, as a shell starts them; that is shown and not judged.
+ * (host-service.ts), because the kernel goes up the levels of the cpu controller and of pressure (PSI) whenever one wakes
+ * the other. The last columns compare with two in no group of their own, as a shell starts them; that is shown and not
+ * judged.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
