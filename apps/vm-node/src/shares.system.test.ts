@@ -159,6 +159,29 @@ test("a share that is taken away is gone inside, and whoever had files of it ope
   expect(await host.reshare(machine, [kept])).toMatchObject([{ state: "attached" }]);
 });
 
+test("a paused machine keeps what it has until it goes on, and nothing waits for it", async () => {
+  const one = await host.start("vm", null, {}, [{ ...data, path: "/a/b" }]);
+  await host.pause(one, true);
+  const [kept] = await host.reshare(one, []);
+  expect(kept).toMatchObject({ state: "failed", detail: expect.stringContaining("is paused") });
+  await host.pause(one, false);
+  expect(await host.reshare(one, [])).toMatchObject([{ state: "detached", busy: false }]);
+  await host.end(one);
+});
+
+test("a guest that answers nothing loses a share all the same", async () => {
+  const one = await host.start("vm", null, {}, [{ ...data, path: "/a/b" }]);
+  const [monitor = 0] = await host.processesOf(one);
+  process.kill(monitor, "SIGSTOP");
+  const [left] = await host.reshare(one, []);
+  expect(left).toMatchObject({ state: "detached", busy: true, detail: expect.stringContaining("wait for ever") });
+  expect([...(await serversOf(one)).keys()]).toEqual([]);
+  process.kill(monitor, "SIGCONT");
+  // Whoever uses it inside waits for ever; everything else goes on.
+  await expect.poll(() => host.exec(one, "echo here"), { timeout: 60_000 }).toBe("here");
+  await host.end(one);
+});
+
 test("agents that are killed leave files and machine as they are, and a monitor that is killed leaves nobody", async () => {
   await host.killAgents();
   await host.startAgents();

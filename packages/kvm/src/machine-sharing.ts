@@ -24,6 +24,8 @@ export interface MachineSharingParts {
   readonly lost: (directory: SharedDirectory) => void;
 }
 
+const failed = (shareId: string, detail: string): ShareOutcome => ({ shareId, state: "failed", busy: false, detail });
+
 /** What a running machine sees of its host. It began with all of it, and it can be taken away. */
 export class MachineSharing {
   readonly #parts: MachineSharingParts;
@@ -70,12 +72,6 @@ export class MachineSharing {
   /** Takes away what is not wanted; an outcome for every share concerned. */
   async reshare(wanted: readonly AssignedShare[]): Promise<ShareOutcome[]> {
     const seen = this.shares;
-    const failed = (shareId: string, detail: string): ShareOutcome => ({
-      shareId,
-      state: "failed",
-      busy: false,
-      detail,
-    });
     const outcomes: ShareOutcome[] = [];
     for (const share of seen) {
       const { shareId, path, readOnly } = share;
@@ -94,8 +90,10 @@ export class MachineSharing {
 
   /** The guest lets go of it, if it does as it is told; then its host serves it no more, whatever the guest does. */
   async #detach(share: AssignedShare): Promise<ShareOutcome> {
-    const { paths, record, talk } = this.#parts;
+    const { jailed, paths, record, talk } = this.#parts;
     const { shareId } = share;
+    // Neither the guest nor its file server, which stand still together, would end before it goes on.
+    if (jailed.paused) return failed(shareId, "the instance is paused and cannot let go of it: resume it, then detach");
     this.#sockets?.revoke(share.name);
     const left = await talk((channel) => unmountInGuest(channel, share.path)).catch((error: Error) => error);
     // Noted first: whoever finds its server gone is not to take that for a loss.
@@ -107,7 +105,12 @@ export class MachineSharing {
     if (outcome?.state === "failed") return outcome;
     this.#detached.add(shareId);
     if (left instanceof Error) {
-      return { shareId, state: "detached", busy: true, detail: `${left.message}; it finds nobody there any more` };
+      return {
+        shareId,
+        state: "detached",
+        busy: true,
+        detail: `${left.message}; programs inside that use it wait for ever`,
+      };
     }
     const detail = left.busy ? "programs inside that had files of it open were ended" : null;
     return { shareId, state: "detached", busy: left.busy, detail };

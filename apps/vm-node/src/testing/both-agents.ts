@@ -36,6 +36,7 @@ export type BothOrder =
   | { readonly do: "start"; readonly assignment: Assignment }
   | { readonly do: "exec"; readonly instanceId: InstanceId; readonly command: readonly string[] }
   | { readonly do: "reshare"; readonly instanceId: InstanceId; readonly shares: AssignedShare[] }
+  | { readonly do: "pause"; readonly instanceId: InstanceId; readonly paused: boolean }
   | { readonly do: "await-end"; readonly instanceId: InstanceId }
   | { readonly do: "end"; readonly instanceId: InstanceId }
   | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
@@ -122,6 +123,7 @@ const obey = async (order: BothOrder): Promise<string> => {
     return `${String(out)}${String(errors)}`.trim();
   }
   if (order.do === "reshare") return JSON.stringify(await runOf(order.instanceId).reshare(order.shares));
+  if (order.do === "pause") await (order.paused ? runOf(order.instanceId).pause() : runOf(order.instanceId).resume());
   if (order.do === "await-end") {
     const { reason, detail } = await runOf(order.instanceId).ended;
     return `${reason}: ${detail}`;

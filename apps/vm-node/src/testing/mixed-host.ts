@@ -197,6 +197,10 @@ export class MixedHost implements AsyncDisposable {
     return JSON.parse(await this.#ask({ do: "reshare", instanceId, shares })) as ShareOutcome[];
   }
 
+  async pause({ instanceId }: Assignment, paused: boolean): Promise<void> {
+    await this.#ask({ do: "pause", instanceId, paused });
+  }
+
   /** Waits until it ends by itself, and answers why. */
   endOf({ instanceId }: Assignment): Promise<string> {
     return this.#ask({ do: "await-end", instanceId });
@@ -263,10 +267,8 @@ export class MixedHost implements AsyncDisposable {
 
   /** Names of the links of this host that are not its loopback. */
   async links(): Promise<string[]> {
-    return (await this.sh("ip -o link | cut -d: -f2 | cut -d@ -f1")).split("\n").flatMap((line) => {
-      const name = line.trim();
-      return name === "lo" || name === "" ? [] : [name];
-    });
+    const lines = (await this.sh("ip -o link | cut -d: -f2 | cut -d@ -f1")).split("\n");
+    return lines.map((line) => line.trim()).filter((name) => name !== "lo" && name !== "");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
