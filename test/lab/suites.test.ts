@@ -11,11 +11,17 @@ import { suites } from "./suites.ts";
 
 const checkout = resolve(import.meta.dirname, "../..");
 
-/** `npm run test:lab` sets it: every test of every file, instead of those that the list names. */
-const whole = process.env["BULKHEAD_LAB_WHOLE"] !== undefined;
+/**
+ * `npm run test:lab` sets it to 1: every test of every file, instead of those that the list names. A path instead
+ * (`test/security`) is every test of the files below it.
+ */
+const wanting = process.env["BULKHEAD_LAB_WHOLE"];
+const whole = wanting !== undefined;
 const deadlineMs = whole ? 7_200_000 : 1_200_000;
 
-const files = Object.keys(suites).filter((file) => whole || suites[file]?.length !== 0);
+const isWanted = (file: string): boolean =>
+  whole ? wanting === "1" || file.startsWith(wanting) : suites[file]?.length !== 0;
+const files = Object.keys(suites).filter(isWanted);
 const wanted = files.flatMap((file) => suites[file] ?? []);
 
 const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`);
