@@ -1,7 +1,7 @@
 // Test files of vm-node, run in a lab host with our own monitor.
 import { dirname, join, resolve } from "node:path";
 import { GuestKernels } from "@bulkhead/kvm";
-import { busyboxImage } from "@bulkhead/testkit/images";
+import { busyboxImage, nginxImage, redisImage } from "@bulkhead/testkit/images";
 import { Lab } from "./lab.ts";
 
 const checkout = resolve(import.meta.dirname, "../..");
@@ -76,8 +76,8 @@ const runInside = async (lab: Lab, { files, titles, deadlineMs }: InnerTests): P
 
 /** Boots a lab host whose KVM runs unmodified kernels, and runs them there. */
 export const runOnMachines = async (tests: InnerTests): Promise<Record<string, string>> => {
-  // The lab host cannot download; it finds both in the cache.
-  await busyboxImage();
+  // The lab host cannot download; it finds all of it in the cache.
+  for (const build of [busyboxImage, nginxImage, redisImage]) await build();
   await new GuestKernels(join(checkout, "node_modules/.cache/bulkhead-guest-kernels")).current();
   const processors = tests.cpus === undefined ? {} : { coresPerSocket: tests.cpus };
   const modprobe = ["kvm_amd", "loop", "tun"];

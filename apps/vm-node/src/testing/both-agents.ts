@@ -38,6 +38,8 @@ export type BothOrder =
   | { readonly do: "reshare"; readonly instanceId: InstanceId; readonly shares: AssignedShare[] }
   | { readonly do: "pause"; readonly instanceId: InstanceId; readonly paused: boolean }
   | { readonly do: "await-end"; readonly instanceId: InstanceId }
+  | { readonly do: "stop"; readonly instanceId: InstanceId; readonly graceMs: number }
+  | { readonly do: "output"; readonly instanceId: InstanceId }
   | { readonly do: "end"; readonly instanceId: InstanceId }
   | { readonly do: "snapshot"; readonly instanceId: InstanceId; readonly snapshotId: SnapshotId }
   | { readonly do: "remove-snapshot"; readonly snapshotId: SnapshotId }
@@ -127,6 +129,19 @@ const obey = async (order: BothOrder): Promise<string> => {
   if (order.do === "await-end") {
     const { reason, detail } = await runOf(order.instanceId).ended;
     return `${reason}: ${detail}`;
+  }
+  if (order.do === "stop") {
+    const run = runOf(order.instanceId);
+    await run.stop(order.graceMs);
+    const { reason, exit } = await run.ended;
+    return `${reason}: ${exit.exitCode}`;
+  }
+  if (order.do === "output") {
+    const { isolation } = runOf(order.instanceId).assignment;
+    const log = runtimes.get(isolation)?.logs(order.instanceId, { follow: false }, closing.signal) ?? [];
+    let said = "";
+    for await (const line of log) said += Buffer.from(line.text).toString() + (line.complete ? "\n" : "");
+    return said;
   }
   if (order.do === "end") {
     const run = runOf(order.instanceId);

@@ -30,7 +30,8 @@ import {
   type HostSnapshot,
 } from "@bulkhead/host";
 import type { ContractCheck } from "@bulkhead/node";
-import type { BothOrder, BothReply, Mark } from "./both-agents.ts";
+import { AgentsProcess } from "./agents-process.ts";
+import type { BothOrder, Mark } from "./both-agents.ts";
 import type { SharedParts } from "./machine-rig.ts";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
@@ -57,9 +58,7 @@ export class MixedHost implements AsyncDisposable {
   readonly #allowed: string;
   readonly #before: HostSnapshot;
   readonly #space: ChildProcess;
-  readonly #waiting = new Map<number, (reply: BothReply) => void>();
-  #agents: ChildProcess | undefined;
-  #asked = 0;
+  #agents: AgentsProcess;
 
   private constructor(parts: {
     root: string;
@@ -75,6 +74,7 @@ export class MixedHost implements AsyncDisposable {
     this.#allowed = parts.allowed;
     this.#before = parts.before;
     this.#space = parts.space;
+    this.#agents = new AgentsProcess(this.#network);
   }
 
   /** `allowed`: directories of this machine below which instances may have mounts. */
@@ -86,35 +86,28 @@ export class MixedHost implements AsyncDisposable {
     });
     if (space.stdout !== null) await once(space.stdout, "data");
     const host = new MixedHost({ root, hostId, shared, allowed, before, space });
-    await host.startAgents();
+    await host.#openAgents();
     return host;
   }
 
+  /** Where `nsenter` finds this host's network. */
+  get #network(): string {
+    return `/proc/${this.#space.pid}/ns/net`;
+  }
+
   async startAgents(): Promise<void> {
-    const program = join(import.meta.dirname, "both-agents.ts");
-    const agents = spawn("nsenter", [`--net=/proc/${this.#space.pid}/ns/net`, process.execPath, program], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    });
-    agents.on("message", ({ id, ...reply }: BothReply & { id: number }) => this.#waiting.get(id)?.(reply));
-    agents.on("exit", () => {
-      for (const answer of this.#waiting.values()) answer({ failed: "the agents have ended" });
-    });
-    this.#agents = agents;
-    const { image, directory } = this.#shared;
-    await this.#ask({
-      do: "open",
-      allowed: this.#allowed,
-      root: this.#root,
-      hostId: this.#hostId,
-      image,
-      shared: directory,
-    });
+    this.#agents = new AgentsProcess(this.#network);
+    await this.#openAgents();
+  }
+
+  async #openAgents(): Promise<void> {
+    const { image, directory: shared } = this.#shared;
+    const place = { root: this.#root, hostId: this.#hostId };
+    await this.#ask({ do: "open", allowed: this.#allowed, ...place, image, shared });
   }
 
   async killAgents(): Promise<void> {
-    const exited = once(this.#agents as ChildProcess, "exit");
-    this.#agents?.kill("SIGKILL");
-    await exited;
+    await this.#agents.kill();
   }
 
   /** The agents end as with `kill -9` once something has come as far as `mark`. */
@@ -138,14 +131,8 @@ export class MixedHost implements AsyncDisposable {
     return hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
   }
 
-  async #ask(order: BothOrder): Promise<string> {
-    const id = (this.#asked += 1);
-    const { promise, resolve } = Promise.withResolvers<BothReply>();
-    this.#waiting.set(id, resolve);
-    this.#agents?.send({ id, order });
-    const reply = await promise.finally(() => this.#waiting.delete(id));
-    if ("failed" in reply) throw new Error(reply.failed);
-    return reply.output;
+  #ask(order: BothOrder): Promise<string> {
+    return this.#agents.ask(order);
   }
 
   assignment(
@@ -224,6 +211,17 @@ export class MixedHost implements AsyncDisposable {
     return { restoredFrom: { snapshotId, hostId: this.#hostId } };
   }
 
+  /** Stops it as a user does, and answers how it ended. */
+  stop({ instanceId }: Assignment, graceMs: number): Promise<string> {
+    return this.#ask({ do: "stop", instanceId, graceMs });
+  }
+
+  /** All that it has said, both streams. */
+  output({ instanceId }: Assignment): Promise<string> {
+    return this.#ask({ do: "output", instanceId });
+  }
+
+  /** Takes away all of it, also of one that has ended. */
   async end({ instanceId }: Assignment): Promise<void> {
     await this.#ask({ do: "end", instanceId });
   }
@@ -245,15 +243,14 @@ export class MixedHost implements AsyncDisposable {
   }
 
   /** Ids of everything that runs, in order. */
-  async adopt(): Promise<string> {
+  adopt(): Promise<string> {
     return this.#ask({ do: "adopt" });
   }
 
   /** What a shell script prints on this host, errors included; never rejects for its exit code. */
   async sh(script: string): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
-    const path = `--net=/proc/${this.#space.pid}/ns/net`;
-    execFile("nsenter", [path, "sh", "-c", script], { timeout: 20_000 }, (_error, out, err) =>
+    execFile("nsenter", [`--net=${this.#network}`, "sh", "-c", script], { timeout: 20_000 }, (_error, out, err) =>
       resolve(`${out}${err}`.trim()),
     );
     return promise;
