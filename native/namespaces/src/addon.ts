@@ -121,7 +121,10 @@ interface Addon {
   readAffinity(paths: Paths, cpus: readonly number[]): NativeResult<ThreadAffinity>;
   probe(): HostFeatures;
   removeTree(path: string): NativeResult<undefined>;
-  removeTrees(paths: readonly string[], done: (outcomes: NativeResult<undefined>[]) => void): void;
+  removeTrees(
+    trees: readonly { path: string; kept: readonly string[] }[],
+    done: (outcomes: NativeResult<undefined>[]) => void,
+  ): void;
   spreadChildren(path: string): NativeResult<undefined>;
   ruleSocket(): NativeResult<number>;
   netRules(socket: number, json: string): Promise<NativeResult<undefined>>;

@@ -6,10 +6,19 @@ export const removeTree = (path: string): void => {
   unwrap(addon.removeTree(path));
 };
 
-/** Removes whole trees on one thread of their own. Resolves to why each could not be removed, or null; never rejects. */
-export const removeTrees = (paths: readonly string[]): Promise<(NativeError | null)[]> =>
+/** A tree to be removed, or, when directories in it are kept, all but it and them. */
+export interface UnwantedTree {
+  readonly path: string;
+  readonly kept: readonly string[];
+}
+
+/**
+ * Removes trees on one thread of their own. Resolves to why each could not be removed, or null; never rejects. One with
+ * kept directories is refused (EPERM) when it or they are not as this process makes them.
+ */
+export const removeTrees = (trees: readonly UnwantedTree[]): Promise<(NativeError | null)[]> =>
   new Promise((resolve) => {
-    addon.removeTrees(paths, (outcomes) =>
+    addon.removeTrees(trees, (outcomes) =>
       resolve(outcomes.map((outcome) => (outcome.ok ? null : new NativeError(outcome)))),
     );
   });

@@ -14,8 +14,14 @@
 namespace bulkhead::binding {
 namespace {
 
+struct Place {
+  std::string path;
+  /** directories in it that stay; none: it goes itself */
+  std::vector<std::string> kept;
+};
+
 struct Removal {
-  std::vector<std::string> paths;
+  std::vector<Place> places;
   std::vector<Status> outcomes;
   std::atomic<bool> cancelled = false;
   std::thread thread;
@@ -31,13 +37,18 @@ void tell(Napi::Env env, Napi::Function callback, Removal* removal) {
   callback.Call({outcomes});
 }
 
-/** removeTrees(paths, done): calls back with one result per path */
+/** removeTrees({ path, kept }[], done): calls back with one result per path */
 Napi::Value removeTrees(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const Napi::Array paths = info[0].As<Napi::Array>();
+  const Napi::Array places = info[0].As<Napi::Array>();
   Removal* removal = new Removal;
-  for (uint32_t index = 0; index < paths.Length(); ++index) {
-    removal->paths.push_back(paths.Get(index).As<Napi::String>().Utf8Value());
+  for (uint32_t index = 0; index < places.Length(); ++index) {
+    const auto place = places.Get(index).As<Napi::Object>();
+    removal->places.push_back({place.Get("path").As<Napi::String>().Utf8Value(), {}});
+    const auto kept = place.Get("kept").As<Napi::Array>();
+    for (uint32_t name = 0; name < kept.Length(); ++name) {
+      removal->places.back().kept.push_back(kept.Get(name).As<Napi::String>().Utf8Value());
+    }
   }
   removal->done =
       Napi::ThreadSafeFunction::New(env, info[1].As<Napi::Function>(), "removeTrees", 0, 1, [removal](Napi::Env) {
@@ -47,8 +58,9 @@ Napi::Value removeTrees(const Napi::CallbackInfo& info) {
         delete removal;
       });
   removal->thread = std::thread([removal] {
-    for (const std::string& path : removal->paths) {
-      removal->outcomes.push_back(sys::removeTree(path.c_str(), &removal->cancelled));
+    for (const auto& [path, kept] : removal->places) {
+      removal->outcomes.push_back(kept.empty() ? sys::removeTree(path.c_str(), &removal->cancelled)
+                                               : sys::emptyTree(path.c_str(), kept, &removal->cancelled));
     }
     (void)removal->done.BlockingCall(removal, tell);
     (void)removal->done.Release();

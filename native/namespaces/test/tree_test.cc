@@ -89,6 +89,31 @@ TEST(tree_removal_stops_when_cancelled) {
   EXPECT(sys::removeTree(tree.c_str(), &kNever).ok());
 }
 
+TEST(tree_is_emptied_but_for_what_is_kept) {
+  const std::string tree = temporary();
+  const std::vector<std::string> kept = {"kept", "absent"};
+  for (const char* name : {"/kept", "/kept/kept", "/kept/below", "/gone"}) {
+    EXPECT(mkdir((tree + name).c_str(), 0700) == 0);
+    touch(tree + name + "/file");
+  }
+  EXPECT(sys::emptyTree(tree.c_str(), kept, &kNever).ok());
+  EXPECT(exists(tree + "/kept"));
+  EXPECT(!exists(tree + "/gone"));
+  // Only at the top does a name mean anything: what is left goes as an empty directory does.
+  EXPECT(rmdir((tree + "/kept").c_str()) == 0);
+  EXPECT(symlink("/tmp", (tree + "/kept").c_str()) == 0);
+  EXPECT(!sys::emptyTree(tree.c_str(), kept, &kNever).ok());
+  EXPECT(unlink((tree + "/kept").c_str()) == 0);
+  EXPECT(mkdir((tree + "/kept").c_str(), 0700) == 0);
+  EXPECT(chmod((tree + "/kept").c_str(), 0750) == 0);
+  Status refused = sys::emptyTree(tree.c_str(), kept, &kNever);
+  EXPECT(!refused.ok() && refused.error().err == EPERM);
+  EXPECT(chmod((tree + "/kept").c_str(), 0700) == 0);
+  EXPECT(chmod(tree.c_str(), 0711) == 0);
+  EXPECT(!sys::emptyTree(tree.c_str(), kept, &kNever).ok());
+  EXPECT(sys::removeTree(tree.c_str(), &kNever).ok());
+}
+
 TEST(tree_whose_children_are_kept_apart) {
   const std::string place = temporary();
   EXPECT(sys::spreadChildren(place.c_str()).ok());

@@ -6,12 +6,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <memory>
+#include <utility>
 
 #include "sys/fd.h"
+#include "sys/retry.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::sys {
@@ -20,43 +22,67 @@ namespace {
 // Below this a directory is first moved to the top of the tree: neither descriptors nor stack grow with depth.
 constexpr int kDeepest = 32;
 
-struct CloseDirectory {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
+/** What a directory lists, as many entries at a time as there is room for. Without the C library's: it asks for more.
+ */
+class Listing {
+ public:
+  explicit Listing(int directory) : directory_(directory) {}
 
-Result<Directory> listing(int at, const char* name) {
-  Fd fd = TRY(openAt(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  DIR* directory = fdopendir(fd.get());
-  if (directory == nullptr) return failure("fdopendir", errno, name);
-  (void)fd.release();
-  return Directory(directory);
-}
+  /** The next entry that is not the directory itself or its parent; null at the end. */
+  Result<const struct dirent64*> next() {
+    for (;;) {
+      if (at_ == size_) {
+        const long size = retry([&] { return getdents64(directory_, bytes_, sizeof bytes_); });
+        if (size < 0) return failure("getdents64", errno);
+        if (size == 0) return nullptr;
+        at_ = 0;
+        size_ = static_cast<size_t>(size);
+      }
+      const auto* entry = reinterpret_cast<const struct dirent64*>(bytes_ + at_);
+      at_ += entry->d_reclen;
+      if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) return entry;
+    }
+  }
+
+ private:
+  int directory_;
+  size_t at_ = 0;
+  size_t size_ = 0;
+  // The longest entry has 280 bytes; one for each level of the tree lies on the stack.
+  alignas(struct dirent64) char bytes_[2048];
+};
 
 class Removal {
  public:
-  explicit Removal(const std::atomic<bool>* cancelled) : cancelled_(cancelled) {}
+  explicit Removal(const std::atomic<bool>* cancelled, std::vector<std::string> kept = {})
+      : cancelled_(cancelled), kept_(std::move(kept)) {}
 
   /** A directory with everything below it. */
   Status directory(int at, const char* name, int depth) {
-    {
-      Directory entries = TRY(listing(at, name));
-      if (depth == 0) top_ = dirfd(entries.get());
-      // Again until a pass finds nothing: readdir may skip entries while others go.
-      for (bool found = true; found;) {
-        found = false;
-        while (const struct dirent* entry = readdir(entries.get())) {
-          if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-          if (cancelled_->load(std::memory_order_relaxed)) return failure("removeTree", ECANCELED, name);
-          found = true;
-          TRY(one(dirfd(entries.get()), entry->d_name, entry->d_type == DT_DIR, depth + 1));
-        }
-        rewinddir(entries.get());
-      }
+    const Fd own = TRY(openAt(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (depth == 0) top_ = own.get();
+    for (;;) {
+      const bool found = TRY(children(own.get(), name, depth));
+      Status removed = removeAt(at, name, AT_REMOVEDIR);
+      // Again until a pass finds nothing: a listing may skip entries while others go.
+      if (removed.ok() || removed.error().err != ENOTEMPTY || !found) return removed;
+      if (lseek(own.get(), 0, SEEK_SET) < 0) return failure("lseek", errno, name);
     }
-    return removeAt(at, name, AT_REMOVEDIR);
   }
 
+  /** A directory as this process makes them, and those in it that are kept, of everything below them. */
+  Status emptied(int at, const char* name, int depth) {
+    const Fd own = TRY(openAt(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (depth == 0) top_ = own.get();
+    const struct stat status = TRY(statusOf(own.get()));
+    if (status.st_uid != geteuid() || status.st_mode != (S_IFDIR | 0700)) return failure("fstat", EPERM, name);
+    while (TRY(children(own.get(), name, depth))) {
+      if (lseek(own.get(), 0, SEEK_SET) < 0) return failure("lseek", errno, name);
+    }
+    return Done{};
+  }
+
+ private:
   Status one(int at, const char* name, bool isDirectory, int depth) {
     if (!isDirectory) {
       Status removed = removeAt(at, name, 0);
@@ -66,7 +92,22 @@ class Removal {
     return depth <= kDeepest ? directory(at, name, depth) : flatten(at, name);
   }
 
- private:
+  /** Removes what is listed; whether there was any. */
+  Result<bool> children(int own, const char* name, int depth) {
+    bool found = false;
+    Listing entries(own);
+    while (const struct dirent64* entry = TRY(entries.next())) {
+      if (cancelled_->load(std::memory_order_relaxed)) return failure("removeTree", ECANCELED, name);
+      if (depth == 0 && std::find(kept_.begin(), kept_.end(), entry->d_name) != kept_.end()) {
+        TRY(emptied(own, entry->d_name, 1));
+        continue;
+      }
+      found = true;
+      TRY(one(own, entry->d_name, entry->d_type == DT_DIR, depth + 1));
+    }
+    return found;
+  }
+
   Status flatten(int at, const char* name) {
     for (;;) {
       char moved[32];
@@ -78,6 +119,8 @@ class Removal {
   }
 
   const std::atomic<bool>* cancelled_;
+  /** names of directories at the top that stay */
+  const std::vector<std::string> kept_;
   int top_ = -1;
   uint64_t serial_ = 0;
 };
@@ -90,6 +133,11 @@ Status removeTree(const char* path, const std::atomic<bool>* cancelled) {
   if (removed.error().err != EISDIR) return removed;
   Removal removal(cancelled);
   return removal.directory(AT_FDCWD, path, 0);
+}
+
+Status emptyTree(const char* path, const std::vector<std::string>& kept, const std::atomic<bool>* cancelled) {
+  Removal removal(cancelled, kept);
+  return removal.emptied(AT_FDCWD, path, 0);
 }
 
 Status spreadChildren(const char* path) {

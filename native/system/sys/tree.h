@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <string>
+#include <vector>
 
 #include "sys/result.h"
 
@@ -12,6 +14,12 @@ namespace bulkhead::sys {
  * set; a path that is not there is fine.
  */
 Status removeTree(const char* path, const std::atomic<bool>* cancelled);
+
+/**
+ * Removes what is in a directory, but for directories of these names in it, which are emptied. EPERM when one of them,
+ * or the directory itself, is not as this process makes them (its own, mode 0700): then it had a use besides.
+ */
+Status emptyTree(const char* path, const std::vector<std::string>& kept, const std::atomic<bool>* cancelled);
 
 /**
  * Tells the file system that what lies in this directory has nothing to do with one another (chattr(1), "T"). ext4 then

@@ -32,6 +32,9 @@ export const parseRunName = (name: string): { epoch: Epoch; attempt: number } | 
   return match === null ? null : { epoch: { era: Number(match[1]), n: Number(match[2]) }, attempt: Number(match[3]) };
 };
 
+/** Directories that every instance has in its own. No process of an instance ever sees them, only what lies in them. */
+export const directoriesOfInstance = ["scratch", "logs"] as const;
+
 export const instancePaths = (host: Pick<HostPaths, "instances">, instanceId: InstanceId): InstancePaths => {
   const root = join(host.instances, instanceId);
   return { root, scratches: join(root, "scratch"), logs: join(root, "logs"), runs: join(root, "runs") };

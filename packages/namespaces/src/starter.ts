@@ -27,7 +27,7 @@ import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
 import { InstanceNetwork } from "./instance-network.ts";
 import { giveFiles, processOfProgram } from "./jailed-program.ts";
-import { instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
+import { directoriesOfInstance, instancePaths, runPaths, scratchOf, type RunPaths } from "./instance-paths.ts";
 import { keptRunLogs, listRunLogs, logMaxBytes, logMaxFiles, generationsOf } from "./log-files.ts";
 import { leaseMsOf } from "./lease.ts";
 import { endLeftover } from "./leftover.ts";
@@ -271,7 +271,10 @@ export class Starter {
   #openDirectories(assignment: Assignment, paths: RunPaths, undo: AsyncDisposableStack): string {
     const { instanceId, imageDigest } = assignment;
     const instance = instancePaths(this.#options.paths, instanceId);
-    if (!existsSync(instance.root)) undo.defer(() => this.discard(instanceId));
+    if (!existsSync(instance.root)) {
+      undo.defer(() => this.discard(instanceId));
+      this.#options.trash.take(instance.root);
+    }
     undo.defer(() => forgetRun(paths));
     // At once: each is some 30 µs in the page cache, and a turn through the thread pool costs several times that.
     for (const path of [scratchOf(this.#options.paths, instanceId, imageDigest), instance.logs]) {
@@ -284,6 +287,9 @@ export class Starter {
   async discard(instanceId: InstanceId): Promise<void> {
     await this.#options.host.disks.close(instanceId);
     const { root } = instancePaths(this.#options.paths, instanceId);
-    this.#options.trash.put(root, () => this.#options.uidRanges.free(instanceId));
+    this.#options.trash.put(root, {
+      kept: directoriesOfInstance,
+      afterwards: () => this.#options.uidRanges.free(instanceId),
+    });
   }
 }

@@ -182,8 +182,8 @@ export class ShareStore {
     await this.namespaces.end(shareId);
     await unmount(mounted);
     // Members' files are put into the trash after this, so their ids are free when everything in it is gone.
-    this.#trash.put(this.#root(shareId), () => {
-      void this.#trash.settled().then(() => this.namespaces.free(shareId));
+    this.#trash.put(this.#root(shareId), {
+      afterwards: () => void this.#trash.settled().then(() => this.namespaces.free(shareId)),
     });
   }
 
