@@ -33,7 +33,11 @@ interface Excuses {
 /** One change of links, addresses, routes or queues; wrong fields are NativeErrors that name their JSON pointer. */
 export type RouteOperation = Excuses &
   (
-    | ({ op: "link.add"; kind: "bridge" } & LinkFields)
+    | ({
+        op: "link.add";
+        kind: "bridge";
+        /** floods multicast, whoever says he listens */ noSnooping?: boolean;
+      } & LinkFields)
     | ({ op: "link.add"; kind: "veth"; peer: LinkFields } & LinkFields)
     | ({ op: "link.set"; /** a port of a bridge may send back what came from it */ hairpin?: boolean } & LinkFields)
     | ({ op: "link.delete" } & Pick<LinkFields, "name" | "index" | "group">)

@@ -64,6 +64,45 @@ TEST(aVethPairIsOneMessageWithItsPeerInside) {
   EXPECT(!messages.next());
 }
 
+TEST(onlyTheLastOperationIsAnsweredWhenItIsDone) {
+  using Case = std::pair<bool (*)(std::string_view, Batch*, RequestError*), const char*>;
+  for (const auto& [encode, json] :
+       {Case{net::encodeRoute, R"([{"op":"link.set","index":3,"up":true},{"op":"link.delete","index":4},
+                                        {"op":"route.add","index":3,"gateway":"10.0.0.1"}])"},
+        Case{net::encodeRules, R"([{"op":"table.add","family":"inet","table":"t"},
+                                        {"op":"chain.add","family":"inet","table":"t","chain":"a"},
+                                        {"op":"chain.add","family":"inet","table":"t","chain":"b"}])"}}) {
+    Batch batch;
+    EXPECT(encodes(encode, json, &batch));
+    EXPECT(batch.expected.size() == 3);
+    for (Messages messages(batch.messages.bytes()); messages.next();) {
+      const bool last = messages.head().nlmsg_seq == batch.expected.back().sequence;
+      EXPECT(((messages.head().nlmsg_flags & NLM_F_ACK) != 0) == last);
+    }
+  }
+}
+
+TEST(aBridgeSaysWhetherItSnoops) {
+  for (const bool snoops : {true, false}) {
+    Batch batch;
+    const std::string also = snoops ? "" : R"(,"noSnooping":true)";
+    EXPECT(encodes(net::encodeRoute, R"([{"op":"link.add","name":"b0","kind":"bridge")" + also + "}]", &batch));
+    Messages messages(batch.messages.bytes());
+    EXPECT(messages.next());
+    bool off = false;
+    for (Attributes link(messages.after(sizeof(struct ifinfomsg))); link.next();) {
+      if (link.type() != IFLA_LINKINFO) continue;
+      for (Attributes info(link.data()); info.next();) {
+        if (info.type() != IFLA_INFO_DATA) continue;
+        for (Attributes bridge(info.data()); bridge.next();) {
+          off = off || (bridge.type() == IFLA_BR_MCAST_SNOOPING && bridge.data() == std::string_view("\0", 1));
+        }
+      }
+    }
+    EXPECT(off != snoops);
+  }
+}
+
 TEST(keysOfSeveralPartsArePaddedPartByPart) {
   Batch batch;
   EXPECT(encodes(net::encodeRules,

@@ -28,6 +28,14 @@ void Writer::end() {
   memcpy(bytes_.data() + messageAt_, &length, sizeof length);
 }
 
+void Writer::quieten() {
+  if (bad_) return;
+  struct nlmsghdr head;
+  memcpy(&head, bytes_.data() + messageAt_, sizeof head);
+  head.nlmsg_flags &= static_cast<uint16_t>(~NLM_F_ACK);
+  memcpy(bytes_.data() + messageAt_, &head, sizeof head);
+}
+
 void Writer::attribute(uint16_t type, const void* data, size_t size) {
   // nla_len is 16 bits wide; a longer value would wrap around and be read as other attributes.
   if (size > UINT16_MAX - sizeof(struct nlattr)) {

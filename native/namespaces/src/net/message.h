@@ -28,6 +28,8 @@ class Writer {
     raw(&header, sizeof header);
   }
   void end();
+  /** The newest message, ended, is answered only when it is refused. */
+  void quieten();
 
   void attribute(uint16_t type, const void* data, size_t size);
   void attribute(uint16_t type, std::string_view data) { attribute(type, data.data(), data.size()); }

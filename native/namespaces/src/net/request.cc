@@ -133,6 +133,8 @@ bool encodeEach(std::string_view json, Batch* batch, RequestError* error,
     if (!encode(operation, op)) return operation.fail(view, "cannot be encoded");
     if (batch->messages.bad()) return operation.fail(view, "is too long for a netlink message");
     operation.expect(index);
+    // The kernel works through them in order, so the last one's answer tells that there are no others.
+    if (index + 1 < list.count()) batch->messages.quieten();
     if (!operation.ok()) return false;
   }
   return true;

@@ -77,7 +77,11 @@ bool addLink(Operation& op) {
     out.raw(bytes.data(), bytes.size());
     out.close(nested);
     out.close(data);
-  } else if (kind != "bridge") {
+  } else if (kind == "bridge") {
+    const size_t data = out.open(IFLA_INFO_DATA);
+    if (op.flag("noSnooping")) out.u8(IFLA_BR_MCAST_SNOOPING, 0);
+    out.close(data);
+  } else {
     return op.fail(op.view().member("kind"), "must be bridge or veth");
   }
   out.close(info);

@@ -99,9 +99,8 @@ bool transact(int socket, const Batch& batch, Refused* refused) {
   };
   Status sent = send(socket, batch.messages.bytes());
   if (!sent.ok()) return broken(sent.error());
-  size_t open = batch.expected.size();
   bool good = true;
-  while (open > 0) {
+  for (bool done = false; !done;) {
     Result<std::string> bytes = receive(socket);
     if (!bytes.ok()) return broken(bytes.error());
     for (Messages messages(bytes.value()); messages.next();) {
@@ -115,7 +114,7 @@ bool transact(int socket, const Batch& batch, Refused* refused) {
         if (error.err != 0) return broken(error);
         continue;
       }
-      --open;
+      done = done || sequence == batch.expected.back().sequence;
       if (accepted(*found, error.err) || !good) continue;
       good = false;
       *refused = {found->index, error};

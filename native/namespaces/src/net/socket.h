@@ -25,7 +25,8 @@ struct Refused {
   Error error;
 };
 
-/** Sends a batch and waits for all its answers. False with `refused` set when an operation failed. */
+/** Sends a batch and waits for its answers: refusals and, at the end, the last operation's. False with `refused` set
+ * when an operation failed. */
 bool transact(int socket, const Batch& batch, Refused* refused);
 
 /** Asks for a dump and hands over every answering datagram; EINTR from the kernel (it changed meanwhile) starts again.

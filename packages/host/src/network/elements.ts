@@ -19,28 +19,41 @@ const egressLimit = (bitsPerSec: number): NonNullable<Element["limit"]> => ({
   burstBytes,
 });
 
-const elements = (names: NetworkNames, op: "element.add" | "element.delete", set: SetName, list: Element[]) =>
-  list.length === 0
-    ? []
-    : [
-        {
-          op,
-          table: names.table,
-          set,
-          ...sets[set],
-          elements: op === "element.add" ? list : list.map(({ key }) => ({ key })),
-        } as RuleOperation,
-      ];
+/** Elements by set, each set once. */
+type Elements = Partial<Record<SetName, Element[]>>;
 
-/** What makes a bridge a network: said once for each. */
-export const bridgeElements = (
+/** What changes all of these, in one operation for each set. */
+export const elementsOf = (
   names: NetworkNames,
   op: "element.add" | "element.delete",
-  { bridge, internal }: { readonly bridge: string; readonly internal: boolean },
-): RuleOperation[] => [
-  ...elements(names, op, "same", [{ key: [bridge, bridge] }]),
-  ...elements(names, op, "internal", internal ? [{ key: [bridge] }] : []),
-];
+  all: readonly Elements[],
+): RuleOperation[] => {
+  const bySet = new Map<SetName, Element[]>();
+  for (const elements of all) {
+    for (const [set, list] of Object.entries(elements) as [SetName, Element[]][]) {
+      if (list.length === 0) continue;
+      const known = bySet.get(set);
+      if (known === undefined) bySet.set(set, [...list]);
+      else known.push(...list);
+    }
+  }
+  return [...bySet].map(([set, list]) => ({
+    op,
+    table: names.table,
+    set,
+    ...sets[set],
+    elements: op === "element.add" ? list : list.map(({ key }) => ({ key })),
+  }));
+};
+
+/** What makes a bridge a network: said once for each. */
+export const bridgeElements = ({
+  bridge,
+  internal,
+}: {
+  readonly bridge: string;
+  readonly internal: boolean;
+}): Elements => ({ same: [{ key: [bridge, bridge] }], internal: internal ? [{ key: [bridge] }] : [] });
 
 const portElements = (network: AssignedNetwork, version: 4 | 6): Record<"any" | "one", Element[]> => {
   const target = version === 4 ? network.ipv4 : network.ipv6;
@@ -58,28 +71,19 @@ const portElements = (network: AssignedNetwork, version: 4 | 6): Record<"any" | 
 };
 
 /** One instance's elements, by the name of its link. */
-export const instanceElements = (
-  names: NetworkNames,
-  op: "element.add" | "element.delete",
-  { link, network, tap }: Pick<Attachment, "link" | "network" | "tap">,
-): RuleOperation[] => {
+export const instanceElements = ({ link, network, tap }: Pick<Attachment, "link" | "network" | "tap">): Elements => {
   const egress = tap?.egressBitsPerSec ?? null;
   const { mac, ipv4, ipv6 } = network;
   const [four, six] = [portElements(network, 4), portElements(network, 6)];
-  return [
-    ...elements(names, op, "port4", ipv4 === null ? [] : [{ key: [link, mac, ipv4.address] }]),
-    ...elements(
-      names,
-      op,
-      "port6",
-      ipv6 === null ? [] : [{ key: [link, mac, ipv6.address] }, { key: [link, mac, linkLocalOf(mac)] }],
-    ),
-    ...elements(names, op, "own4", ipv4 === null ? [] : [{ key: [ipv4.address] }]),
-    ...elements(names, op, "own6", ipv6 === null ? [] : [{ key: [ipv6.address] }]),
-    ...elements(names, op, "published4", four.any),
-    ...elements(names, op, "publishedAt4", four.one),
-    ...elements(names, op, "published6", six.any),
-    ...elements(names, op, "publishedAt6", six.one),
-    ...elements(names, op, "egress", egress === null ? [] : [{ key: [link], limit: egressLimit(egress) }]),
-  ];
+  return {
+    port4: ipv4 === null ? [] : [{ key: [link, mac, ipv4.address] }],
+    port6: ipv6 === null ? [] : [{ key: [link, mac, ipv6.address] }, { key: [link, mac, linkLocalOf(mac)] }],
+    own4: ipv4 === null ? [] : [{ key: [ipv4.address] }],
+    own6: ipv6 === null ? [] : [{ key: [ipv6.address] }],
+    published4: four.any,
+    publishedAt4: four.one,
+    published6: six.any,
+    publishedAt6: six.one,
+    egress: egress === null ? [] : [{ key: [link], limit: egressLimit(egress) }],
+  };
 };

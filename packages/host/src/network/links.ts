@@ -46,7 +46,9 @@ export const makeBridge = async (names: NetworkNames, network: AssignedNetwork):
   const { group } = names;
   const mac = bridgeMac(network.networkId);
   await applyRoute([
-    { op: "link.add", kind: "bridge", ...bridge, mac, mtu: network.mtu, group, mayExist: true },
+    // Snooping changes nothing while nobody queries, as here. It costs timers for every port, makes the bridge itself
+    // join groups, and would let a member who queries decide what others receive.
+    { op: "link.add", kind: "bridge", ...bridge, mac, mtu: network.mtu, group, noSnooping: true, mayExist: true },
     ...raise(bridge.index),
     // A router asks for its neighbours from a link-local address (RFC 4861).
     ...(network.ipv6 === null ? [] : [linkLocal(bridge.index, mac)]),

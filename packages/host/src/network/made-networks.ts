@@ -30,6 +30,16 @@ const madeOf = ({ networkId, internal, ipv4, ipv6 }: AssignedNetwork): MadeNetwo
   gateways: [ipv4, ipv6].flatMap((each) => each?.gateway ?? []),
 });
 
+/** Networks that none of these uses: ids of all, and those that are more than drafts. */
+export const unusedIn = (
+  { records, drafts }: ReturnType<NetworkState["networks"]["read"]>,
+  attachments: readonly Attachment[],
+): { ids: string[]; onRecord: MadeNetwork[] } => {
+  const used = new Set<string>(attachments.map(({ network }) => network.networkId));
+  const onRecord = [...records.values()].filter(({ networkId }) => !used.has(networkId));
+  return { ids: [...onRecord.map(({ networkId }) => networkId), ...drafts.filter((id) => !used.has(id))], onRecord };
+};
+
 interface Parts {
   readonly names: NetworkNames;
   readonly state: NetworkState;
@@ -76,28 +86,16 @@ export class MadeNetworks {
     if (attachments.length === 0) return await this.clear();
     const networks = networksOf(attachments.map(({ network }) => network));
     for (const network of networks) await this.#make(network);
-    for (const { networkId } of this.#unused(attachments).onRecord) this.#state.networks.retract(networkId);
+    for (const { networkId } of unusedIn(this.#state.networks.read(), attachments).onRecord)
+      this.#state.networks.retract(networkId);
     await this.#filter.replace({ networks: networks.map(madeOf), attachments });
     for (const { networkId } of networks) this.#state.networks.keep(networkId);
     await this.removeUnused(attachments);
   }
 
-  /** True when a network is there that none of these uses. */
-  hasUnused(attachments: readonly Attachment[]): boolean {
-    return this.#unused(attachments).ids.length > 0;
-  }
-
-  #unused(attachments: readonly Attachment[]): { ids: string[]; onRecord: MadeNetwork[] } {
-    const used = new Set<string>(attachments.map(({ network }) => network.networkId));
-    const { records, drafts: half } = this.#state.networks.read();
-    const onRecord = [...records.values()].filter(({ networkId }) => !used.has(networkId));
-    const drafts = half.filter((id) => !used.has(id));
-    return { ids: [...onRecord.map(({ networkId }) => networkId), ...drafts], onRecord };
-  }
-
   async removeUnused(attachments: readonly Attachment[]): Promise<void> {
     if (attachments.length === 0) return await this.clear();
-    const { ids, onRecord } = this.#unused(attachments);
+    const { ids, onRecord } = unusedIn(this.#state.networks.read(), attachments);
     for (const { networkId } of onRecord) this.#state.networks.retract(networkId);
     try {
       await this.#filter.change({ removed: { networks: onRecord } });

@@ -1,5 +1,4 @@
-import { formatAddress } from "@bulkhead/contracts";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomFillSync } from "node:crypto";
 
 /** Names and numbers by which one host's networks are known in the kernel. All begin with, or are made of, its hash. */
 export interface NetworkNames {
@@ -26,21 +25,47 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
 /** Indexes are ours to choose; the kernel counts from 1, so the upper half does not meet its own. */
 const indexOf = (bytes: Buffer): number => 0x4000_0000 + (bytes.readUInt32BE(bytes.length - 4) & 0x3fff_ffff);
 
+/** Networks whose names are remembered, since each start asks for them several times. */
+const rememberedMax = 256;
+
+/** Random bytes, eight at a time out of many: to ask for them costs the same for few and for many. */
+const randomEights = (): (() => Buffer) => {
+  const pool = Buffer.alloc(1024);
+  let at = pool.length;
+  return () => {
+    if (at === pool.length) {
+      randomFillSync(pool);
+      at = 0;
+    }
+    at += 8;
+    return pool.subarray(at - 8, at);
+  };
+};
+
 /** `hash` has 8 hex digits; link names have 15 characters at most (IFNAMSIZ). */
-export const networkNames = (hash: string): NetworkNames => ({
-  table: `bulkhead_${hash}`,
-  group: Number.parseInt(hash, 16) || 1,
-  bridgePrefix: `b${hash}`,
-  portPrefix: `v${hash}`,
-  bridge: (networkId) => {
-    const bytes = digest(networkId);
-    return { name: `b${hash}${bytes.toString("hex", 0, 3)}`, index: indexOf(bytes) };
-  },
-  newPort: () => {
-    const bytes = randomBytes(8);
-    return { name: `v${hash}${bytes.toString("base64url").slice(0, 6)}`, index: indexOf(bytes) };
-  },
-});
+export const networkNames = (hash: string): NetworkNames => {
+  const bridges = new Map<string, BridgeName>();
+  const random = randomEights();
+  return {
+    table: `bulkhead_${hash}`,
+    group: Number.parseInt(hash, 16) || 1,
+    bridgePrefix: `b${hash}`,
+    portPrefix: `v${hash}`,
+    bridge: (networkId) => {
+      const known = bridges.get(networkId);
+      if (known !== undefined) return known;
+      const bytes = digest(networkId);
+      const bridge = { name: `b${hash}${bytes.toString("hex", 0, 3)}`, index: indexOf(bytes) };
+      if (bridges.size >= rememberedMax) bridges.clear();
+      bridges.set(networkId, bridge);
+      return bridge;
+    },
+    newPort: () => {
+      const bytes = random();
+      return { name: `v${hash}${bytes.toString("base64url").slice(0, 6)}`, index: indexOf(bytes) };
+    },
+  };
+};
 
 /** A bridge's MAC address: locally administered, and the same on every host, so that a network's gateway never moves. */
 export const bridgeMac = (networkId: string): string => {
@@ -48,11 +73,11 @@ export const bridgeMac = (networkId: string): string => {
   return ["02", ...[...bytes.subarray(4, 9)].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
 };
 
-/** The link-local address that belongs to a MAC address (RFC 4291, appendix A). */
+/** The link-local address that belongs to a MAC address (RFC 4291, appendix A), as RFC 5952 spells it. */
 export const linkLocalOf = (mac: string): string => {
-  const bytes = mac.split(":").map((byte) => Number.parseInt(byte, 16));
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = bytes;
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac.split(":").map((byte) => Number.parseInt(byte, 16));
   const groups = [((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f];
-  const value = groups.reduce((all, group) => (all << 16n) | BigInt(group), 0n);
-  return formatAddress({ bits: 128, value: (0xfe80n << 112n) | value });
+  // Before these lie three of zeros, and the first of these joins them when it is zero as well.
+  const shown = groups[0] === 0 ? groups.slice(1) : groups;
+  return `fe80::${shown.map((group) => group.toString(16)).join(":")}`;
 };

@@ -2,7 +2,7 @@ import type { Isolation } from "@bulkhead/contracts";
 import { lockFile, NativeError, openNetworkSpace, openTap, type Descriptor } from "@bulkhead/native-namespaces";
 import { Group, type Waiting } from "./group.ts";
 import { makeLinks, plugTap, removeTaps, type InstanceLink } from "./links.ts";
-import { MadeNetworks } from "./made-networks.ts";
+import { MadeNetworks, unusedIn } from "./made-networks.ts";
 import { networkNames, type NetworkNames } from "./names.ts";
 import { PacketFilter } from "./packet-filter.ts";
 import { HeldPorts, holdPorts } from "./ports.ts";
@@ -88,9 +88,11 @@ export class HostNetworks implements AsyncDisposable {
 
   /** After every change: whoever watches is told, and what nobody uses any more goes a little later. */
   #changed(): void {
-    const view = this.view();
+    const attachments = this.#state.connected();
+    const made = this.#state.networks.read();
+    const view = { networks: [...made.records.values()], attachments };
     for (const watcher of this.#watchers) watcher(view);
-    if (this.#linger !== undefined || !this.#made.hasUnused(view.attachments)) return;
+    if (this.#linger !== undefined || unusedIn(made, attachments).ids.length === 0) return;
     this.#linger = setTimeout(() => void this.#removeUnused().catch(() => undefined), lingerMs).unref();
   }
 
@@ -100,7 +102,7 @@ export class HostNetworks implements AsyncDisposable {
     this.#linger = undefined;
     return this.#locked(async () => {
       const attachments = this.#state.connected();
-      if (!this.#made.hasUnused(attachments)) return;
+      if (unusedIn(this.#state.networks.read(), attachments).ids.length === 0) return;
       await this.#made.removeUnused(attachments);
       this.#changed();
     });
@@ -185,8 +187,8 @@ export class HostNetworks implements AsyncDisposable {
     const ended = new Set(
       requests.flatMap(({ request }) => (request !== null && "gone" in request ? [keyOf(request.gone)] : [])),
     );
-    const left = this.#state.left();
-    const gone = [...left, ...this.#state.connected().filter((each) => ended.has(keyOf(each)))];
+    const { connected, left } = this.#state.everyone();
+    const gone = [...left, ...connected.filter((each) => ended.has(keyOf(each)))];
     for (const { link } of gone) this.#ports.letGo(link);
     const joining = requests.flatMap((each) => this.#admit(each));
     try {
@@ -264,8 +266,7 @@ export class HostNetworks implements AsyncDisposable {
   adopt(living: readonly ConnectedRun[]): Promise<void> {
     return this.#locked(async () => {
       const alive = new Set(living.map(keyOf));
-      const left = this.#state.left();
-      const all = this.#state.connected();
+      const { connected: all, left } = this.#state.everyone();
       const gone = all.filter((each) => each.isolation === this.#isolation && !alive.has(keyOf(each)));
       await this.#settleWithout(gone);
       await this.#forget([...gone, ...left]);

@@ -1,5 +1,5 @@
 import { PacketRules, type RuleOperation } from "@bulkhead/native-namespaces";
-import { bridgeElements, instanceElements } from "./elements.ts";
+import { bridgeElements, elementsOf, instanceElements } from "./elements.ts";
 import type { NetworkNames } from "./names.ts";
 import { noRules, ruleSet } from "./rules.ts";
 import type { Attachment, MadeNetwork } from "./state.ts";
@@ -20,12 +20,12 @@ export class PacketFilter implements Disposable {
   }
 
   #elements(op: "element.add" | "element.delete", { networks = [], attachments = [] }: RuleSubjects): RuleOperation[] {
-    return [
-      ...networks.flatMap(({ networkId, internal }) =>
-        bridgeElements(this.#names, op, { bridge: this.#names.bridge(networkId).name, internal }),
+    return elementsOf(this.#names, op, [
+      ...networks.map(({ networkId, internal }) =>
+        bridgeElements({ bridge: this.#names.bridge(networkId).name, internal }),
       ),
-      ...attachments.flatMap((attachment) => instanceElements(this.#names, op, attachment)),
-    ];
+      ...attachments.map(instanceElements),
+    ]);
   }
 
   /** What is not there cannot be removed. */

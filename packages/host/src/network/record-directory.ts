@@ -45,6 +45,8 @@ export class RecordDirectory<Schema extends TSchema> {
   readonly #path: string;
   readonly #check: ReturnType<typeof Compile<Schema>>;
   #known = new Map<string, Static<Schema>>();
+  /** drafts that were records until this process retracted them: what they say need not be read */
+  readonly #retracted = new Map<string, Static<Schema>>();
 
   constructor(path: string, schema: Schema) {
     this.#path = path;
@@ -75,12 +77,17 @@ export class RecordDirectory<Schema extends TSchema> {
       if (value !== undefined) records.set(name, value);
     }
     this.#known = records;
+    // Somebody else removed them.
+    if (this.#retracted.size > drafts.length) {
+      const left = new Set(drafts);
+      for (const name of this.#retracted.keys()) if (!left.has(name)) this.#retracted.delete(name);
+    }
     return { records: new Map(records), drafts };
   }
 
   /** What a draft says; undefined for one that was cut, or is gone. */
   draftOf(name: string): Static<Schema> | undefined {
-    return this.#valid(this.#draft(name));
+    return this.#retracted.get(name) ?? this.#valid(this.#draft(name));
   }
 
   #valid(path: string): Static<Schema> | undefined {
@@ -89,6 +96,7 @@ export class RecordDirectory<Schema extends TSchema> {
   }
 
   draft(name: string, value: Static<Schema>): void {
+    this.#retracted.delete(name);
     writeFileSync(this.#draft(name), JSON.stringify(value), { mode: 0o600 });
   }
 
@@ -107,11 +115,13 @@ export class RecordDirectory<Schema extends TSchema> {
   /** Makes a record a draft again. */
   retract(name: string): void {
     renameSync(join(this.#path, name), this.#draft(name));
+    const known = this.#known.get(name);
+    if (known !== undefined) this.#retracted.set(name, known);
   }
 
   /** Removes a record or a draft; one that is gone is gone. */
   remove(name: string): void {
-    removeFile(join(this.#path, name));
+    if (!this.#retracted.delete(name)) removeFile(join(this.#path, name));
     removeFile(this.#draft(name));
   }
 

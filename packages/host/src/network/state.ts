@@ -75,9 +75,13 @@ export class NetworkState {
     return [...this.#attachments.all().values()];
   }
 
-  /** Who has left but may still have rules. Whoever makes rules asks this first, and then who is connected. */
-  left(): Attachment[] {
-    return this.#attachments.drafts().flatMap((link) => this.#attachments.draftOf(link) ?? []);
+  /** Who is connected, and who has left but may still have rules, in one look: nobody is missed in between. */
+  everyone(): { connected: Attachment[]; left: Attachment[] } {
+    const { records, drafts } = this.#attachments.read();
+    return {
+      connected: [...records.values()],
+      left: drafts.flatMap((link) => this.#attachments.draftOf(link) ?? []),
+    };
   }
 
   get networks(): RecordDirectory<typeof MadeNetwork> {
