@@ -83,6 +83,14 @@ TEST(pidsIoDevicesAndPages) {
   EXPECT_TEXT(writesOf(devices, false).substr(0, 97),
               "devices/devices.deny=a devices/devices.allow=c 1:3 rwm devices/devices.allow=c *:* m "
               "devices/devi");
+  // Each device once, however often it is allowed; without a rule for all, what was there before decides.
+  const char* twice = R"({"devices":[{"allow":true,"type":"c","major":9,"minor":1,"access":"r"},{"allow":false},
+      {"allow":true,"type":"c","major":1,"minor":3,"access":"r"},{"allow":true,"type":"c","major":1,"minor":3,"access":"w"}]})";
+  const std::string once = writesOf(twice, false);
+  EXPECT_TEXT(once.substr(0, 62), "devices/devices.deny=a devices/devices.allow=c 1:3 rwm devices");
+  EXPECT(once.find("9:1") == std::string::npos && once.find("1:3", 50) == std::string::npos);
+  const char* open = R"({"devices":[{"allow":true,"type":"c","major":1,"minor":3,"access":"r"}]})";
+  EXPECT_TEXT(writesOf(open, false).substr(0, 35), "devices/devices.allow=c 1:3 r devic");
   EXPECT_TEXT(writesOf(devices, true), "");
   EXPECT_TEXT(writesOf(R"({"devices":[{"allow":true,"type":"x"}]})", false), "! /devices/0/type must be a, b or c");
   EXPECT_TEXT(writesOf(R"({"hugepageLimits":[{"pageSize":"2MB","limit":4}]})", true),

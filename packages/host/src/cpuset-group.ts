@@ -48,6 +48,8 @@ const open = async (parents: CgroupParents, group: string): Promise<void> => {
     return;
   }
   const parent = parents.paths["cpuset"] ?? "";
+  // The kernel gives each new instance what the group has then, and no start has to copy it.
+  await writeFile(join(group, "cgroup.clone_children"), "1");
   for (const file of ["cpuset.cpus", "cpuset.mems"]) {
     if ((await readFile(join(group, file), "utf8")).trim() === "") {
       await writeFile(join(group, file), await readFile(join(parent, file), "utf8"));

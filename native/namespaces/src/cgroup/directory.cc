@@ -16,13 +16,13 @@ namespace {
 
 constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-/** v1 refuses processes in a cpuset without cpus and mems, and every new level
- * starts empty. */
+/** v1 refuses processes in a cpuset without cpus and mems, and every new level starts empty, unless the one above says
+ * otherwise (cgroup.clone_children). */
 Status copyCpuset(int parent, int child) {
+  char text[1024];
+  // Written last below, and the kernel copies both or neither.
+  if (TRY(sys::readFile(child, "cpuset.mems", text, sizeof text)) > 1) return Done{};
   for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-    char text[1024];
-    const size_t own = TRY(sys::readFile(child, file, text, sizeof text));
-    if (own > 1) continue;
     const size_t size = TRY(sys::readFile(parent, file, text, sizeof text));
     TRY(sys::writeFile(child, file, {text, size}));
   }
@@ -107,6 +107,30 @@ void enableAncestors(const plan::CgroupDirectory& directory) {
     }
   }
 }
+
+/** Does writes in order; of those that follow each other in one file only the first opens it. */
+class Writer {
+ public:
+  explicit Writer(int directory) : directory_(directory) {}
+
+  Status apply(const plan::CgroupWrite& write) {
+    // Another file, one of several, or a value that builds on what is there.
+    if (write.file.view().find_first_of("?|") != std::string_view::npos || write.value.view().starts_with('$')) {
+      return applyWrite(directory_, write);
+    }
+    if (write.file.view() != name_) {
+      name_ = {};
+      file_ = TRY(sys::openAt(directory_, write.file.c_str(), O_WRONLY | O_NOCTTY));
+      name_ = write.file.view();
+    }
+    return sys::writeAll(file_.get(), write.value.data, write.value.size);
+  }
+
+ private:
+  int directory_;
+  std::string_view name_;
+  Fd file_;
+};
 
 }  // namespace
 
@@ -205,12 +229,13 @@ Status Placement::applyLimits(const Span<plan::CgroupDirectory>& directories) {
   for (uint32_t index = 0; index < directories.count; ++index) {
     const plan::CgroupDirectory& directory = directories[index];
     bool enabled = false;
+    Writer writer(fds_[index].get());
     for (const plan::CgroupWrite& write : directory.writes) {
-      Status applied = applyWrite(fds_[index].get(), write);
+      Status applied = writer.apply(write);
       if (!applied.ok() && applied.error().err == ENOENT && !enabled && (directory.flags & plan::kCgroupUnified) != 0) {
         enableAncestors(directory);
         enabled = true;
-        applied = applyWrite(fds_[index].get(), write);
+        applied = writer.apply(write);
       }
       if (!applied.ok()) {
         Error error = applied.error();

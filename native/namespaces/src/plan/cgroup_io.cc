@@ -1,4 +1,6 @@
 // Block devices and device access of OCI resources.
+#include <algorithm>
+
 #include "plan/cgroup_writes.h"
 #include "plan/device_rules.h"
 
@@ -83,6 +85,9 @@ bool CgroupWrites::devices(const View& part) {
     if (!rules.empty()) deviceProgram_ = plan::deviceProgram(combine(rules));
     return true;
   }
+  // What holds whatever was allowed before comes to less than it says, and every line is a write.
+  const bool whole = std::any_of(rules.begin(), rules.end(), [](const DeviceRule& rule) { return rule.all; });
+  if (whole) rules = deviceChanges({}, combine(rules));
   for (const DeviceRule& rule : rules) {
     add("devices", rule.allow ? "devices.allow" : "devices.deny", deviceRuleText(rule));
   }
