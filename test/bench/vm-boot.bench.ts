@@ -4,7 +4,8 @@
  * and devices, in at least 10 interleaved pairs. Kernel entry is a byte that the ELF's own first instructions write to the
  * serial port; init is a static program that says a line. Both are read by one small process, from the monitor's start on.
  * QEMU boots without option ROMs, PIT and PIC, but with its RTC: without one Debian's kernel waits seconds for it, which
- * would count against QEMU. `--pairs N` for more or fewer.
+ * would count against QEMU. To its entry QEMU has read all of the kernel and ours what the guest touched until then
+ * (docs/decisions/0040); to init both have, so the two ratios are judged together. `--pairs N` for more or fewer.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";

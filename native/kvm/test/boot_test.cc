@@ -98,6 +98,25 @@ TEST(boot_broken_elf_is_refused) {
   EXPECT(errorOf(with<uint64_t>(good, segment(offsetof(Elf64_Phdr, p_offset)), 1 << 20), memory) == EBADMSG);
 }
 
+TEST(boot_elf_whose_segments_overlap_is_refused) {
+  const GuestMemory memory = memoryOf(8);
+  const auto errorFor = [&](uint64_t second) {
+    std::string image = tinyImage("code");
+    Elf64_Phdr load;
+    memcpy(&load, image.data() + kSegment, sizeof load);
+    image = with<uint64_t>(image, offsetof(Elf64_Ehdr, e_phoff), image.size());
+    image = with<uint16_t>(image, offsetof(Elf64_Ehdr, e_phnum), 2);
+    image.append(reinterpret_cast<const char*>(&load), sizeof load);
+    load.p_paddr = second;
+    image.append(reinterpret_cast<const char*>(&load), sizeof load);
+    return errorOf(image, memory);
+  };
+  const uint64_t end = layout::kKernelStart + 4 + 4096;
+  EXPECT(errorFor(end) == 0);
+  EXPECT(errorFor(end - 1) == ENOEXEC);
+  EXPECT(errorFor(layout::kKernelStart) == ENOEXEC);
+}
+
 TEST(boot_bzimage_is_moved_when_it_does_not_fit) {
   const GuestMemory large = memoryOf(32);
   auto loaded = loadKernel(BytesSource(bzImage("kernel")), large);

@@ -15,6 +15,15 @@
 2:      powerOff
 guestEchoesCommandLineEnd:
 
+// Says the byte that lies 8 MiB behind where it is loaded.
+        guest guestReadsFarAhead
+        movl    $0x900000, %esi
+        movb    (%rsi), %al
+        movw    $0x3f8, %dx
+        outb    %al, %dx
+        powerOff
+guestReadsFarAheadEnd:
+
 // Counts in memory at 2 MiB - 8 for ever.
         guest guestCounts
         movl    $0x1ffff8, %edi

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -77,6 +78,8 @@ const Try kNever[] = {
     {"a processor's registers, changed", [] { return static_cast<long>(ioctl(-1, KVM_SET_REGS, 0)); }},
     {"a processor's special registers, changed", [] { return static_cast<long>(ioctl(-1, KVM_SET_SREGS, 0)); }},
     {"memory of the guest, moved", [] { return static_cast<long>(ioctl(-1, KVM_SET_USER_MEMORY_REGION, 0)); }},
+    {"memory that makes others wait", [] { return static_cast<long>(ioctl(-1, USERFAULTFD_IOC_NEW, 0)); }},
+    {"and more of it", [] { return static_cast<long>(ioctl(-1, UFFDIO_REGISTER, 0)); }},
     {"io_uring with no restriction", [] { return syscall(SYS_io_uring_setup, 1, nullptr); }},
     {"a new filter", [] { return syscall(SYS_seccomp, 0, 0, nullptr); }},
     {"process control", [] { return syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0); }},
@@ -103,6 +106,10 @@ const Try kOfTheLoop[] = {
     {"a request with its files", [] { return syscall(SYS_recvmsg, -1, nullptr, 0); }},
     {"a processor's registers, seen", [] { return static_cast<long>(ioctl(-1, KVM_GET_REGS, 0)); }},
     {"a file of a snapshot", [] { return syscall(SYS_ftruncate, -1, 0); }},
+};
+const Try kOfTheLoader[] = {
+    {"who waits goes on", [] { return static_cast<long>(ioctl(-1, UFFDIO_WAKE, 0)); }},
+    {"part of an image", [] { return syscall(SYS_pread64, -1, nullptr, 0, 0); }},
 };
 const Try kOfSockets[] = {
     {"socket", [] { return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); }},
@@ -147,6 +154,17 @@ TEST(each_kind_of_thread_does_its_own_and_not_the_others) {
   expectEnd(kOfProcessors, ThreadKind::loop, Sockets::none, -SIGSYS);
   expectEnd(kOfTheLoop, ThreadKind::loop, Sockets::none, 0);
   expectEnd(kOfTheLoop, ThreadKind::processor, Sockets::none, -SIGSYS);
+}
+
+TEST(what_brings_late_blocks_reads_and_wakes_and_nothing_else) {
+  expectEnd(kNever, ThreadKind::loader, Sockets::streams, -SIGSYS);
+  expectEnd(kOfProcessors, ThreadKind::loader, Sockets::streams, -SIGSYS);
+  expectEnd(kOfTheLoop, ThreadKind::loader, Sockets::streams, -SIGSYS);
+  expectEnd(kOfSockets, ThreadKind::loader, Sockets::streams, -SIGSYS);
+  expectEnd(kOfTheLoader, ThreadKind::loader, Sockets::none, 0);
+  for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
+    expectEnd(kOfTheLoader, kind, Sockets::streams, -SIGSYS);
+  }
 }
 
 TEST(sockets_are_for_machines_that_have_such_a_device) {

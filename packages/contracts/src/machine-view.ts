@@ -43,7 +43,7 @@ export type MachineFile = Static<typeof MachineFile>;
 /** System calls that one kind of the monitor's threads may make. */
 export const MachineThreads = Type.Object(
   {
-    kind: Type.String({ description: "processor: runs the guest; loop: moves data" }),
+    kind: Type.String({ description: "processor: runs the guest; loop: moves data; loader: reads its kernel" }),
     count: Type.Integer({ description: "threads of it" }),
     calls: Type.Array(Type.String()),
   },

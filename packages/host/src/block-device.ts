@@ -7,7 +7,7 @@ export interface BlockDevice {
 }
 
 /** Linux dev_t layout of stat(2) in user space: 12 bits of major and 20 of minor, interleaved (makedev(3)). */
-const split = (device: bigint): BlockDevice => ({
+export const deviceNumbers = (device: bigint): BlockDevice => ({
   major: Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn)),
   minor: Number((device & 0xffn) | ((device >> 12n) & 0xffffff00n)),
 });
@@ -17,7 +17,7 @@ const split = (device: bigint): BlockDevice => ({
  * I/O limits cannot be enforced for it. A partition answers with its disk, since the kernel limits whole queues.
  */
 export const diskOf = async (path: string): Promise<BlockDevice | null> => {
-  const device = split((await stat(path, { bigint: true })).dev);
+  const device = deviceNumbers((await stat(path, { bigint: true })).dev);
   if (device.major === 0) return null;
   const entry = await realpath(`/sys/dev/block/${device.major}:${device.minor}`).catch(() => null);
   if (entry === null) return null;

@@ -1,4 +1,4 @@
-export { diskOf, type BlockDevice } from "./block-device.ts";
+export { deviceNumbers, diskOf, type BlockDevice } from "./block-device.ts";
 export { readBootId } from "./boot.ts";
 export {
   instancesMax,

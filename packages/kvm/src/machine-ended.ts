@@ -41,6 +41,8 @@ const happened: Readonly<Record<MachineOutcome, string>> = {
   "powered-off": "the machine was switched off from inside",
   "instruction-not-emulated": "the host's KVM cannot carry out an instruction of the guest's",
   "cpu-failed": "the host's KVM refused the state of the guest's processor",
+  "image-lost":
+    "the file of its kernel or initramfs became shorter, or could not be read, before the guest had all of it",
   "not-started": "the monitor could not start the machine; why is in the log",
 };
 

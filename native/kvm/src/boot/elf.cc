@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "boot/kernel.h"
@@ -45,6 +46,19 @@ Status loadSegment(const Source& image, const Elf64_Phdr& segment, const GuestMe
     return failure("kernel image", ENOMEM, "segment outside the guest's RAM");
   }
   return image.load(segment.p_offset, memory, segment.p_paddr, segment.p_filesz);
+}
+
+/** What is loaded later would overwrite what was loaded before; no linker makes such. */
+bool overlap(const std::vector<Elf64_Phdr>& segments) {
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type == PT_LOAD && segment.p_memsz > 0) ranges.emplace_back(segment.p_paddr, segment.p_memsz);
+  }
+  std::sort(ranges.begin(), ranges.end());
+  for (size_t index = 1; index < ranges.size(); ++index) {
+    if (ranges[index].first - ranges[index - 1].first < ranges[index - 1].second) return true;
+  }
+  return false;
 }
 
 uint64_t padded(uint64_t size) {
@@ -90,6 +104,7 @@ Result<Kernel> loadElf(const Source& image, const GuestMemory& memory) {
   kernel.entry = header.e_entry;
   kernel.initramfsLimit = layout::kLowRamEnd - 1;
   kernel.commandLineBytes = kElfCommandLineBytes;
+  if (overlap(segments)) return refused("segments that overlap");
   for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type == PT_LOAD && segment.p_memsz > 0) {
       TRY(loadSegment(image, segment, memory));

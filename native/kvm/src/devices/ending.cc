@@ -20,6 +20,8 @@ const char* nameOf(Outcome outcome) {
       return "stopped";
     case Outcome::panicked:
       return "kernel-panic";
+    case Outcome::imageLost:
+      return "image-lost";
   }
   return "unknown";
 }

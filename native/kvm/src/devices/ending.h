@@ -24,6 +24,8 @@ enum class Outcome : uint32_t {
   stopped,
   /** The guest's kernel said that it cannot go on. */
   panicked,
+  /** A file that its RAM was still to come from became shorter, or cannot be read. */
+  imageLost,
 };
 
 /** Stable name, as in reports. */
@@ -42,7 +44,7 @@ class Ending {
     event_.signal();
   }
   Outcome outcome() const { return outcome_.load(); }
-  /** For `notEmulated` KVM's suberror, for `cpuFailed` the hardware's reason or errno. */
+  /** For `notEmulated` KVM's suberror, for `cpuFailed` the hardware's reason or errno, for `imageLost` errno. */
   uint64_t detail() const { return detail_; }
   int fd() const { return event_.get(); }
 

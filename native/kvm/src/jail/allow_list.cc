@@ -2,6 +2,7 @@
 
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -53,6 +54,19 @@ constexpr AllowedCall kOfTheLoop[] = {
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_CLOCK),
     CALL(ftruncate),
     CALL(lseek),
+};
+
+constexpr AllowedCall kOfTheLoader[] = {
+    CALL(pread64),
+    CALL(poll),
+    // Who waits, and that he need not any longer.
+    CALL(read),
+    CALL_IF(ioctl, Kind::equals, 1, UFFDIO_WAKE),
+    CALL(write),
+    CALL(futex),
+    CALL(close),
+    // A thread's stack.
+    CALL_IF(madvise, Kind::equals, 2, MADV_DONTNEED),
 };
 
 /** A device is driven from whichever thread the guest's access or the data comes to. */
@@ -116,6 +130,11 @@ void add(std::vector<AllowedCall>* calls, const AllowedCall (&more)[Count]) {
 
 std::vector<AllowedCall> allowedCalls(ThreadKind kind, Sockets sockets) {
   std::vector<AllowedCall> calls;
+  if (kind == ThreadKind::loader) {
+    add(&calls, kOfTheLoader);
+    add(&calls, kOfTheLibrary);
+    return calls;
+  }
   if (kind == ThreadKind::processor) {
     add(&calls, kOfProcessors);
   } else {

@@ -29,6 +29,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineOptions& options, 
   memory.shared = std::any_of(files.devices.begin(), files.devices.end(),
                               [](const auto& device) { return device->servedElsewhere(); });
   auto machine = TRY(assemble(options, TRY(GuestMemory::create(memory)), system, phases, &files));
+  machine->late_ = std::move(files.late);
   TRY(machine->load(options, files, system));
   return machine;
 }
@@ -145,6 +146,10 @@ Result<std::vector<Vcpu>> Machine::makeProcessors(const MachineOptions& options,
 Result<Outcome> Machine::run() {
   phases_.begin("threads");
   TRY(cpus_->start(confine_));
+  if (late_ != nullptr) {
+    TRY(late_->start({[confine = confine_] { return confine ? confine(ThreadKind::loader) : Status(Done{}); },
+                      [this](int err) { ending_.end(Outcome::imageLost, static_cast<uint64_t>(err)); }}));
+  }
   if (!loopCpus_.empty()) TRY(runOn(pthread_self(), loopCpus_));
   if (confine_) TRY(confine_(ThreadKind::loop));
   phases_.begin("guest");

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "boot/late_blocks.h"
 #include "boot/source.h"
 #include "devices/bus.h"
 #include "devices/power.h"
@@ -43,6 +44,8 @@ struct MachineFiles {
   const Source* kernel = nullptr;
   /** May be nullptr. */
   const Source* initramfs = nullptr;
+  /** What of the two comes once the guest runs; may be nullptr. */
+  std::unique_ptr<LateBlocks> late;
   /** What the guest writes to its serial port. */
   Fd serialOutput;
   /** In the order in which the guest finds them; at most layout::kMaxVirtioDevices. */
@@ -124,6 +127,8 @@ class Machine {
 
   // In order of dependence: processors go first, so that nothing of the guest runs while the rest goes.
   GuestMemory memory_;
+  // Whatever touches memory may wait for it, so it goes behind them.
+  std::unique_ptr<LateBlocks> late_;
   Vm vm_;
   EventLoop loop_;
   Ending ending_;

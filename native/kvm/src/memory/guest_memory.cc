@@ -57,6 +57,7 @@ Result<GuestMemory> GuestMemory::create(const MemoryOptions& options) {
   const int sharing = memory.file_.valid() ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
   TRY(memory.place(memory.file_.get(), sharing, options.sizeBytes));
   TRY(prepare(memory.host(), options));
+  memory.mayComeLate_ = !memory.file_.valid() && !options.locked && options.nodes.empty();
   return memory;
 }
 
@@ -94,7 +95,8 @@ GuestMemory::GuestMemory(GuestMemory&& other) noexcept
       reservedBytes_(other.reservedBytes_),
       sizeBytes_(other.sizeBytes_),
       regions_{other.regions_[0], other.regions_[1]},
-      regionCount_(std::exchange(other.regionCount_, 0)) {}
+      regionCount_(std::exchange(other.regionCount_, 0)),
+      mayComeLate_(other.mayComeLate_) {}
 
 GuestMemory::~GuestMemory() {
   if (reservation_ != nullptr) munmap(reservation_, reservedBytes_);

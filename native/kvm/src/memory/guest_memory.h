@@ -60,6 +60,8 @@ class GuestMemory {
   uint64_t sizeBytes() const { return sizeBytes_; }
   /** The guest's RAM without its holes. */
   uint8_t* host() const { return regions_[0].host; }
+  /** Whether pages may be put in its place by and by: they are this process's alone, and wherever it gets them. */
+  bool mayComeLate() const { return mayComeLate_; }
   /** The file that it is; none when it is this process's alone. */
   const Fd& file() const { return file_; }
   /** End of the RAM that begins at address 0. */
@@ -90,6 +92,7 @@ class GuestMemory {
   uint64_t sizeBytes_ = 0;
   Region regions_[2] = {};
   uint32_t regionCount_ = 0;
+  bool mayComeLate_ = false;
 };
 
 }  // namespace bulkhead::vm

@@ -75,7 +75,8 @@ std::string callsOf(const VmmOptions& options) {
     const auto calls = allowedCalls(kind, socketsOf(options));
     return namesOf({calls.data(), static_cast<uint32_t>(calls.size())});
   };
-  return "{\"processor\":" + names(ThreadKind::processor) + ",\"loop\":" + names(ThreadKind::loop) + "}";
+  return "{\"processor\":" + names(ThreadKind::processor) + ",\"loop\":" + names(ThreadKind::loop) +
+         ",\"loader\":" + names(ThreadKind::loader) + "}";
 }
 
 /** When each step of the start began, by CLOCK_MONOTONIC; null unless they are wanted. */

@@ -9,6 +9,19 @@
 #include "vmm/named_file.h"
 
 namespace bulkhead::vm {
+namespace {
+
+/** nullptr where everything is to be read before the guest runs, which is as right and later. */
+std::unique_ptr<LateBlocks> openLate(const VmmOptions& options) {
+  // Memory of a guest with processors of its own is to be near them: this thread is on them, and touches it first.
+  if (!options.machine.pinned.empty()) return nullptr;
+  auto device = openNamed(options.lateMemory, O_RDWR);
+  if (!device.ok()) return nullptr;
+  auto late = LateBlocks::create(device.value());
+  return late.ok() ? late.take() : nullptr;
+}
+
+}  // namespace
 
 Sockets socketsOf(const VmmOptions& options) {
   const auto has = [&](std::string_view kind) {
@@ -36,11 +49,14 @@ Result<std::unique_ptr<Machine>> openMachine(const VmmOptions& options) {
                                     TRY(openNamed(options.memory, O_RDONLY))};
     return Machine::restore(machine, std::move(files), snapshot);
   }
-  const FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
+  FileSource kernel = TRY(FileSource::open(TRY(openNamed(options.kernel, O_RDONLY))));
   files.kernel = &kernel;
+  if (kernel.isLarge()) files.late = openLate(options);
+  kernel.comeBy(files.late.get());
   if (options.initramfs.empty()) return Machine::create(machine, std::move(files));
-  const FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
+  FileSource initramfs = TRY(FileSource::open(TRY(openNamed(options.initramfs, O_RDONLY))));
   files.initramfs = &initramfs;
+  initramfs.comeBy(files.late.get());
   return Machine::create(machine, std::move(files));
 }
 

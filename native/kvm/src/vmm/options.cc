@@ -33,6 +33,8 @@ constexpr Option kOptions[] = {
     {"--new-file", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->question.files.emplace_back(text); }},
     {"--kvm", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->kvm = text; }},
+    {"--late-memory", Kind::text, 0,
+     [](VmmOptions* options, std::string_view text, uint64_t) { options->lateMemory = text; }},
     {"--kernel", Kind::text, 0, [](VmmOptions* options, std::string_view text, uint64_t) { options->kernel = text; }},
     {"--initramfs", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->initramfs = text; }},
@@ -124,7 +126,7 @@ const char* usage() {
   return "bulkhead-vmm --kernel FILE [--initramfs FILE] [--command-line TEXT] [--cpus N] [--memory-mib N]\n"
          "             [--pin CPU,...] [--loop-cpus CPU,...] [--memory-nodes NODE,...]\n"
          "             [--hugepages] [--locked] [--interpreted] [--serial FILE] [--kvm FILE] [--control fd:N|PATH]\n"
-         "             [--quiet] [--phases] [--no-jail]\n"
+         "             [--late-memory FILE] [--quiet] [--phases] [--no-jail]\n"
          "             [--device DEVICE]...\n"
          "bulkhead-vmm --restore FILE --memory FILE [and of the above what is not the guest's]\n"
          "bulkhead-vmm --ask PATH --request WORD [--new-file PATH]...\n"

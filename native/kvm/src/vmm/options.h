@@ -25,6 +25,8 @@ struct VmmOptions {
   bool jail = true;
   // As openNamed wants them.
   std::string kvm = "/dev/kvm";
+  /** Where it cannot be opened, images are read whole before the guest runs. */
+  std::string lateMemory = "/dev/userfaultfd";
   std::string kernel;
   std::string initramfs;
   /** State and memory file of a snapshot, which take the kernel's place. */

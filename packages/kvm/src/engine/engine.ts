@@ -38,6 +38,7 @@ export type MachineOutcome =
   | "kernel-panic"
   | "instruction-not-emulated"
   | "cpu-failed"
+  | "image-lost"
   | "not-started";
 
 /** How a machine is made to stand still, between two instructions of its own; `ports` is where its monitor listens. */

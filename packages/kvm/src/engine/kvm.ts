@@ -8,10 +8,8 @@ import { connectVsock } from "../guest/vsock.ts";
 import { nodesOf } from "../machine-nodes.ts";
 import { engineRoot } from "./engine-root.ts";
 import { fileServer, hasFileServer, serverFiles, socketOf, withServers } from "./file-server.ts";
+import { kvmDevice, lateMemoryDevices } from "./kvm-devices.ts";
 import { kernelWords, machineFiles, type Engine, type MachineOutcome, type MachinePlan } from "./engine.ts";
-
-/** /dev/kvm (Linux, Documentation/admin-guide/devices.txt) */
-const kvmDevice = { path: "/dev/kvm", major: 10, minor: 232 } as const;
 
 /** Port at which a guest's agent listens (native/guest/src/channel.c). */
 const agentPort = 1024;
@@ -83,6 +81,7 @@ const outcomes: Readonly<Record<number, MachineOutcome>> = {
   14: "instruction-not-emulated",
   15: "cpu-failed",
   17: "kernel-panic",
+  18: "image-lost",
 };
 
 /**
@@ -122,7 +121,8 @@ export const kvmEngine = ({ directory, kernelWords: words = [] }: KvmEngineOptio
     root,
     ...withServers(plan.shared, ["/bulkhead-vmm", ...argumentsOf(plan, words)]),
     files: machineFiles(plan),
-    devices: [kvmDevice],
+    // What goes on has no kernel to read.
+    devices: [kvmDevice, ...("state" in plan.origin ? [] : lateMemoryDevices())],
     systemCalls: [...ringCalls, ...policyCalls],
     sharesCpus: true,
     ...(plan.memoryPolicy === "locked" ? { lockedBytes: plan.memoryMib * 2 ** 20 + lockedBesides } : {}),

@@ -19,7 +19,7 @@ const monitor = {
     },
   ],
   hypercalls: 3,
-  calls: { processor: ["ioctl", "read"], loop: ["epoll_wait"] },
+  calls: { processor: ["ioctl", "read"], loop: ["epoll_wait"], loader: ["pread64"] },
 };
 
 test("what a monitor counts is shown by channel", () => {
@@ -44,7 +44,7 @@ test("a monitor that was taken over says nothing that is not of this form", () =
     "null",
     JSON.stringify({ ...monitor, hypercalls: -1 }),
     JSON.stringify({ ...monitor, ports: Array.from({ length: 65 }, () => monitor.ports[0]) }),
-    JSON.stringify({ ...monitor, calls: { processor: ["\u001b[2J"], loop: [] } }),
+    JSON.stringify({ ...monitor, calls: { processor: ["\u001b[2J"], loop: [], loader: [] } }),
   ];
   for (const answer of refused) expect(monitorChannels(answer)).toBeNull();
   assert(property(uint8Array(), (bytes) => monitorChannels(Buffer.from(bytes).toString("latin1")) === null));

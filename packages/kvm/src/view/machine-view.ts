@@ -34,7 +34,9 @@ const readThreads = async (pid: number, calls: MachineChannels["calls"]): Promis
   const tasks = await readdir(`/proc/${pid}/task`);
   const names = await Promise.all(tasks.map((task) => orNull(readFile(`/proc/${pid}/task/${task}/comm`, "utf8"))));
   const processors = names.filter((name) => name?.startsWith("vcpu ")).length;
-  const countOf = (kind: string): number => (kind === "processor" ? processors : names.length - processors);
+  const loaders = names.filter((name) => name === "late blocks\n").length;
+  const counts: Readonly<Record<string, number>> = { processor: processors, loader: loaders };
+  const countOf = (kind: string): number => counts[kind] ?? names.length - processors - loaders;
   return Object.entries(calls).map(([kind, allowed]) => ({ kind, count: countOf(kind), calls: [...allowed] }));
 };
 

@@ -32,7 +32,8 @@ const MonitorView = Type.Object({
     { maxItems: 64 },
   ),
   hypercalls: Type.Union([count, Type.Null()]),
-  calls: Type.Union([Type.Object({ processor: names, loop: names }), Type.Null()]),
+  // Monitors outlive their agents: older ones have no loader.
+  calls: Type.Union([Type.Object({ processor: names, loop: names, loader: Type.Optional(names) }), Type.Null()]),
 });
 const check = Compile(MonitorView);
 
