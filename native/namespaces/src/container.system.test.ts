@@ -290,3 +290,10 @@ test("a fork server that was killed is replaced by the next start, and its conta
   expect(forkServers()).not.toEqual(before);
   expect(isAlive(living.shim) && isAlive(living.init)).toBe(true);
 });
+
+test("an end that comes before anybody asks for it is told to whoever asks then", async () => {
+  await using area = new Area();
+  const started = await area.start(["true"]);
+  await watchExit(started.shim).exited;
+  await expect(started.watchEnd()).resolves.toBeUndefined();
+});

@@ -1,5 +1,5 @@
 // One started bulkhead-init: its report socket and its reaping.
-import { addon, initPath, type Report } from "./addon.ts";
+import { addon, initPath, type FdWatch, type Report } from "./addon.ts";
 import { NativeError, unwrap } from "./error.ts";
 
 /** Children are reaped by pidfd when they end, so that no zombie stays and libuv's SIGCHLD handling is not disturbed. */
@@ -31,11 +31,17 @@ export interface ShimOptions {
   birth?: Uint8Array | undefined;
 }
 
+type Received = ReturnType<typeof addon.receive>;
+
 const noBirth = new Uint8Array();
 
 /** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
 export class Shim {
   #report: number;
+  #watch: FdWatch | undefined;
+  readonly #arrived: Received[] = [];
+  /** whoever waits for the next message */
+  #take: ((received: Received) => void) | undefined;
   #open = true;
   #forked = false;
 
@@ -66,17 +72,39 @@ export class Shim {
     reapWhenEnded(unwrap(addon.awaitFork(this.#report)).pidfd);
   }
 
-  /** The next message; null at the end of the stream. Rejects with the NativeError that the shim reports. */
+  /**
+   * The next message; null at the end of the stream. Rejects with the NativeError that the shim reports. One at a time;
+   * what comes before it is asked for waits.
+   */
   next(): Promise<Report | null> {
     const { promise, resolve, reject } = Promise.withResolvers<Report | null>();
-    const watch = new addon.FdWatch(this.#report, "read", () => {
-      const received = addon.receive(this.#report);
-      if (received.ok && received.value === undefined) return;
-      watch.close();
-      if (received.ok) resolve(received.value ?? null);
-      else reject(new NativeError(received));
-    });
+    const take = (received: Received): void =>
+      received.ok ? resolve(received.value ?? null) : reject(new NativeError(received));
+    const arrived = this.#arrived.shift();
+    if (arrived !== undefined) {
+      take(arrived);
+      return promise;
+    }
+    this.#take = take;
+    // Kept from the first message to the last: to watch anew for each costs more than the message.
+    this.#watch ??= new addon.FdWatch(this.#report, "read", () => this.#receive());
     return promise;
+  }
+
+  #receive(): void {
+    const received = addon.receive(this.#report);
+    if (received.ok && received.value === undefined) return;
+    // Nothing comes after the end, or after what was refused.
+    if (!received.ok || received.value === null) this.#unwatch();
+    const take = this.#take;
+    this.#take = undefined;
+    if (take === undefined) this.#arrived.push(received);
+    else take(received);
+  }
+
+  #unwatch(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
   }
 
   /** Resolves when the shim has recorded how its process ended, or is gone itself; never rejects. */
@@ -115,6 +143,7 @@ export class Shim {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#unwatch();
     try {
       if (!this.#forked) this.#await();
     } catch {

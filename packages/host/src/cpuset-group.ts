@@ -33,7 +33,7 @@ export const cgroupOfRun = (
   return Object.fromEntries(
     Object.entries(parents.paths).map(([controller, path]) => [
       controller,
-      join(controller === grouped && group !== null ? group : path, name),
+      `${controller === grouped && group !== null ? group : path}/${name}`,
     ]),
   );
 };

@@ -124,7 +124,7 @@ export class UidRanges {
   }
 
   #path(index: number, holder?: string): string {
-    return join(this.#directory, holder === undefined ? String(index) : `${index}@${holder}`);
+    return `${this.#directory}/${holder === undefined ? index : `${index}@${holder}`}`;
   }
 
   /** At once, as all of these: each is some 20 µs in the page cache, and a turn through the thread pool several times that. */

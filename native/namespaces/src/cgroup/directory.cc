@@ -7,9 +7,11 @@
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "cgroup/device_filter.h"
 #include "sys/file.h"
+#include "sys/kernel.h"
 
 namespace bulkhead::cgroup {
 namespace {
@@ -18,18 +20,38 @@ constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 /** v1 refuses processes in a cpuset without cpus and mems, and every new level starts empty, unless the one above says
  * otherwise (cgroup.clone_children). */
-Status copyCpuset(int parent, int child) {
+Status copyCpuset(int child) {
   char text[1024];
   // Written last below, and the kernel copies both or neither.
   if (TRY(sys::readFile(child, "cpuset.mems", text, sizeof text)) > 1) return Done{};
-  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-    const size_t size = TRY(sys::readFile(parent, file, text, sizeof text));
+  for (const auto& [above, file] :
+       {std::pair{"../cpuset.cpus", "cpuset.cpus"}, std::pair{"../cpuset.mems", "cpuset.mems"}}) {
+    const size_t size = TRY(sys::readFile(child, above, text, sizeof text));
     TRY(sys::writeFile(child, file, {text, size}));
   }
   return Done{};
 }
 
-Result<Fd> openParent(const plan::CgroupDirectory& directory, const char** name, char* buffer);
+/** A new directory that is ready for processes. Refused, a leaf is gone: it is not on the list of what is undone yet.
+ */
+Result<Fd> openNew(int at, const char* path, const plan::CgroupDirectory& directory, bool leaf) {
+  Result<Fd> child = sys::openAt(at, path, kDirectory);
+  const Status ready = [&]() -> Status {
+    if (!child.ok()) return child.error();
+    const int fd = child.value().get();
+    const long type = TRY(sys::filesystemType(fd));
+    // A missing mount would let limits be written to ordinary files.
+    if (type != kernel::kCgroupMagic && type != kernel::kCgroup2Magic) {
+      return failure("fstatfs", ENODEV, directory.path.view());
+    }
+    return (directory.flags & plan::kCgroupCpuset) != 0 ? copyCpuset(fd) : Status(Done{});
+  }();
+  if (!ready.ok()) {
+    if (leaf) (void)sys::removeAt(at, path, AT_REMOVEDIR).ok();
+    return ready.error();
+  }
+  return child;
+}
 
 Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& directory, bool leaf) {
   Status made = sys::makeDirectoryAt(parent, name, 0755);
@@ -41,15 +63,8 @@ Result<Fd> makeChild(int parent, const char* name, const plan::CgroupDirectory& 
     made = sys::makeDirectoryAt(parent, name, 0755);
   }
   if (!made.ok() && made.error().err != EEXIST) return failure("mkdirat", made.error().err, directory.path.view());
-  Result<Fd> child = sys::openAt(parent, name, kDirectory);
-  Status ready = child.ok() ? Status(Done{}) : Status(child.error());
-  if (ready.ok() && (directory.flags & plan::kCgroupCpuset) != 0) ready = copyCpuset(parent, child.value().get());
-  if (!ready.ok()) {
-    // A leaf is not on the list of what is undone yet.
-    if (leaf) (void)sys::removeAt(parent, name, AT_REMOVEDIR).ok();
-    return ready.error();
-  }
-  if ((directory.flags & plan::kCgroupUnified) != 0 && !leaf) enableControllers(child.value().get());
+  Result<Fd> child = openNew(parent, name, directory, leaf);
+  if (child.ok() && (directory.flags & plan::kCgroupUnified) != 0 && !leaf) enableControllers(child.value().get());
   return child;
 }
 
@@ -177,10 +192,14 @@ Status applyWrite(int directory, const plan::CgroupWrite& write) {
 }
 
 Result<Fd> makeDirectory(const plan::CgroupDirectory& directory) {
+  // Most often all levels above are there, and nothing of that name.
+  if (sys::makeDirectoryAt(AT_FDCWD, directory.path.c_str(), 0755).ok()) {
+    return openNew(AT_FDCWD, directory.path.c_str(), directory, true);
+  }
   char buffer[PATH_MAX];
   const char* name = nullptr;
   Fd parent = TRY(openParent(directory, &name, buffer));
-  // Without this a missing mount would let limits be written to ordinary files.
+  // Nor is anything removed from an ordinary directory.
   if (faccessat(parent.get(), "cgroup.procs", F_OK, 0) != 0) return failure("faccessat", ENODEV, directory.path.view());
   return makeChild(parent.get(), name, directory, true);
 }

@@ -20,14 +20,13 @@ void dropPrivileges() {
 
 void trimStack() {
   constexpr uintptr_t kPage = 4096;
-  // Deeper than any set-up goes; pages below the mapping are merely reported as missing.
+  // Deeper than any set-up goes.
   constexpr uintptr_t kDepth = 120 * 1024;
   const uintptr_t here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  // In use are this frame and the few above it, all above this page.
   const uintptr_t end = (here & ~(kPage - 1)) - kPage;
-  // In use are this frame and the few above it, all above `end`.
-  for (uintptr_t page = end - kPage; page > end - kDepth; page -= kPage) {
-    if (madvise(reinterpret_cast<void*>(page), kPage, MADV_DONTNEED) < 0) break;
-  }
+  // What is mapped of it; the rest is reported as missing.
+  (void)madvise(reinterpret_cast<void*>(end - kDepth), kDepth, MADV_DONTNEED);
 }
 
 }  // namespace bulkhead::init

@@ -1,5 +1,4 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Static, TSchema } from "typebox";
 import { Compile } from "typebox/compile";
 
@@ -73,7 +72,7 @@ export class RecordDirectory<Schema extends TSchema> {
         drafts.push(name.slice(draftMark.length));
         continue;
       }
-      const value = this.#known.get(name) ?? this.#valid(join(this.#path, name));
+      const value = this.#known.get(name) ?? this.#valid(`${this.#path}/${name}`);
       if (value !== undefined) records.set(name, value);
     }
     this.#known = records;
@@ -102,7 +101,7 @@ export class RecordDirectory<Schema extends TSchema> {
 
   /** Makes a draft a record. */
   keep(name: string): void {
-    renameSync(this.#draft(name), join(this.#path, name));
+    renameSync(this.#draft(name), `${this.#path}/${name}`);
   }
 
   put(name: string, value: Static<Schema>): void {
@@ -114,23 +113,23 @@ export class RecordDirectory<Schema extends TSchema> {
 
   /** Makes a record a draft again. */
   retract(name: string): void {
-    renameSync(join(this.#path, name), this.#draft(name));
+    renameSync(`${this.#path}/${name}`, this.#draft(name));
     const known = this.#known.get(name);
     if (known !== undefined) this.#retracted.set(name, known);
   }
 
   /** Removes a record or a draft; one that is gone is gone. */
   remove(name: string): void {
-    if (!this.#retracted.delete(name)) removeFile(join(this.#path, name));
+    if (!this.#retracted.delete(name)) removeFile(`${this.#path}/${name}`);
     removeFile(this.#draft(name));
   }
 
   /** Removes all there is, also what cannot be read. */
   clear(): void {
-    for (const name of namesIn(this.#path)) removeFile(join(this.#path, name));
+    for (const name of namesIn(this.#path)) removeFile(`${this.#path}/${name}`);
   }
 
   #draft(name: string): string {
-    return join(this.#path, `${draftMark}${name}`);
+    return `${this.#path}/${draftMark}${name}`;
   }
 }
