@@ -37,15 +37,17 @@ test("its agent greets at every connection, however fast one follows the other",
   await using rig = await MachineRig.open(shared);
   const run = await rig.start(rig.assignment({ command: ["sleep", "1000"] }));
   const slow: number[] = [];
+  // A greeting that is lost costs a second: the wait before the host connects again. On emulated hosts, where machines of
+  // our own monitor run, a command alone may take as long; there each connection has a stream of its own anyway.
+  const limitMs = engine.name === "kvm" ? 5_000 : 900;
   for (let round = 0; round < 100; ++round) {
     const begun = performance.now();
     const session = await run.exec({ command: ["true"], tty: false });
     expect(await session.ended).toMatchObject({ exitCode: 0 });
     // Each command's end closes the connection, so each needs a greeting of its own.
     const ms = performance.now() - begun;
-    if (ms > 900) slow.push(ms);
+    if (ms > limitMs) slow.push(ms);
   }
-  // A greeting that is lost costs a second: the wait before the host connects again.
   expect(slow).toEqual([]);
   await run.stop(0);
 });
