@@ -1,49 +1,71 @@
+import { Isolation } from "@bulkhead/contracts";
+import { Type, type Static } from "typebox";
 import { formatCpuList } from "./cpu-list.ts";
 
-/** CPUs of one living instance. */
-export interface CpuClaim {
-  readonly name: string;
-  readonly dedicated: boolean;
+/** A living or starting run with CPUs of its own, or chosen for it. */
+export const CpuUser = Type.Object({
+  isolation: Isolation,
+  name: Type.String(),
+  dedicated: Type.Boolean(),
   /** CPUs the scheduler chose; empty: any shared one */
-  readonly cpuIds: readonly number[];
+  cpuIds: Type.Array(Type.Integer({ minimum: 0 })),
   /** a dedicated one may use the shared CPUs too, for threads that are not the instance's own */
-  readonly sharesToo?: boolean;
+  sharesToo: Type.Boolean(),
+  /** its directory in the hierarchy with the cpuset controller; null while it has none */
+  cpuset: Type.Union([Type.String(), Type.Null()]),
+  /** its per-boot directory, where its shim writes how it ended */
+  runDir: Type.String(),
+});
+export type CpuUser = Static<typeof CpuUser>;
+
+/** What counts for the partition. */
+export type CpuClaim = Pick<CpuUser, "name" | "dedicated" | "cpuIds" | "sharesToo">;
+
+export interface CpuPartition {
+  /** CPUs that all shared instances may use, so that each dedicated one has its own */
+  readonly shared: readonly number[];
+  /** why not everyone can have what is claimed; null: all can */
+  readonly problem: string | null;
 }
 
-export type CpuPartition =
-  | { readonly possible: true; readonly shared: readonly number[] }
-  | { readonly possible: false; readonly detail: string };
-
-/**
- * Which CPUs all shared instances may use so that each dedicated one has its own. Not possible when a CPU is claimed
- * twice, does not exist, or nothing would be left for the shared ones.
- */
-export const partitionCpus = (online: readonly number[], claims: readonly CpuClaim[]): CpuPartition => {
+const problemOf = (online: readonly number[], claims: readonly CpuClaim[]): string | null => {
   const owners = new Map<number, string>();
   for (const { name, dedicated, cpuIds } of claims) {
     if (!dedicated) continue;
-    if (cpuIds.length === 0) return { possible: false, detail: `${name} is dedicated but has no CPUs assigned` };
+    if (cpuIds.length === 0) return `${name} is dedicated but has no CPUs assigned`;
     for (const id of cpuIds) {
-      if (!online.includes(id)) return { possible: false, detail: `CPU ${id} of ${name} is not usable on this host` };
+      if (!online.includes(id)) return `CPU ${id} of ${name} is not usable on this host`;
       const owner = owners.get(id);
-      if (owner !== undefined) return { possible: false, detail: `CPU ${id} is wanted by ${name} and has ${owner}` };
+      if (owner !== undefined) return `CPU ${id} is wanted by ${name} and has ${owner}`;
       owners.set(id, name);
     }
   }
-  const shared = online.filter((id) => !owners.has(id));
-  const sharing = claims.filter(({ dedicated }) => !dedicated);
-  if (shared.length === 0 && sharing.length > 0) {
-    return {
-      possible: false,
-      detail: `dedicated instances would take all CPUs (${formatCpuList(online)}) from ${sharing.length} shared ones`,
-    };
-  }
-  return { possible: true, shared };
+  return null;
+};
+
+/** Why no shared instance can run beside dedicated ones that have all CPUs. */
+export const nothingShared = (online: readonly number[]): string =>
+  `dedicated instances have all CPUs (${formatCpuList(online)}), and shared ones would have none`;
+
+/**
+ * Which CPUs all shared instances may use. A problem when a CPU is claimed twice, does not exist, or nothing would be left
+ * for the shared ones, of which there may be others than those who claim.
+ */
+export const partitionCpus = (
+  online: readonly number[],
+  claims: readonly CpuClaim[],
+  othersShare: boolean,
+): CpuPartition => {
+  const taken = new Set(claims.flatMap(({ dedicated, cpuIds }) => (dedicated ? cpuIds : [])));
+  const shared = online.filter((id) => !taken.has(id));
+  const sharing = othersShare || claims.some(({ dedicated }) => !dedicated);
+  const problem = problemOf(online, claims);
+  return { shared, problem: problem ?? (shared.length === 0 && sharing ? nothingShared(online) : null) };
 };
 
 /** CPUs one instance may use in that partition. */
 export const cpusOf = (claim: CpuClaim, shared: readonly number[]): readonly number[] => {
-  if (claim.dedicated) return claim.sharesToo === true ? [...claim.cpuIds, ...shared] : claim.cpuIds;
+  if (claim.dedicated) return claim.sharesToo ? [...claim.cpuIds, ...shared] : claim.cpuIds;
   const wanted = claim.cpuIds.filter((id) => shared.includes(id));
   return wanted.length > 0 ? wanted : shared;
 };

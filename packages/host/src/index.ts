@@ -25,7 +25,8 @@ export {
   type Hierarchy,
 } from "./cgroups.ts";
 export { formatCpuList, parseCpuList } from "./cpu-list.ts";
-export { cpusOf, partitionCpus, type CpuClaim, type CpuPartition } from "./cpu-partition.ts";
+export type { CpuUser } from "./cpu-partition.ts";
+export { HostCpus, type PromisedCpus } from "./host-cpus.ts";
 export { readOrCreateHostId } from "./identity.ts";
 export { leaksBetween, snapshotHost, type HostSnapshot, type SnapshotScope } from "./leaks.ts";
 export { acquireHostLock, type HostLock } from "./lock.ts";
@@ -34,7 +35,7 @@ export { hostHash, hostPaths, type HostPaths } from "./paths.ts";
 export { identityLives, ownIdentity, startTicksOf, stateOf, type ProcessIdentity } from "./process.ts";
 export { openRunDirectory, openStateDirectory } from "./run-directory.ts";
 export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, type UidRange } from "./uid-ranges.ts";
-export { applySharedCpus, cgroupOfRun, sharedCpusetGroup, type CpusetMember } from "./cpuset-group.ts";
+export { cgroupOfRun } from "./cpuset-group.ts";
 export { readTopology, type CpuPlace, type HostTopology, type NumaNode } from "./topology.ts";
 export { closeMountArea, fileSystemCommand, isMountPoint, mountsBelow, openMountArea } from "./mount-area.ts";
 export { hasPacketRules } from "./network/made-networks.ts";

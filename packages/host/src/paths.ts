@@ -21,12 +21,15 @@ export interface HostPaths {
   readonly trash: string;
   readonly run: string;
   readonly runInstances: string;
+  readonly runInstancesOf: Readonly<Record<Isolation, string>>;
   /** shares that are file systems of their own, mounted where nobody but root looks */
   readonly runShares: string;
   /** whoever changes a share has this file's lock, since both agents make and remove them */
   readonly shareLock: string;
   /** writable layers that are file systems of their own, the same way */
   readonly runDisks: string;
+  /** which CPUs are whose, of both agents' instances */
+  readonly cpus: string;
   /** one per agent: each agent's contact counts for its own instances only */
   readonly leasePage: string;
   /** name of the cgroup that all instances of the agent are below */
@@ -50,6 +53,7 @@ export const hostPaths = (
   // The two agents start, adopt and sweep without a word to each other, so neither may find what is the other's.
   const own = (name: string): string => (isolation === "vm" ? `${name}-vm` : name);
   const instancesOf = { container: join(state, "instances"), vm: join(state, "instances-vm") };
+  const runInstancesOf = { container: join(run, "instances"), vm: join(run, "instances-vm") };
   return {
     hostId,
     isolation,
@@ -63,10 +67,12 @@ export const hostPaths = (
     uidRanges: join(state, "uid-ranges"),
     trash: join(state, own("trash")),
     run,
-    runInstances: join(run, own("instances")),
+    runInstances: runInstancesOf[isolation],
+    runInstancesOf,
     runShares: join(run, "shares"),
     shareLock: join(run, "share-lock"),
     runDisks: join(run, "disks"),
+    cpus: join(run, "cpus"),
     leasePage: join(run, `lease.${isolation}`),
     cgroups: own(`bulkhead-${hash}`),
     lock: join(run, "lock"),

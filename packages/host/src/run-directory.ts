@@ -19,6 +19,7 @@ export const openRunDirectory = async (paths: HostPaths): Promise<void> => {
     await writeFile(marker, `${bootId}\n`, { mode: 0o600 });
   }
   await mkdir(paths.runInstances, { recursive: true, mode: 0o700 });
+  await mkdir(paths.cpus, { recursive: true, mode: 0o700 });
 };
 
 /** Makes the host's persistent directories (root only) and sweeps nothing: what is there belongs to instances. */

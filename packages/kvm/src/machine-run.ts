@@ -83,7 +83,7 @@ export class MachineRun implements Run {
     const { jailed, paths, record, engine } = parts;
     this.key = jailed.key;
     this.startedAt = jailed.startedAt;
-    this.machine = instanceMachine(record, engine, jailed.sharedCpus());
+    this.machine = instanceMachine(record, engine, jailed.sharedCpus().cpus);
     this.#parts = parts;
     this.#places = new KeptPlaces(jailed, record, engine);
     this.#halt = new RunHalt({ standstill: engine.standstill, paths, talk: this.#order, over: () => this.#over });

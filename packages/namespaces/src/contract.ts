@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Resources } from "@bulkhead/contracts";
-import { parseCpuList, type CgroupMode } from "@bulkhead/host";
+import { parseCpuList, type CgroupMode, type PromisedCpus } from "@bulkhead/host";
 import {
   readAffinity,
   readLimits,
@@ -19,9 +19,7 @@ const ownNamespaces = ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user"] as c
 
 export interface Promised {
   readonly resources: Resources;
-  /** CPUs it may use at most */
-  readonly cpus: readonly number[];
-  readonly dedicated: boolean;
+  readonly cpus: Pick<PromisedCpus, "most" | "least">;
   readonly mode: CgroupMode;
   readonly enforcement: Enforcement;
   /** why the root of this process is not the one it was promised; null when it is */
@@ -92,11 +90,11 @@ const checkCpu = (limits: Limits, { resources, mode }: Promised, expect: Expect)
 };
 
 /** A program may narrow its own threads' affinity as it likes; none may reach beyond, and the cpuset must have it all. */
-const cpuViolations = (cgroup: CgroupPlacement, limits: Limits, { cpus, dedicated }: Promised): string[] => {
-  const { straying, threads, cpus: outside } = readAffinity(cgroup, cpus);
+const cpuViolations = (cgroup: CgroupPlacement, limits: Limits, { cpus }: Promised): string[] => {
+  const { straying, threads, cpus: outside } = readAffinity(cgroup, cpus.most);
   const own = parseCpuList(limits.cpusetCpus ?? "");
-  const extra = own.filter((id) => !cpus.includes(id));
-  const missing = dedicated ? cpus.filter((id) => !own.includes(id)) : [];
+  const extra = own.filter((id) => !cpus.most.includes(id));
+  const missing = cpus.least.filter((id) => !own.includes(id));
   return [
     ...(extra.length === 0 ? [] : [`its cpuset has CPU ${extra.join(",")}, which it was not given`]),
     ...(straying === 0

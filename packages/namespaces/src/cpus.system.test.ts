@@ -130,8 +130,8 @@ test.runIf(online.length > 1)("a program that shares too hears when the CPUs bes
   const key = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: 0 };
   const keeper = await rig.runtime.confine({ key, assignment, program }, new AbortController().signal);
   const heard: (readonly number[])[] = [];
-  keeper.onCpusChanged = () => heard.push(keeper.sharedCpus());
-  const seen = () => [allowed(keeper), keeper.sharedCpus(), keeper.checkContract().violations];
+  keeper.onCpusChanged = () => heard.push(keeper.sharedCpus().cpus);
+  const seen = () => [allowed(keeper), keeper.sharedCpus().cpus, keeper.checkContract().violations];
   expect(seen()).toEqual([online, rest, []]);
   const others = await rig.start(dedicated([...rest]));
   expect(seen()).toEqual([[own], [], []]);
@@ -139,5 +139,5 @@ test.runIf(online.length > 1)("a program that shares too hears when the CPUs bes
   await expect.poll(seen, { timeout: 30_000 }).toEqual([online, rest, []]);
   expect(heard).toEqual([[], rest]);
   const adopted = (await (await rig.reopen()).list()).find((run) => run.key.instanceId === key.instanceId);
-  expect(adopted?.sharedCpus()).toEqual(rest);
+  expect(adopted?.sharedCpus().cpus).toEqual(rest);
 });

@@ -1,4 +1,5 @@
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
+import type { PromisedCpus } from "@bulkhead/host";
 import type { CgroupPlacement } from "@bulkhead/native-namespaces";
 import type { RunKey } from "@bulkhead/node";
 import type { RunPaths } from "./instance-paths.ts";
@@ -22,8 +23,7 @@ export interface RunHost {
   readonly enforcement: ResizeInput["enforcement"];
   readonly openFilesMax: number;
   capacity(): ResizeInput["capacity"];
-  /** CPUs the run may use now */
-  cpusOf(run: HostedRun): readonly number[];
+  cpusOf(run: HostedRun): PromisedCpus;
   saveRecord(paths: RunPaths, record: RunRecord): Promise<void>;
   /** `shimGone`: until then its shim holds the writable layer's mount */
   release(run: HostedRun, shimGone: Promise<void>): Promise<void>;

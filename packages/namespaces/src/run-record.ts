@@ -88,7 +88,8 @@ export interface FoundRecord {
   readonly record: RunRecord | null;
 }
 
-const readRecord = async (path: string): Promise<RunRecord | null> => {
+/** Null when it is damaged or missing. */
+export const readRecord = async (path: string): Promise<RunRecord | null> => {
   try {
     const value: unknown = JSON.parse(await readFile(path, "utf8"));
     return isRecord(value) ? value : null;
@@ -106,8 +107,7 @@ const readRecord = async (path: string): Promise<RunRecord | null> => {
  */
 export const ownersOfCgroups = (host: HostPaths): Map<string, InstanceId> => {
   const owners = new Map<string, InstanceId>();
-  const root = join(host.run, "instances");
-  for (const path of globSync(join(root, "*", "*", "record.json"))) {
+  for (const path of globSync(join(host.runInstancesOf.container, "*", "*", "record.json"))) {
     try {
       const record: unknown = JSON.parse(readFileSync(path, "utf8"));
       if (!isRecord(record)) continue;

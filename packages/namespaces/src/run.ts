@@ -9,6 +9,7 @@ import {
   type ShareOutcome,
   type ViewInstance,
 } from "@bulkhead/contracts";
+import type { PromisedCpus } from "@bulkhead/host";
 import {
   freeze,
   isAlive,
@@ -29,6 +30,7 @@ import type {
   ResizeOutcome,
   Run,
   RunKey,
+  SharedCpus,
   Usage,
 } from "@bulkhead/node";
 import { checkContract } from "./contract.ts";
@@ -115,13 +117,9 @@ export class ContainerRun implements Run {
     return this.#over ? [] : membersOf(this.cgroup);
   }
 
-  sharedCpus(): readonly number[] {
-    const { sharesCpus = false, cpuIds } = this.#record;
-    return sharesCpus ? this.#host.cpusOf(this).filter((cpu) => !cpuIds.includes(cpu)) : [];
-  }
-
-  get dedicated(): boolean {
-    return this.assignment.spec.resources.cpuPolicy === "dedicated";
+  sharedCpus(): SharedCpus {
+    const { shared, change, settled } = this.#host.cpusOf(this);
+    return { cpus: this.#record.sharesCpus === true ? shared : [], change, settled };
   }
 
   async #watch({ shim, watchEnd }: Living): Promise<Ended> {
@@ -231,13 +229,21 @@ export class ContainerRun implements Run {
   }
 
   checkContract(): ContractCheck {
+    for (;;) {
+      const cpus = this.#host.cpusOf(this);
+      const check = this.#checkContract(cpus);
+      // The other agent may have changed them meanwhile: then this was about two states of the host at once.
+      if (check.held || this.#host.cpusOf(this).change === cpus.change) return check;
+    }
+  }
+
+  #checkContract(cpus: PromisedCpus): ContractCheck {
     if (this.#init === null || this.#over || !isAlive(this.#init)) return { held: true, violations: [] };
     const { namespaces } = this.assignment;
     const { shares, disks } = this.#host;
     return checkContract(this.cgroup, this.#init, {
       resources: this.assignment.spec.resources,
-      cpus: this.#host.cpusOf(this),
-      dedicated: this.dedicated,
+      cpus,
       mode: this.#host.mode,
       enforcement: this.#host.enforcement,
       disk: (pid) => disks.violation(this.assignment, pid),

@@ -5,10 +5,11 @@ import {
   cgroupOfRun,
   type HostNetworks,
   readCapacity,
-  usableCpus,
   type CgroupParents,
+  type HostCpus,
   type HostPaths,
   type MountAllowList,
+  type PromisedCpus,
 } from "@bulkhead/host";
 import { removeCgroup } from "@bulkhead/native-namespaces";
 import {
@@ -23,7 +24,7 @@ import {
 } from "@bulkhead/node";
 import { giveBackAbandoned } from "./abandoned.ts";
 import { adopt } from "./adoption.ts";
-import { CpuSharing, cpuUserOf } from "./cpu-sharing.ts";
+import { cpuUserOf, shareCpus } from "./cpu-sharing.ts";
 import { hostFacts } from "./facts.ts";
 import { imagesInUse } from "./images-in-use.ts";
 import { instancePaths, runName, type RunPaths } from "./instance-paths.ts";
@@ -73,7 +74,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   readonly removeSnapshot = noSnapshots.removeSnapshot;
   readonly #options: ContainerRuntimeOptions;
   readonly #parts: RuntimeParts;
-  readonly #cpus: CpuSharing;
+  readonly #cpus: HostCpus;
   readonly #starter: Starter;
   readonly #trash: Trash;
   readonly shares: ShareStore;
@@ -87,7 +88,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   private constructor(options: ContainerRuntimeOptions, parts: RuntimeParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#cpus = new CpuSharing(parts.parents, usableCpus(), () => this.#runs.values());
+    this.#cpus = shareCpus({ ...options, parents: parts.parents, runs: () => this.#runs.values() });
     this.#trash = new Trash(options.paths.trash, (path, err) => options.log.warn({ path, err }, "not removed"));
     const holders = new NamespaceHolders({
       paths: options.paths,
@@ -119,6 +120,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   /** Opens the host's directories and cgroups; root only. Rejects when no cgroup hierarchy can be used. */
   static async open(options: ContainerRuntimeOptions): Promise<ContainerRuntime> {
     const runtime = new ContainerRuntime(options, await openRuntimeParts(options.paths, options.cgroupParent));
+    await runtime.#cpus.open();
     runtime.#trash.sweep();
     return runtime;
   }
@@ -139,8 +141,8 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return readCapacity(this.#parts.layout);
   }
 
-  cpusOf(run: HostedRun): readonly number[] {
-    return this.#cpus.cpusOf(cpuName(run));
+  cpusOf(run: HostedRun): PromisedCpus {
+    return this.#cpus.promisedTo(cpuName(run));
   }
 
   nameOf(instanceId: InstanceId): string | undefined {
@@ -214,7 +216,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
       this.#runs.set(cpuName(run), run);
       if (!existsSync(run.paths.record)) await writeRecord(run.paths.record, run.record);
       if (run.over) continue;
-      this.#cpus.adopt(cpuUserOf(run.record));
+      this.#cpus.adopt(cpuUserOf(this.#options.paths, run.record));
       await run.settleLimits();
     }
     // An earlier agent's, made before it was known for whom.
@@ -291,6 +293,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
   /** Lets go at once: instances run on, and what is still to be removed the next runtime finds. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ready[Symbol.asyncDispose]();
+    this.#cpus[Symbol.dispose]();
     this.kernelLog[Symbol.dispose]();
     await this.#parts.networks[Symbol.asyncDispose]();
   }

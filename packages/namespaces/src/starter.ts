@@ -2,7 +2,14 @@ import { existsSync, mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
-import { readBootId, type HostNetworks, type HostPaths, type MountAllowList, type UidRanges } from "@bulkhead/host";
+import {
+  readBootId,
+  type HostCpus,
+  type HostNetworks,
+  type HostPaths,
+  type MountAllowList,
+  type UidRanges,
+} from "@bulkhead/host";
 import {
   compilePlan,
   killAll,
@@ -23,7 +30,7 @@ import {
   type StartRequest,
 } from "@bulkhead/node";
 import { admitMounts, admitNetwork, admitTmpfs } from "./admission.ts";
-import { cpuUserOf, isDedicated, type CpuSharing } from "./cpu-sharing.ts";
+import { cpuUserOf, isDedicated, refuseFor } from "./cpu-sharing.ts";
 import { writeInstanceFiles } from "./instance-files.ts";
 import { InstanceNetwork } from "./instance-network.ts";
 import { giveFiles, processOfProgram } from "./jailed-program.ts";
@@ -56,7 +63,7 @@ export interface StarterOptions {
   readonly uidRanges: UidRanges;
   readonly networks: HostNetworks;
   readonly hostNetwork?: boolean;
-  readonly cpus: CpuSharing;
+  readonly cpus: HostCpus;
   readonly trash: Trash;
   readonly ready: ReadyProcesses;
   /** hears the steps of every start, for benchmarks */
@@ -131,7 +138,8 @@ export class Starter {
     steps.begin("CPUs");
     undo.defer(() => this.#options.cpus.leave(name));
     const sharesCpus = program?.sharesCpus === true && isDedicated(assignment);
-    await this.#options.cpus.enter(cpuUserOf({ ...key, assignment, cgroup, cpuIds: assignment.cpuIds, sharesCpus }));
+    const user = cpuUserOf(host, { ...key, assignment, cgroup, cpuIds: assignment.cpuIds, sharesCpus });
+    refuseFor(await this.#options.cpus.enter(user));
     steps.begin("ask for the process");
     // The first process is made while the rest is made here, and ends when this agent does before it has its plan. One
     // that enters namespaces of others is born in them, and one that gets a card has it from birth.
@@ -157,12 +165,14 @@ export class Starter {
     };
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
+    refuseFor(await this.#options.cpus.refusal(name));
     await network.plug();
     steps.begin("files and shares");
     const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
     const shares = [...(await openShares(this.#options.host, assignment)), ...(membership?.mounts ?? [])];
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
-    const cpuIds = sharesCpus ? this.#options.cpus.cpusOf(name) : assignment.cpuIds;
+    // A shared one has its group's. What is shared may be another by the time that it runs: it is told again (`begun`).
+    const cpuIds = isDedicated(assignment) ? [...assignment.cpuIds, ...this.#options.cpus.promisedTo(name).shared] : [];
     steps.begin("specification");
     const built = buildSpec({
       hostname: assignment.name,
@@ -235,7 +245,7 @@ export class Starter {
     }
     undo.move();
     steps.done(started.timings);
-    await this.#options.cpus.begun(cpuUserOf(record).name).catch((err: unknown) => {
+    await this.#options.cpus.begun(cpuUserOf(this.#options.paths, record).name).catch((err: unknown) => {
       // The check of its contract finds what it lacks.
       this.#options.log.warn({ err, ...keyOf(record) }, "CPUs not given");
     });

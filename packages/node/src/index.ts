@@ -7,7 +7,16 @@ export { imageFailure } from "./image-failure.ts";
 export { processFailure } from "./process-failure.ts";
 export { defaultPath, processOf, type ProcessPlan } from "./image-process.ts";
 export { cardDescriptor } from "./jail.ts";
-export type { Jail, JailedDevice, JailedFile, JailedProcess, JailedProgram, JailedRun, JailRequest } from "./jail.ts";
+export type {
+  Jail,
+  JailedDevice,
+  JailedFile,
+  JailedProcess,
+  JailedProgram,
+  JailedRun,
+  JailRequest,
+  SharedCpus,
+} from "./jail.ts";
 export { hostsFile, resolvConfFile } from "./network-files.ts";
 export { parseHostUsage, readHostUsage } from "./host-usage.ts";
 export type { HostUsage } from "./host-usage.ts";

@@ -53,6 +53,16 @@ export interface JailedProcess extends Disposable {
   kill(): void;
 }
 
+/** CPUs that a jailed program may use besides those of its instance. */
+export interface SharedCpus {
+  /** none where its host has no other, or it did not ask */
+  readonly cpus: readonly number[];
+  /** number of the host's change that gave them: at each, the kernel may have let threads stray */
+  readonly change: number;
+  /** false while the kernel is being told of that change */
+  readonly settled: boolean;
+}
+
 /** A jailed program that runs, or ran. */
 export interface JailedRun extends Run {
   /** of the program, as the host numbers processes; null when it has ended */
@@ -61,9 +71,8 @@ export interface JailedRun extends Run {
   others(): JailedProcess[];
   /** the numbers of all its processes, its own among them, as they are now */
   processes(): readonly number[];
-  /** CPUs that it may use now besides those of its instance; none where its host has no other, or it did not ask */
-  sharedCpus(): readonly number[];
-  /** called when those have changed, at which the kernel may have let threads stray; its user sets it */
+  sharedCpus(): SharedCpus;
+  /** called when those have changed and the kernel has them; its user sets it */
   onCpusChanged: (() => void) | null;
 }
 

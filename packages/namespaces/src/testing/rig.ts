@@ -115,7 +115,7 @@ export class Rig implements AsyncDisposable {
   async reopen(
     options: { onSteps?: StepListener; readyProcesses?: number; cgroupParent?: string } = {},
   ): Promise<ContainerRuntime> {
-    await (this.runtime as ContainerRuntime | undefined)?.ready[Symbol.asyncDispose]();
+    await (this.runtime as ContainerRuntime | undefined)?.[Symbol.asyncDispose]();
     this.runtime = await ContainerRuntime.open({
       paths: this.paths,
       images: {
@@ -241,6 +241,9 @@ export class Rig implements AsyncDisposable {
       this.paths.runInstances,
       join(this.paths.run, `boot-id.${this.paths.isolation}`),
       this.paths.leasePage,
+      this.paths.cpus,
+      join(this.paths.cpus, "lock"),
+      join(this.paths.cpus, "partition.json"),
       join(this.paths.run, "network"),
       join(this.paths.run, "network", "attachments"),
       join(this.paths.run, "network", "networks"),
@@ -262,8 +265,8 @@ export class Rig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.runtime.ready[Symbol.asyncDispose]();
     await this.clear();
+    await this.runtime[Symbol.asyncDispose]();
     await removeCgroupParents(this.runtime.parents);
     await closeMountArea(this.paths.runShares);
     await closeMountArea(this.paths.runDisks);

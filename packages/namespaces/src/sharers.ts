@@ -1,0 +1,26 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { isAlive, readExit, readStatus } from "@bulkhead/native-namespaces";
+import { readRecord } from "./run-record.ts";
+
+const namesIn = (directory: string): Promise<string[]> => readdir(directory).catch(() => []);
+
+/** Started by an agent that may have been killed meanwhile: without a status it may still begin. */
+const mayRun = (runDir: string): boolean => {
+  if (readExit(runDir) !== null) return false;
+  const status = readStatus(runDir);
+  return status === null || isAlive(status.shim);
+};
+
+/** Whether an agent has runs that share CPUs, living or starting, by its records in its per-boot directory. */
+export const hasSharers = async (runInstances: string): Promise<boolean> => {
+  for (const instance of await namesIn(runInstances)) {
+    for (const run of await namesIn(join(runInstances, instance))) {
+      const runDir = join(runInstances, instance, run);
+      const record = await readRecord(join(runDir, "record.json"));
+      if (record === null || record.assignment.spec.resources.cpuPolicy === "dedicated") continue;
+      if (mayRun(runDir)) return true;
+    }
+  }
+  return false;
+};
