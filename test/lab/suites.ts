@@ -66,9 +66,7 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
   ],
   "packages/namespaces/src/cpus-of-both.system.test.ts": [
     "a dedicated CPU is left by the shared instances of both agents, whichever has it, and given back",
-    "an agent that is gone is not needed: its instances leave a CPU and get it back, and the next one adopts them so",
     "a program that shares too leaves a CPU that the other agent's instance gets, and hears of it",
-    "starts of both agents go on while a CPU is taken and given back, and no contract is ever broken",
   ],
   "packages/namespaces/src/run.system.test.ts": [
     "are read back from the kernel as promised",

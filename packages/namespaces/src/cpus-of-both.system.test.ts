@@ -198,7 +198,6 @@ test.runIf(online.length > 1)(
     expect(outcomes.filter((each) => each !== "started")).toEqual([]);
     expect(await brokenAnywhere()).toEqual([]);
   },
-  120_000,
 );
 
 test.runIf(online.length > 1)(
@@ -213,5 +212,4 @@ test.runIf(online.length > 1)(
       await other.clear();
     }
   },
-  120_000,
 );
