@@ -2,7 +2,8 @@
  * A snapshot of a machine of 128 MiB, of which the guest has written to 92, to its guest again, in the monitor's own
  * jail and in no namespaces, files in the page cache: from the monitor's start to the guest's first byte on its serial
  * port, to a program's answer through a virtio console (it was asked before its machine was there), and the latter with
- * memory that is locked and therefore read whole. Beside them, how long the machine stood still for its snapshot.
+ * memory that is locked and therefore read whole: this one with the part of it that was on a processor, because it is
+ * long enough to be put off one by whatever else runs. Beside them, how long the machine stood still for its snapshot.
  */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -18,6 +19,8 @@ interface Times {
   readonly replyP99Ms: number;
   readonly lockedP50Ms: number;
   readonly lockedP99Ms: number;
+  readonly lockedRanP50Ms: number;
+  readonly lockedRanP99Ms: number;
   readonly saveMs: number;
 }
 

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -121,6 +121,15 @@ export class Lab implements AsyncDisposable {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new LabError(`${argv.join(" ")}: ${why}\nconsole of the lab host:\n${this.#console.tail()}`, { cause });
     }
+  }
+
+  /** Processor time of this machine that it has had, in all: what moves least with whatever else this machine does. */
+  processorMs(): number {
+    const fields = readFileSync(`/proc/${this.#qemu.pid}/stat`, "latin1")
+      .replace(/^.*\) /s, "")
+      .split(" ");
+    // proc_pid_stat(5): utime and stime, of which one second has 100 on every Linux (USER_HZ).
+    return (Number(fields[11]) + Number(fields[12])) * 10;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
