@@ -19,7 +19,8 @@ const ownNamespaces = ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user"] as c
 
 export interface Promised {
   readonly resources: Resources;
-  readonly cpus: Pick<PromisedCpus, "most" | "least">;
+  /** as they are at this moment */
+  readonly cpus: () => PromisedCpus;
   readonly mode: CgroupMode;
   readonly enforcement: Enforcement;
   /** why the root of this process is not the one it was promised; null when it is */
@@ -90,7 +91,7 @@ const checkCpu = (limits: Limits, { resources, mode }: Promised, expect: Expect)
 };
 
 /** A program may narrow its own threads' affinity as it likes; none may reach beyond, and the cpuset must have it all. */
-const cpuViolations = (cgroup: CgroupPlacement, limits: Limits, { cpus }: Promised): string[] => {
+const cpuViolations = (cgroup: CgroupPlacement, limits: Limits, cpus: PromisedCpus): string[] => {
   const { straying, threads, cpus: outside } = readAffinity(cgroup, cpus.most);
   const own = parseCpuList(limits.cpusetCpus ?? "");
   const extra = own.filter((id) => !cpus.most.includes(id));
@@ -106,6 +107,7 @@ const cpuViolations = (cgroup: CgroupPlacement, limits: Limits, { cpus }: Promis
 
 const limitViolations = (cgroup: CgroupPlacement, promised: Promised): string[] => {
   const { resources } = promised;
+  const cpus = promised.cpus();
   const limits = readLimits(cgroup);
   const violations: string[] = [];
   const expect: Expect = (name, actual, wanted) => {
@@ -116,7 +118,10 @@ const limitViolations = (cgroup: CgroupPlacement, promised: Promised): string[] 
   expect("pids limit", limits.pidsMax, resources.pidsMax ?? defaultPidsMax);
   checkMemory(cgroup, promised, expect);
   checkIo(cgroup, promised, expect);
-  return [...violations, ...cpuViolations(cgroup, limits, promised)];
+  const ofCpus = cpuViolations(cgroup, limits, cpus);
+  if (ofCpus.length === 0 || promised.cpus().change === cpus.change) return [...violations, ...ofCpus];
+  // The other agent has changed them meanwhile: this was about two states of the host at once.
+  return limitViolations(cgroup, promised);
 };
 
 const namespaceViolations = (pid: number, shared: Promised["shared"]): string[] => {

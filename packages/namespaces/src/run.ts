@@ -9,7 +9,6 @@ import {
   type ShareOutcome,
   type ViewInstance,
 } from "@bulkhead/contracts";
-import type { PromisedCpus } from "@bulkhead/host";
 import {
   freeze,
   isAlive,
@@ -229,21 +228,12 @@ export class ContainerRun implements Run {
   }
 
   checkContract(): ContractCheck {
-    for (;;) {
-      const cpus = this.#host.cpusOf(this);
-      const check = this.#checkContract(cpus);
-      // The other agent may have changed them meanwhile: then this was about two states of the host at once.
-      if (check.held || this.#host.cpusOf(this).change === cpus.change) return check;
-    }
-  }
-
-  #checkContract(cpus: PromisedCpus): ContractCheck {
     if (this.#init === null || this.#over || !isAlive(this.#init)) return { held: true, violations: [] };
     const { namespaces } = this.assignment;
     const { shares, disks } = this.#host;
     return checkContract(this.cgroup, this.#init, {
       resources: this.assignment.spec.resources,
-      cpus,
+      cpus: () => this.#host.cpusOf(this),
       mode: this.#host.mode,
       enforcement: this.#host.enforcement,
       disk: (pid) => disks.violation(this.assignment, pid),

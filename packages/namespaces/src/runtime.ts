@@ -141,9 +141,7 @@ export class ContainerRuntime implements Runtime, Jail, RunHost {
     return readCapacity(this.#parts.layout);
   }
 
-  cpusOf(run: HostedRun): PromisedCpus {
-    return this.#cpus.promisedTo(cpuName(run));
-  }
+  readonly cpusOf = (run: HostedRun): PromisedCpus => this.#cpus.promisedTo(cpuName(run));
 
   nameOf(instanceId: InstanceId): string | undefined {
     return [...this.#runs.values()].find(({ key }) => key.instanceId === instanceId)?.assignment.name;

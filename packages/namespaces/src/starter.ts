@@ -2,14 +2,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
-import {
-  readBootId,
-  type HostCpus,
-  type HostNetworks,
-  type HostPaths,
-  type MountAllowList,
-  type UidRanges,
-} from "@bulkhead/host";
+import { readBootId, type HostCpus, type HostPaths, type MountAllowList } from "@bulkhead/host";
 import {
   compilePlan,
   killAll,
@@ -43,6 +36,7 @@ import { buildSpec, confinementOf, namespacesOf } from "./oci-spec.ts";
 import { ociResources } from "./resources.ts";
 import type { ReadyProcesses } from "./ready-processes.ts";
 import { ContainerRun } from "./run.ts";
+import type { RuntimeParts } from "./runtime-parts.ts";
 import type { RunHost } from "./run-host.ts";
 import { forgetRun, keyOf, writeLiveRecord, writeRecord, type RunRecord } from "./run-record.ts";
 import { refuseSamePlaces } from "./places.ts";
@@ -54,14 +48,12 @@ import { StartSteps, type StepListener } from "./start-steps.ts";
 import { settlesWithin } from "@bulkhead/node";
 import { startFailure } from "./start-failure.ts";
 
-export interface StarterOptions {
+export interface StarterOptions extends Pick<RuntimeParts, "uidRanges" | "networks"> {
   readonly paths: HostPaths;
   readonly images: ImageSource;
   readonly mountAllowList: MountAllowList;
   readonly log: RuntimeLog;
   readonly host: RunHost;
-  readonly uidRanges: UidRanges;
-  readonly networks: HostNetworks;
   readonly hostNetwork?: boolean;
   readonly cpus: HostCpus;
   readonly trash: Trash;
