@@ -46,6 +46,9 @@ const union = (...lists: readonly (readonly number[])[]): number[] => [...new Se
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** How long a change may take before another agent asks for the lock to end it, in milliseconds. */
+const unfinishedMs = 1_000;
+
 /** How long ends that the other agent has not seen may go unseen here, in milliseconds. */
 const endsSeenMs = 1_000;
 
@@ -65,6 +68,7 @@ export class HostCpus implements Disposable {
   #heard: number;
   #endsSeen = 0;
   #goingOn = false;
+  #unfinished: NodeJS.Timeout | undefined;
   /** An earlier agent may have ended between what it wrote down and what it told the kernel. */
   #settled = false;
   #closed = false;
@@ -247,11 +251,16 @@ export class HostCpus implements Disposable {
   /** Of every change its runs hear once; what another agent began and did not end is done here. */
   #look(): void {
     const { change, before } = this.#ledger.now;
-    if (before !== null) this.#goOn();
+    if (before !== null) this.#unfinished ??= setTimeout(() => this.#finish(), unfinishedMs).unref();
     else if (change !== this.#heard) {
       this.#heard = change;
       this.#options.changed();
     }
+  }
+
+  #finish(): void {
+    this.#unfinished = undefined;
+    if (this.#ledger.now.before !== null) this.#goOn();
   }
 
   #lookForEnds(users: readonly CpuUser[]): void {
@@ -272,6 +281,7 @@ export class HostCpus implements Disposable {
   /** What happens from now on is the next agent's. */
   [Symbol.dispose](): void {
     this.#closed = true;
+    clearTimeout(this.#unfinished);
     this.#watcher.close();
   }
 }
