@@ -97,7 +97,8 @@ bool Instance::lock() {
   Result<struct stat> status = sys::statusOf(directory_.get());
   // Whoever held the lock may have deleted it; a directory without a name has no links.
   if (!status.ok() || status.value().st_nlink == 0) return session_->fail("container does not exist: " + id_);
-  return true;
+  // Whoever held it may have written the record, which nobody writes again.
+  return hasRecord() || readRecord();
 }
 
 bool Instance::locked() {
@@ -131,10 +132,12 @@ bool Instance::writeRecord(const rapidjson::Document& record, std::string_view c
 }
 
 bool Instance::readRecord() {
-  Result<struct stat> there = sys::statusAt(directory_.get(), kRecord, AT_SYMLINK_NOFOLLOW);
-  if (!there.ok() && there.error().err == ENOENT) return true;
   std::string text;
-  return readText(session_, directory_.get(), kRecord, &text) && parseText(session_, "state", text, &record_);
+  Session quiet;
+  if (readText(&quiet, directory_.get(), kRecord, &text)) return parseText(session_, "state", text, &record_);
+  // It has not come so far yet, or somebody is deleting it.
+  Result<struct stat> there = sys::statusAt(directory_.get(), kRecord, AT_SYMLINK_NOFOLLOW);
+  return (!there.ok() && there.error().err == ENOENT) || session_->fail(quiet.failure());
 }
 
 bool Instance::readConfig(rapidjson::Document* config) {

@@ -122,21 +122,20 @@ int runDelete(Session* session, const Arguments& arguments) {
   const bool force = arguments.flag("force");
   Instance instance(session);
   const std::string& id = arguments.operands()[0];
-  if (!instance.open(id)) {
-    // Forced deletion is for clean-up, and nothing is clean.
+  // Forced deletion is for clean-up, and nothing is clean.
+  const auto unlessGone = [&] {
     Result<struct stat> known = sys::statusAt(AT_FDCWD, instance.path().c_str(), AT_SYMLINK_NOFOLLOW);
-    if (force && validId(id) && !known.ok() && known.error().err == ENOENT) {
-      session->forgive();
-      return 0;
-    }
-    return kFailed;
-  }
+    if (!force || !validId(id) || known.ok() || known.error().err != ENOENT) return kFailed;
+    session->forgive();
+    return 0;
+  };
+  if (!instance.open(id)) return unlessGone();
   Phase phase = instance.phase();
   if (force && phase != Phase::stopped) {
     // Without the lock: a start that hangs in a hook holds it until its container's process ends.
     (void)cgroup::killAll(instance.cgroups()).ok();
   }
-  if (!instance.lock()) return kFailed;
+  if (!instance.lock()) return unlessGone();
   phase = instance.phase();
   if (!force && phase != Phase::stopped && phase != Phase::created) {
     return exitStatus(session->fail("cannot delete container " + id + " that is not stopped: " + phaseName(phase)));
