@@ -32,7 +32,7 @@ import {
 import type { ContractCheck } from "@bulkhead/node";
 import { AgentsProcess } from "./agents-process.ts";
 import type { BothOrder, Mark } from "./both-agents.ts";
-import type { SharedParts } from "./machine-rig.ts";
+import { testKernels, type SharedParts } from "./machine-rig.ts";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
 const networkId = "0190b5c0-0000-7000-8000-0000000000b1" as AssignedNetwork["networkId"];
@@ -79,6 +79,8 @@ export class MixedHost implements AsyncDisposable {
 
   /** `allowed`: directories of this machine below which instances may have mounts. */
   static async open(shared: SharedParts, allowed = ""): Promise<MixedHost> {
+    // Its own network leads nowhere, so what is downloaded once is there before.
+    await testKernels.current();
     const [root, hostId] = [await mkdtemp("/tmp/bulkhead-mixed-"), newId() as HostId];
     const before = await snapshotHost(scopeOf(root, hostId));
     const space = spawn("unshare", ["--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep 3600"], {
