@@ -174,7 +174,7 @@ const obey = async (order: BothOrder): Promise<string> => {
 };
 
 process.on("message", ({ id, order }: { id: number; order: BothOrder }) => {
-  const reply = (body: BothReply): void => void process.send?.({ id, ...body });
+  const reply = (body: BothReply): void => void process.send?.({ id, reply: body });
   obey(order).then(
     (output) => reply({ output }),
     (error: unknown) => {

@@ -30,7 +30,7 @@ import {
   type HostSnapshot,
 } from "@bulkhead/host";
 import type { ContractCheck } from "@bulkhead/node";
-import { AgentsProcess } from "./agents-process.ts";
+import { startAgents, type AgentsProcess } from "./agents-process.ts";
 import type { BothOrder, Mark } from "./both-agents.ts";
 import { testKernels, type SharedParts } from "./machine-rig.ts";
 
@@ -74,7 +74,7 @@ export class MixedHost implements AsyncDisposable {
     this.#allowed = parts.allowed;
     this.#before = parts.before;
     this.#space = parts.space;
-    this.#agents = new AgentsProcess(this.#network);
+    this.#agents = startAgents(this.#network);
   }
 
   /** `allowed`: directories of this machine below which instances may have mounts. */
@@ -98,7 +98,7 @@ export class MixedHost implements AsyncDisposable {
   }
 
   async startAgents(): Promise<void> {
-    this.#agents = new AgentsProcess(this.#network);
+    this.#agents = startAgents(this.#network);
     await this.#openAgents();
   }
 
@@ -133,8 +133,8 @@ export class MixedHost implements AsyncDisposable {
     return hostPaths(`${this.#root}/state`, `${this.#root}/run`, this.#hostId, isolation);
   }
 
-  #ask(order: BothOrder): Promise<string> {
-    return this.#agents.ask(order);
+  async #ask(order: BothOrder): Promise<string> {
+    return (await this.#agents.ask(order)).output;
   }
 
   assignment(

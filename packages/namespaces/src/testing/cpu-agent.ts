@@ -21,8 +21,7 @@ export type CpuOrder =
 export type CpuReply =
   | { readonly pids: Readonly<Record<InstanceId, number>> }
   | { readonly heard: readonly (readonly number[])[] }
-  | { readonly checks: number; readonly violations: readonly string[] }
-  | { readonly failed: string };
+  | { readonly checks: number; readonly violations: readonly string[] };
 
 let runtime: ContainerRuntime;
 let image: EnsuredImage;
@@ -81,9 +80,11 @@ const obey = async (order: CpuOrder): Promise<CpuReply> => {
 
 process.on("message", ({ id, order }: { id: number; order: CpuOrder }) => {
   obey(order).then(
-    (reply) => process.send?.({ id, ...reply }),
-    (error: unknown) =>
-      process.send?.({ id, failed: error instanceof StartFailure ? error.reason : String((error as Error).stack) }),
+    (reply) => process.send?.({ id, reply }),
+    (error: unknown) => {
+      const failed = error instanceof StartFailure ? error.reason : String((error as Error).stack);
+      process.send?.({ id, reply: { failed } });
+    },
   );
 });
 process.on("disconnect", () => process.exit());

@@ -1,19 +1,17 @@
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { fork } from "node:child_process";
 import { dirname, join } from "node:path";
 import type { Assignment, Digest, InstanceId } from "@bulkhead/contracts";
 import { hostPaths, openCgroupParents, removeCgroupParents, type HostPaths } from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
 import type { CpuOrder, CpuReply } from "./cpu-agent.ts";
 import type { Rig } from "./rig.ts";
+import { ToldProcess } from "./told-process.ts";
 
 /** The agent of the other kind on a rig's host, as far as CPUs are concerned: a process of its own, which can be killed. */
 export class OtherAgent implements AsyncDisposable {
   readonly paths: HostPaths;
   readonly #image: EnsuredImage;
-  readonly #waiting = new Map<number, (reply: CpuReply) => void>();
-  #process!: ChildProcess;
-  #asked = 0;
+  #process!: ToldProcess<CpuOrder, CpuReply>;
 
   private constructor(paths: HostPaths, image: EnsuredImage) {
     this.paths = paths;
@@ -30,28 +28,16 @@ export class OtherAgent implements AsyncDisposable {
 
   /** A process is there and has the host open; nothing is adopted. */
   async begin(): Promise<void> {
-    this.#process = fork(join(import.meta.dirname, "cpu-agent.ts"), { stdio: "inherit" });
-    this.#process.on("message", ({ id, ...reply }: CpuReply & { id: number }) => this.#waiting.get(id)?.(reply));
-    this.#process.on("exit", () => {
-      for (const answer of this.#waiting.values()) answer({ failed: "the agent has ended" });
-    });
+    this.#process = new ToldProcess(fork(join(import.meta.dirname, "cpu-agent.ts"), { stdio: "inherit" }));
     await this.#ask({ do: "open", paths: this.paths, image: this.#image });
   }
 
-  async kill(): Promise<void> {
-    const exited = once(this.#process, "exit");
-    this.#process.kill("SIGKILL");
-    await exited;
+  kill(): Promise<void> {
+    return this.#process.kill();
   }
 
-  async #ask(order: CpuOrder): Promise<CpuReply> {
-    const id = (this.#asked += 1);
-    const { promise, resolve } = Promise.withResolvers<CpuReply>();
-    this.#waiting.set(id, resolve);
-    this.#process.send({ id, order });
-    const reply = await promise.finally(() => this.#waiting.delete(id));
-    if ("failed" in reply) throw new Error(reply.failed);
-    return reply;
+  #ask(order: CpuOrder): Promise<CpuReply> {
+    return this.#process.ask(order);
   }
 
   async #pids(order: CpuOrder): Promise<Readonly<Record<InstanceId, number>>> {

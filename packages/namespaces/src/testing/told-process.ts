@@ -1,0 +1,41 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+
+interface Refusal {
+  readonly failed: string;
+}
+
+const isRefusal = (reply: object): reply is Refusal => "failed" in reply;
+
+/** A process of a test that is told what to do, answers each order under its number, and can be killed. */
+export class ToldProcess<Order, Reply extends object> {
+  readonly #process: ChildProcess;
+  readonly #waiting = new Map<number, (reply: Reply | Refusal) => void>();
+  #asked = 0;
+
+  /** `process` has a channel of messages. */
+  constructor(process: ChildProcess) {
+    this.#process = process;
+    process.on("message", ({ id, reply }: { id: number; reply: Reply | Refusal }) => this.#waiting.get(id)?.(reply));
+    process.on("exit", () => {
+      for (const answer of this.#waiting.values()) answer({ failed: "the process has ended" });
+    });
+  }
+
+  /** What came of an order. Rejects with what it failed with. */
+  async ask(order: Order): Promise<Reply> {
+    const id = (this.#asked += 1);
+    const { promise, resolve } = Promise.withResolvers<Reply | Refusal>();
+    this.#waiting.set(id, resolve);
+    this.#process.send({ id, order });
+    const reply = await promise.finally(() => this.#waiting.delete(id));
+    if (isRefusal(reply)) throw new Error(reply.failed);
+    return reply;
+  }
+
+  async kill(): Promise<void> {
+    const exited = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await exited;
+  }
+}
