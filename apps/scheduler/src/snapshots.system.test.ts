@@ -172,6 +172,21 @@ test("a snapshot that is damaged is not restored any more, until it is found sou
   expect((await fleet.call<Snapshot>("GET", path)).body).toMatchObject({ state: "ready", problem: null });
 });
 
+test("a host that reads for long is asked again, and how far it is stands in the operation", async () => {
+  const { id } = await made();
+  let done = false;
+  verify = async () => {
+    if (!done) throw fleetError("SNAPSHOT_UNDER_WAY", "its host has read 7 of 64 MiB");
+    return {};
+  };
+  const { body: operation } = await fleet.call<Operation>("POST", `/v1/snapshots/${id}/verify`);
+  const progress = async () => (await fleet.call<Operation>("GET", `/v1/operations/${operation.id}`)).body.progress;
+  await expect.poll(progress, patience).toBe("its host has read 7 of 64 MiB");
+  done = true;
+  expect(await finish(operation)).toMatchObject({ state: "succeeded", progress: null });
+  verify = async () => ({});
+});
+
 test("a snapshot is neither verified twice at once nor deleted meanwhile", async () => {
   const { id } = await made();
   const answer = Promise.withResolvers<object>();

@@ -55,8 +55,13 @@ export const roles = {
 
 export type Role = keyof typeof roles;
 
-/** How long after a request its reply may be published, in nanoseconds: the longest deadline of the catalogue. */
-const replyTtlNs = 10 * 1_000_000_000;
+/** Longest deadline of the catalogue, in milliseconds. */
+const deadlineMs = Math.max(
+  ...Object.values(subjects).map((subject) => (subject.kind === "request" ? subject.timeoutMs : 0)),
+);
+
+/** How long after a request its reply may be published, in nanoseconds; the server drops what comes later. */
+const replyTtlNs = deadlineMs * 1_000_000;
 
 /** A role as the template of a scoped signing key in an account's JWT. */
 export const scopeTemplate = (role: Role, publicKey: string): Record<string, unknown> => {

@@ -24,6 +24,12 @@ export const snapshotErrors = {
     title: "The instance does not go on after its snapshot",
     remedy: "Its agent tries on, and `ContractHeld` says how it stands; restart the instance if it stays so.",
   },
+  SNAPSHOT_UNDER_WAY: {
+    status: 409,
+    retry: true,
+    title: "The host is still at work on the snapshot",
+    remedy: "Ask again; `detail` says how far it got.",
+  },
   SNAPSHOT_UNSUPPORTED: {
     status: 422,
     retry: false,

@@ -162,16 +162,17 @@ export const subjects = {
     publisher: "scheduler",
     body: TakeSnapshot,
     reply: TakenSnapshot,
-    timeoutMs: 600_000,
-    meaning: "take a running instance to files of the host; repeated, the answer is the same",
+    timeoutMs: 10_000,
+    meaning:
+      "take a running instance to files of the host, or say that this is under way; asked again until it is done",
   }),
   verifySnapshot: request({
     pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.verify",
     publisher: "scheduler",
     body: VerifySnapshot,
     reply: Accepted,
-    timeoutMs: 600_000,
-    meaning: "read all files of a snapshot, and refuse when one is not what was written",
+    timeoutMs: 10_000,
+    meaning: "read all files of a snapshot, or say how far that got; refused when one is not what was written",
   }),
   removeSnapshot: request({
     pattern: "bulkhead.v1.{hostId}.{isolation}.snapshots.remove",

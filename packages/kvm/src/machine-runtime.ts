@@ -266,7 +266,7 @@ export class MachineRuntime implements Runtime {
 
   readonly snapshot = (instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> =>
     this.#snapshots.take(instanceId, snapshotId);
-  readonly verifySnapshot = (snapshotId: SnapshotId): Promise<void> => this.#store.verify(snapshotId);
+  readonly verifySnapshot: Runtime["verifySnapshot"] = (id, onRead) => this.#store.verify(id, onRead);
   readonly removeSnapshot = (snapshotId: SnapshotId): Promise<void> => this.#snapshots.remove(snapshotId);
 
   logs(instanceId: InstanceId, request: LogRequest, signal: AbortSignal): AsyncIterable<LogLine> {

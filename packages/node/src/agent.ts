@@ -188,7 +188,7 @@ export class Agent {
       }),
       controlPlane.onRemoveShare(({ shareId }) => runtime.removeShare(shareId)),
       controlPlane.onTakeSnapshot((take) => this.#commands.takeSnapshot(take)),
-      controlPlane.onVerifySnapshot(({ snapshotId }) => runtime.verifySnapshot(snapshotId)),
+      controlPlane.onVerifySnapshot((verify) => this.#commands.verifySnapshot(verify)),
       controlPlane.onRemoveSnapshot(({ snapshotId }) => runtime.removeSnapshot(snapshotId)),
       controlPlane.onView((view) => this.#commands.view(view)),
     );

@@ -30,6 +30,7 @@ export { signalName, signalNumber } from "./signals.ts";
 export { StartFailure } from "./runtime.ts";
 export type {
   ContractCheck,
+  ReadProgress,
   Ended,
   ExecRequest,
   ExecSession,

@@ -116,6 +116,12 @@ export interface LogRequest {
   readonly since?: string;
 }
 
+/** How far files were read, holes included. */
+export interface ReadProgress {
+  readonly readBytes: number;
+  readonly totalBytes: number;
+}
+
 /** One run the runtime knows: living, or ended and not yet released. */
 export interface Run {
   readonly key: RunKey;
@@ -168,8 +174,11 @@ export interface Runtime extends AsyncDisposable {
    * not run on, SNAPSHOT_STANDSTILL, with nothing left of it.
    */
   snapshot(instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot>;
-  /** Reads all of its files; rejects NOT_FOUND, and SNAPSHOT_CORRUPT when one is not what was written. */
-  verifySnapshot(snapshotId: SnapshotId): Promise<void>;
+  /**
+   * Reads all of its files, and tells how far that got; rejects NOT_FOUND, and SNAPSHOT_CORRUPT when one is not what was
+   * written.
+   */
+  verifySnapshot(snapshotId: SnapshotId, onRead?: (progress: ReadProgress) => void): Promise<void>;
   /** Removes its files, if there are any; rejects SNAPSHOT_IN_USE while an instance of this host began from them. */
   removeSnapshot(snapshotId: SnapshotId): Promise<void>;
   /** Removes every trace of an instance whose runs were released. */

@@ -2,20 +2,13 @@ import { fleetError, isFleetError, subjects, toProblem, type ErrorCode, type Fle
 import { NotLeading, type OpenSnapshot } from "@bulkhead/inventory";
 import type { ControlPorts, Term } from "./ports.ts";
 
-/** How long a host that does not answer is asked for a snapshot, in milliseconds. */
+/** How long a host may be silent about a snapshot that it is asked for, in milliseconds. */
 const patienceMs = 600_000;
 /** What says nothing of the snapshot: the same question may be answered later. */
 const unanswered: ReadonlySet<ErrorCode> = new Set(["HOST_UNREACHABLE", "BUS_UNAVAILABLE", "OVERLOADED"]);
 
 /** What a host answers of a snapshot from which nothing can begin any more. */
 const unsound: ReadonlySet<ErrorCode> = new Set(["SNAPSHOT_CORRUPT", "NOT_FOUND"]);
-
-/** What a host says of why not. Throws what is no answer, as long as one may come. */
-const answerOf = ({ ageMs }: OpenSnapshot, error: unknown, outcome: string): FleetError => {
-  if (isFleetError(error) && !unanswered.has(error.code)) return error;
-  if (error instanceof NotLeading || ageMs < patienceMs) throw error;
-  return fleetError("HOST_UNREACHABLE", `Its host did not answer for ten minutes; ${outcome}.`, { cause: error });
-};
 
 const contextOf = ({ traceId }: OpenSnapshot): { traceId?: string } => (traceId === null ? {} : { traceId });
 
@@ -25,6 +18,8 @@ export class SnapshotSettler {
   readonly #term: Term;
   readonly #onNotLeading: (error: NotLeading) => void;
   readonly #asked = new Set<string>();
+  /** when the host of each was last heard about it, or first asked by this leader */
+  readonly #heardMs = new Map<string, number>();
 
   constructor(ports: ControlPorts, term: Term, onNotLeading: (error: NotLeading) => void) {
     this.#ports = ports;
@@ -35,6 +30,9 @@ export class SnapshotSettler {
   /** Asks for all that is open and was not asked for yet. */
   async pass(): Promise<void> {
     const { wanted, doubted, doomed } = await this.#ports.store.snapshotWork();
+    const open = new Set<string>([...wanted, ...doubted].map(({ operationId }) => operationId));
+    for (const id of this.#heardMs.keys()) if (!open.has(id)) this.#heardMs.delete(id);
+    for (const id of open) if (!this.#heardMs.has(id)) this.#heardMs.set(id, this.#ports.nowMs());
     for (const snapshot of wanted) this.#once(snapshot, () => this.#take(snapshot));
     for (const snapshot of doubted) this.#once(snapshot, () => this.#verify(snapshot));
     for (const snapshot of doomed) this.#once(snapshot, () => this.#remove(snapshot));
@@ -51,6 +49,24 @@ export class SnapshotSettler {
       .finally(() => this.#asked.delete(id));
   }
 
+  /**
+   * What a host says of why not. Throws what is no answer, as long as one may come: a host that works says so whenever it
+   * is asked, however long that takes, and one that is silent is given up.
+   */
+  async #answer(snapshot: OpenSnapshot, error: unknown, outcome: string): Promise<FleetError> {
+    const { store, nowMs } = this.#ports;
+    const { operationId } = snapshot;
+    if (error instanceof NotLeading) throw error;
+    if (isFleetError(error) && error.code === "SNAPSHOT_UNDER_WAY") {
+      this.#heardMs.set(operationId, nowMs());
+      await store.recordSnapshotProgress(this.#term.term, { snapshot, progress: error.message });
+      throw error;
+    }
+    if (isFleetError(error) && !unanswered.has(error.code)) return error;
+    if (nowMs() - (this.#heardMs.get(operationId) ?? nowMs()) < patienceMs) throw error;
+    return fleetError("HOST_UNREACHABLE", `Its host did not answer for ten minutes; ${outcome}.`, { cause: error });
+  }
+
   async #take(snapshot: OpenSnapshot): Promise<void> {
     const { bus, store, onEvents } = this.#ports;
     const { id: snapshotId, instanceId, hostId } = snapshot;
@@ -59,7 +75,7 @@ export class SnapshotSettler {
       const taken = await bus.request(subjects.takeSnapshot, { hostId, isolation: "vm" }, { instanceId, snapshotId });
       await store.recordSnapshotTaken(term, { snapshot, taken });
     } catch (cause) {
-      const error = toProblem(answerOf(snapshot, cause, "nothing was taken"), contextOf(snapshot));
+      const error = toProblem(await this.#answer(snapshot, cause, "nothing was taken"), contextOf(snapshot));
       await store.recordSnapshotFailed(term, { snapshot, error });
     }
     onEvents?.();
@@ -73,7 +89,7 @@ export class SnapshotSettler {
       await bus.request(subjects.verifySnapshot, { hostId, isolation: "vm" }, { snapshotId });
       await store.recordSnapshotVerified(term, { snapshot, error: null, unsound: false });
     } catch (cause) {
-      const answer = answerOf(snapshot, cause, "nothing is known of its files");
+      const answer = await this.#answer(snapshot, cause, "nothing is known of its files");
       const error = toProblem(answer, contextOf(snapshot));
       await store.recordSnapshotVerified(term, { snapshot, error, unsound: unsound.has(answer.code) });
     }

@@ -34,6 +34,7 @@ import { readShareWork, recordShareRemoved, recordShares, type DoomedShare } fro
 import {
   readSnapshotWork,
   recordSnapshotFailed,
+  recordSnapshotProgress,
   recordSnapshotRemoved,
   recordSnapshotTaken,
   recordSnapshotVerified,
@@ -99,6 +100,8 @@ export const controlStore = (database: Database) => {
       leading((sql) => recordSnapshotFailed(sql, term, told)),
     recordSnapshotVerified: (term: number, told: { snapshot: OpenSnapshot; error: Problem | null; unsound: boolean }) =>
       leading((sql) => recordSnapshotVerified(sql, term, told)),
+    recordSnapshotProgress: (term: number, told: { snapshot: OpenSnapshot; progress: string }) =>
+      leading((sql) => recordSnapshotProgress(sql, term, told)),
     recordSnapshotRemoved: (term: number, snapshot: OpenSnapshot) =>
       leading((sql) => recordSnapshotRemoved(sql, term, snapshot)),
     removeOld: (term: number, keep?: Retention) => leading((sql) => removeOld(sql, term, keep)),

@@ -15,16 +15,13 @@ export interface OpenSnapshot {
   readonly hostId: HostId;
   readonly operationId: string;
   readonly traceId: string | null;
-  /** how long it has been waited for, in milliseconds */
-  readonly ageMs: number;
 }
 
 const selectOpen = (name: string, operation: "operation_id" | "verify_operation_id", condition: string) =>
   statement<OpenSnapshot>(
     `control_snapshots_${name}`,
     `SELECT s.id, s.project, s.instance_id AS "instanceId", s.host_id AS "hostId", s.${operation} AS "operationId",
-       o.trace_id AS "traceId",
-       (extract(epoch FROM now() - coalesce(o.created_at, s.created_at)) * 1000)::float8 AS "ageMs"
+       o.trace_id AS "traceId"
      FROM snapshot s LEFT JOIN operation o ON o.id = s.${operation}
      WHERE ${condition} ORDER BY s.id LIMIT ${passMax}`,
   );
@@ -70,6 +67,21 @@ const endOperation = statement(
   "control_snapshot_operation",
   `UPDATE operation SET state = $2, progress = NULL, error = $3, finished_at = now() WHERE id = $1 AND state = 'running'`,
 );
+
+const writeProgress = statement(
+  "control_snapshot_progress",
+  `UPDATE operation SET progress = $2 WHERE id = $1 AND state = 'running' AND progress IS DISTINCT FROM $2`,
+);
+
+/** Its host is at work. */
+export const recordSnapshotProgress = async (
+  sql: Sql,
+  term: number,
+  { snapshot, progress }: { readonly snapshot: OpenSnapshot; readonly progress: string },
+): Promise<void> => {
+  await assertLeading(sql, term);
+  await sql.count(writeProgress, [snapshot.operationId, progress]);
+};
 
 type Kind = "snapshot.create" | "snapshot.verify";
 

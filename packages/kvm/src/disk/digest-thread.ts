@@ -6,6 +6,8 @@ import { nextData } from "@bulkhead/native-kvm";
 /** What is read at once, and what of it counts as one piece, in bytes; the latter is part of what a digest says. */
 const readBytes = 2 ** 20;
 const pieceBytes = 2 ** 16;
+/** How often it tells how far it is, in milliseconds. */
+const tellMs = 500;
 const zeros = Buffer.alloc(pieceBytes);
 
 /** Reads until the buffer is full or the file ends. */
@@ -20,10 +22,11 @@ const fill = (fd: number, buffer: Buffer, at: number): Buffer => {
 };
 
 /** What file-digest.ts says; in a thread of its own, because gibibytes are read. */
-const digest = (fd: number): string => {
+const digest = (fd: number, tell: (readBytes: number) => void): string => {
   const hash = createHash("sha256");
   const number = Buffer.alloc(8);
   const buffer = Buffer.alloc(readBytes);
+  let toldMs = -tellMs;
   for (let at = 0; ;) {
     const part = nextData(fd, at);
     if (part === undefined) break;
@@ -37,11 +40,17 @@ const digest = (fd: number): string => {
         hash.update(number).update(piece);
       }
       at += readBytes;
+      if (performance.now() - toldMs < tellMs) continue;
+      toldMs = performance.now();
+      tell(Math.min(at, to));
     }
   }
   number.writeBigUInt64LE(BigInt(fstatSync(fd).size));
   return hash.update(number).digest("hex");
 };
 
-// oxlint-disable-next-line require-post-message-target-origin -- a thread's port has no origin
-parentPort?.postMessage(digest(workerData as number));
+const post = (told: number | string): void => {
+  // oxlint-disable-next-line require-post-message-target-origin -- a thread's port has no origin
+  parentPort?.postMessage(told);
+};
+post(digest(workerData as number, post));

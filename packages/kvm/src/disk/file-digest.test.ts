@@ -40,6 +40,22 @@ test("a bit, a place and a length make another digest", async () => {
   expect(new Set(digests).size).toBe(digests.length);
 });
 
+test("a reading says how far it is, and one that gets nothing for too long is given up", async () => {
+  await using directory = await mkdtempDisposable("/tmp/bulkhead-digest-");
+  await using file = await open(join(directory.path, "file"), "w+");
+  await file.write(Buffer.alloc(4 * mib, 7));
+  const read: number[] = [];
+  await digestOf(file, { onRead: (bytes) => void read.push(bytes) });
+  expect(read[0]).toBe(mib);
+  // No thread begins in no time.
+  await expect(digestOf(file, { stallMs: 0 })).rejects.toThrow("nothing of it came within 0 s");
+});
+
+test("what cannot be read is said", async () => {
+  await using directory = await open("/tmp");
+  await expect(digestOf(directory)).rejects.toThrow("EISDIR");
+});
+
 test("a file of terabytes that is all holes is digested at once", async () => {
   expect(await digested(4 * 2 ** 40, [[2 ** 40, Buffer.from("x")]])).toMatch(/^[0-9a-f]{64}$/);
 });

@@ -1,12 +1,21 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { fleetError, type FleetError, type SnapshotId } from "@bulkhead/contracts";
+import type { ReadProgress } from "@bulkhead/node";
 import { digestOf } from "../disk/file-digest.ts";
 import type { StoredSnapshot } from "./snapshot-place.ts";
 
 /** The files that are a snapshot's own, and its image's, in the order in which they are looked at. */
 const files = ["state", "memory", "disk", "image"] as const;
 type FileName = (typeof files)[number];
+
+type OnRead = (progress: ReadProgress) => void;
+
+/** One reading, and who hears how far it is. */
+interface Checking {
+  readonly done: Promise<void>;
+  readonly listeners: OnRead[];
+}
 
 export const corrupt = (id: SnapshotId, why: string): FleetError =>
   fleetError("SNAPSHOT_CORRUPT", `snapshot ${id} is damaged: ${why}`);
@@ -24,7 +33,7 @@ const identityOf = async (file: FileHandle): Promise<string> => {
 export class SnapshotCheck {
   /** identities of the files that were found to be what was written */
   readonly #verified = new Map<SnapshotId, string>();
-  readonly #checking = new Map<SnapshotId, Promise<void>>();
+  readonly #checking = new Map<SnapshotId, Checking>();
 
   /** Two that ask at once wait for the same work. Rejects SNAPSHOT_CORRUPT, which says of which file. */
   async once(stored: StoredSnapshot): Promise<void> {
@@ -35,26 +44,33 @@ export class SnapshotCheck {
   }
 
   /** Reads all of it, whatever is known. Rejects SNAPSHOT_CORRUPT. */
-  again(stored: StoredSnapshot): Promise<void> {
+  again(stored: StoredSnapshot, onRead?: OnRead): Promise<void> {
     const { snapshotId } = stored.record;
     const known = this.#checking.get(snapshotId);
-    if (known !== undefined) return known;
-    const checking = this.#verify(stored).finally(() => this.#checking.delete(snapshotId));
-    this.#checking.set(snapshotId, checking);
-    return checking;
+    const listeners = known?.listeners ?? [];
+    if (onRead !== undefined) listeners.push(onRead);
+    if (known !== undefined) return known.done;
+    const tell: OnRead = (progress) => listeners.forEach((listen) => listen(progress));
+    const done = this.#verify(stored, tell).finally(() => this.#checking.delete(snapshotId));
+    this.#checking.set(snapshotId, { done, listeners });
+    return done;
   }
 
-  async #verify(stored: StoredSnapshot): Promise<void> {
+  async #verify(stored: StoredSnapshot, tell: OnRead): Promise<void> {
     const { snapshotId, files: written } = stored.record;
     this.#verified.delete(snapshotId);
     // Before they are read: what is written meanwhile makes another identity.
     const identities = await this.#identities(stored);
+    const totalBytes = written.state.sizeBytes + written.memory.sizeBytes + written.disk.sizeBytes;
+    let beforeBytes = 0;
     for (const name of ["state", "memory", "disk"] as const) {
       await using file = await this.#open(stored, name);
-      const digest = await digestOf(file).catch((cause: unknown) => {
+      const onRead = (readBytes: number): void => tell({ readBytes: beforeBytes + readBytes, totalBytes });
+      const digest = await digestOf(file, { onRead }).catch((cause: unknown) => {
         throw corrupt(snapshotId, `its ${name} cannot be read: ${(cause as Error).message}`);
       });
       if (digest !== written[name].digest) throw corrupt(snapshotId, `its ${name} is not what was written`);
+      beforeBytes += written[name].sizeBytes;
     }
     this.#verified.set(snapshotId, identities);
   }

@@ -130,6 +130,20 @@ test("files that were verified are only recognised, and read again when that is 
   await expect(at.store.open(id)).rejects.toMatchObject({ code: "SNAPSHOT_CORRUPT" });
 });
 
+test("who verifies hears how much of all files was read", async () => {
+  await using at = await stage();
+  await at.store.make(id, 1, fill);
+  const told: number[][] = [];
+  const hear = ({ readBytes, totalBytes }: { readBytes: number; totalBytes: number }) =>
+    void told.push([readBytes, totalBytes]);
+  await Promise.all([at.store.verify(id, hear), at.store.verify(id, hear)]);
+  const both = [7, 14, 21].flatMap((readBytes) => [
+    [readBytes, 21],
+    [readBytes, 21],
+  ]);
+  expect(told).toEqual(both);
+});
+
 test("files that are others, with the same in them, are read again and taken", async () => {
   await using at = await stage();
   const made = await at.store.make(id, 1, fill);

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fleetError, type SnapshotId } from "@bulkhead/contracts";
+import type { ReadProgress } from "@bulkhead/node";
 import { placeAt, type SnapshotPlace, type StoredSnapshot } from "./snapshot-place.ts";
 import { SnapshotRoom } from "./snapshot-room.ts";
 import { corrupt, SnapshotCheck } from "./snapshot-check.ts";
@@ -44,8 +45,8 @@ export class SnapshotStore {
   }
 
   /** Reads all of its files again. Rejects NOT_FOUND, SNAPSHOT_CORRUPT. */
-  async verify(id: SnapshotId): Promise<void> {
-    await this.#check.again(await this.#stored(id));
+  async verify(id: SnapshotId, onRead?: (progress: ReadProgress) => void): Promise<void> {
+    await this.#check.again(await this.#stored(id), onRead);
   }
 
   async #stored(id: SnapshotId): Promise<StoredSnapshot> {

@@ -8,6 +8,7 @@ import {
   type SignalInstance,
   type TakenSnapshot,
   type TakeSnapshot,
+  type VerifySnapshot,
   type ViewInstance,
 } from "@bulkhead/contracts";
 import type { Clock } from "../clock.ts";
@@ -16,10 +17,13 @@ import type { Log } from "../log.ts";
 import type { Run, Runtime } from "../runtime.ts";
 import { serveExec } from "./exec-stream.ts";
 import { serveLogs } from "./log-stream.ts";
+import { LongWork } from "./long-work.ts";
 import { StreamSocket } from "./stream-socket.ts";
 
 /** Streams one agent serves at a time; each may hold a few hundred KiB. */
 const streamLimit = 256;
+
+const mib = (bytes: number): number => Math.floor(bytes / 2 ** 20);
 
 /** Answers commands about single instances: exec, logs, signal, view. Byte streams go over sockets that the agent opens. */
 export class Commands {
@@ -27,6 +31,7 @@ export class Commands {
   readonly #runtime: Runtime;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #work: LongWork;
   readonly #open = new Set<StreamSocket>();
   readonly #leaving = new AbortController();
   /** accepted, and not over yet */
@@ -37,6 +42,7 @@ export class Commands {
     this.#runtime = parts.runtime;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#work = new LongWork(parts.clock);
   }
 
   /** Accepts when there is something to run it in; how it goes on is told on the stream. */
@@ -73,9 +79,20 @@ export class Commands {
   }
 
   /** Refused by the runtime when it does not run, except for a snapshot that was taken before. */
-  async takeSnapshot({ instanceId, snapshotId }: TakeSnapshot): Promise<TakenSnapshot> {
-    if (this.#instances.get(instanceId) === undefined) throw this.#notHere(instanceId);
-    return this.#runtime.snapshot(instanceId, snapshotId);
+  takeSnapshot({ instanceId, snapshotId }: TakeSnapshot): Promise<TakenSnapshot> {
+    return this.#work.answer(`take ${snapshotId}`, async (tell) => {
+      if (this.#instances.get(instanceId) === undefined) throw this.#notHere(instanceId);
+      tell("its host takes it");
+      return this.#runtime.snapshot(instanceId, snapshotId);
+    });
+  }
+
+  verifySnapshot({ snapshotId }: VerifySnapshot): Promise<void> {
+    return this.#work.answer(`verify ${snapshotId}`, (tell) =>
+      this.#runtime.verifySnapshot(snapshotId, ({ readBytes, totalBytes }) =>
+        tell(`its host has read ${mib(readBytes)} of ${mib(totalBytes)} MiB`),
+      ),
+    );
   }
 
   /** Ends all streams. */
