@@ -118,6 +118,7 @@ export class MachineRig implements AsyncDisposable {
 
   /** A new runtime on the same host, as an agent that starts again has; machines are not touched. */
   async reopen(): Promise<MachineRuntime> {
+    await (this.runtime as MachineRuntime | undefined)?.[Symbol.asyncDispose]();
     const opened = await openMachines(this.paths, this.shared);
     this.#jail = opened.jail;
     this.runtime = opened.runtime;
@@ -161,6 +162,7 @@ export class MachineRig implements AsyncDisposable {
     }
     for (const instanceId of await readdir(this.paths.instances)) await this.runtime.remove(instanceId as InstanceId);
     await this.#jail.settled();
+    await this.runtime[Symbol.asyncDispose]();
     await removeCgroupParents(this.#jail.parents);
     await rm(this.#root, { recursive: true, force: true });
     const leaks = leaksBetween(this.#before, await snapshotHost(scopeOf(this.#root, this.paths)));
