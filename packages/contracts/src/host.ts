@@ -21,6 +21,9 @@ export const HostDisk = Type.Object(
   {
     totalBytes: Type.Integer({ minimum: 0 }),
     snapshotBytes: Type.Integer({ minimum: 0, description: "of them, what snapshots take" }),
+    freeBytes: Type.Optional(
+      Type.Integer({ minimum: 0, description: "what can still be written, rounded down so that it changes seldom" }),
+    ),
   },
   closed,
 );

@@ -128,6 +128,7 @@ export {
   RestoreSnapshot,
   Snapshot,
   snapshotStates,
+  snapshotStateBytesMax,
   TakenSnapshot,
   TakeSnapshot,
   VerifySnapshot,

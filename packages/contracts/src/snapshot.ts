@@ -57,11 +57,17 @@ export type RestoreSnapshot = Static<typeof RestoreSnapshot>;
 export const TakeSnapshot = Type.Object({ instanceId: InstanceId, snapshotId: SnapshotId }, closed);
 export type TakeSnapshot = Static<typeof TakeSnapshot>;
 
+/** State of processors and devices is of some ten KiB; the longest that a monitor of ours writes is 8 MiB (state_file.h). */
+export const snapshotStateBytesMax = 8 * 2 ** 20;
+
 /** What an agent has taken; asked again it says the same. */
 export const TakenSnapshot = Type.Object(
   {
     engine: MachineEngine,
     sizeBytes: Type.Integer({ minimum: 0, description: "what its files take of the host's disk" }),
+    copyBytes: Type.Optional(
+      Type.Integer({ minimum: 0, description: "what the disk of each copy takes of the host's when it begins" }),
+    ),
     stoodStillMs: Type.Integer({ minimum: 0, description: "how long no process of the instance ran" }),
   },
   closed,

@@ -195,7 +195,7 @@ export class MachineRuntime implements Runtime {
     else {
       // A disk without its memory is no copy: the next start makes both anew.
       undo.defer(() => rm(paths.scratch, { force: true }));
-      await makeCopyFiles(paths, copied);
+      await makeCopyFiles(paths, this.#store, copied);
     }
     const record: MachineRecord = { assignment, process, engine: engine.name, image: disk, ...kernel };
     await writeMachineRecord(paths.record, record);

@@ -27,6 +27,8 @@ export interface Demand {
   readonly hostNetwork?: boolean;
   /** ports of the host that are to lead to it */
   readonly ports?: readonly PublishedPort[];
+  /** what it writes to its host's disk before it runs */
+  readonly diskBytes?: number;
   /** where what it begins from lies */
   readonly snapshotHostId?: string;
   /** shares it wants to see; all must lie on its host */
@@ -50,8 +52,11 @@ export interface PlacementRequest {
   readonly network?: string;
 }
 
-/** Demand of a spec. Dedicated CPUs are whole: the limit, or without one the share, rounded up. */
-export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []): Demand => {
+/**
+ * Demand of a spec. Dedicated CPUs are whole: the limit, or without one the share, rounded up. `diskBytes` is what the disk
+ * of a snapshot's copy takes at its start.
+ */
+export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = [], diskBytes = 0): Demand => {
   const { resources } = spec;
   const dedicatedCpus =
     resources.cpuPolicy === "dedicated" ? Math.ceil((resources.cpuLimitMillis ?? resources.cpuMillis) / 1000) : 0;
@@ -67,6 +72,7 @@ export const demandOf = (spec: WorkloadSpec, shares: readonly ShareDemand[] = []
     mountPaths: (spec.mounts ?? []).map((mount) => mount.hostPath),
     shares: shares.map(({ shareId, name, hostId, kind }) => ({ shareId, name, hostId, kind })),
     ...(spec.vm?.restoredFrom === undefined ? {} : { snapshotHostId: spec.vm.restoredFrom.hostId }),
+    ...(diskBytes === 0 ? {} : { diskBytes }),
     ...(spec.network === "host" ? { hostNetwork: true } : {}),
     ...(spec.ports === undefined || spec.ports.length === 0 ? {} : { ports: spec.ports }),
   };

@@ -69,6 +69,8 @@ export const insufficient = (room: Room, demand: Demand, cost: Cost): string | u
   if (room.dedicable < demand.dedicatedCpus) {
     return `needs ${demand.dedicatedCpus} whole CPUs, ${room.dedicable} can be dedicated`;
   }
+  const { diskBytes = 0 } = demand;
+  if (room.diskBytes < diskBytes) return `needs ${diskBytes} bytes of disk, ${room.diskBytes} are free`;
   return undefined;
 };
 
@@ -77,4 +79,5 @@ export const fits = (room: Room, demand: Demand, cost: Cost): boolean =>
   room.cpuMillis >= cost.cpuMillis &&
   room.memoryBytes >= cost.memoryBytes &&
   room.instances >= 1 &&
-  room.dedicable >= demand.dedicatedCpus;
+  room.dedicable >= demand.dedicatedCpus &&
+  room.diskBytes >= (demand.diskBytes ?? 0);

@@ -13,6 +13,8 @@ export interface FleetAgent {
   readonly hostNetwork?: boolean;
   /** engines of its virtual machines, the best first; null or absent: it tells of none */
   readonly engines?: readonly HostEngine[] | null;
+  /** what its host's disk has left for instances' files, in bytes; null or absent: it tells of none */
+  readonly diskFreeBytes?: number | null;
   /** it obeys another control plane, so nothing of ours may go there */
   readonly foreign: boolean;
 }
@@ -24,6 +26,8 @@ export interface Held {
   readonly instances: number;
   /** CPUs that dedicated instances have for themselves */
   readonly cpuIds: readonly number[];
+  /** of its disk: promised, and not written yet */
+  readonly diskBytes?: number;
   /** ports that lead to instances */
   readonly ports?: readonly HeldPort[];
 }

@@ -15,6 +15,8 @@ export interface Placement {
   /** what it holds of the host from now on, its monitor's share included */
   readonly cpuMillis: number;
   readonly memoryBytes: number;
+  /** what it will write to the host's disk before it runs */
+  readonly diskBytes?: number;
   /** addresses, when it asked for a network */
   readonly lodging?: Lodging;
   readonly ports?: readonly AssignedPort[];
@@ -211,6 +213,7 @@ export const plan = (
       cpuIds: chosen.ledger.take(chosen.agent, demand, { cpuMillis, memoryBytes }),
       cpuMillis,
       memoryBytes,
+      ...(demand.diskBytes === undefined ? {} : { diskBytes: demand.diskBytes }),
       ...(pool === undefined ? {} : { lodging: pool.take() }),
       ...(ports.length === 0 ? {} : { ports }),
     });

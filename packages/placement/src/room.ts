@@ -11,6 +11,8 @@ export interface Room {
   readonly instances: number;
   /** whole CPUs that can be given away for good */
   readonly dedicable: number;
+  /** of its disk; without bounds where its agent tells of none */
+  readonly diskBytes: number;
 }
 
 /** One CPU stays shared: the host's own processes and shared instances need a place to run. */
@@ -22,6 +24,7 @@ export class Ledger {
   #cpuMillis: number;
   #memoryBytes: number;
   #instances: number;
+  #diskBytes: number;
   readonly #cpuIds: Set<number>;
   readonly #ports: HeldPort[];
 
@@ -30,17 +33,19 @@ export class Ledger {
     this.#cpuMillis = host.held.cpuMillis;
     this.#memoryBytes = host.held.memoryBytes;
     this.#instances = host.held.instances;
+    this.#diskBytes = host.held.diskBytes ?? 0;
     this.#cpuIds = new Set(host.held.cpuIds);
     this.#ports = [...(host.held.ports ?? [])];
   }
 
   /** What one agent of the host has left. */
-  room({ capacity }: FleetAgent): Room {
+  room({ capacity, diskFreeBytes }: FleetAgent): Room {
     return {
       cpuMillis: Math.max(0, capacity.cpuMillis - this.#cpuMillis),
       memoryBytes: Math.max(0, capacity.memoryBytes - this.#memoryBytes),
       instances: Math.max(0, capacity.instancesMax - this.#instances),
       dedicable: Math.max(0, capacity.cpuCount - this.#cpuIds.size - sharedCpusMin),
+      diskBytes: Math.max(0, (diskFreeBytes ?? Number.POSITIVE_INFINITY) - this.#diskBytes),
     };
   }
 
@@ -59,6 +64,7 @@ export class Ledger {
     this.#cpuMillis += cost.cpuMillis;
     this.#memoryBytes += cost.memoryBytes;
     this.#instances += 1;
+    this.#diskBytes += demand.diskBytes ?? 0;
     const chosen: number[] = [];
     // From the top: CPU 0 serves most interrupts and is the last to be given away.
     for (let id = capacity.cpuCount - 1; id >= 0 && chosen.length < demand.dedicatedCpus; id -= 1) {

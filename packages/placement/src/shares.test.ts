@@ -65,6 +65,28 @@ test("what begins as a copy goes where its snapshot lies, and nowhere else", () 
   expect(unplaced[0]?.rejections.map(({ reason }) => reason)).toEqual(["its snapshot lies on another host"]);
 });
 
+test("copies are placed as long as their host's disk has room for theirs, what is promised included", () => {
+  const { agents, ...rest } = host("b");
+  const able = (diskFreeBytes: number | null): FleetHost => ({
+    ...rest,
+    held: { ...rest.held, diskBytes: 100 },
+    agents: agents.map((agent) => ({ ...agent, isolation: "vm", enforceable: ["resources", "vm"], diskFreeBytes })),
+  });
+  const restoredFrom = { snapshotId: "s" as SnapshotId, hostId: "b" as HostId };
+  const small: WorkloadSpec = { ...spec, isolation: "vm", resources: { cpuMillis: 1, memoryBytes: 1 } };
+  const demand = demandOf({ ...small, vm: { restoredFrom } }, [], 30);
+  const requests = ["i", "j", "k"].map((instanceId) => ({ instanceId, demand }));
+  const { placements, unplaced } = plan({ hosts: [able(170)] }, requests);
+  expect(placements.map(({ instanceId, diskBytes }) => [instanceId, diskBytes])).toEqual([
+    ["i", 30],
+    ["j", 30],
+  ]);
+  expect(unplaced.map(({ rejections }) => rejections[0]?.reason)).toEqual(["needs 30 bytes of disk, 10 are free"]);
+  // An agent of a version that tells nothing of its disk decides by itself.
+  expect(plan({ hosts: [able(null)] }, requests).placements.length).toBe(3);
+  expect(plan({ hosts: [able(50)] }, [{ instanceId: "i", demand: demandOf(small) }]).unplaced).toEqual([]);
+});
+
 test("shares on two hosts leave no host", () => {
   const shares = [share("a"), { ...share("b"), shareId: "t", name: "other" }];
   expect(place([host("a"), host("b")], shares).unplaced[0]?.rejections.map(({ reason }) => reason)).toEqual([

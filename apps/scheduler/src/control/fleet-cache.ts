@@ -43,6 +43,7 @@ export class FleetCache {
           cpuMillis: here.reduce((sum, made) => sum + made.cpuMillis, host.held.cpuMillis),
           memoryBytes: here.reduce((sum, made) => sum + made.memoryBytes, host.held.memoryBytes),
           instances: host.held.instances + here.length,
+          diskBytes: here.reduce((sum, made) => sum + (made.diskBytes ?? 0), host.held.diskBytes ?? 0),
           cpuIds: [...host.held.cpuIds, ...here.flatMap((made) => made.cpuIds)],
           ports: [...(host.held.ports ?? []), ...here.flatMap((made) => made.ports ?? [])],
         },

@@ -55,9 +55,9 @@ export class Placer {
     const { nowMs, meters } = this.#ports;
     const startedAtMs = nowMs();
     const byId = new Map(pending.map((instance) => [instance.id, instance]));
-    const requests = pending.map(({ id, project, spec, shares }) => ({
+    const requests = pending.map(({ id, project, spec, shares, copyBytes }) => ({
       instanceId: id,
-      demand: demandOf(spec, shares),
+      demand: demandOf(spec, shares, copyBytes),
       ...(hasOwnNetwork(spec) ? { network: networkKey({ project, name: spec.network ?? "" }) } : {}),
     }));
     const networks = await this.#ports.store.readNetworks(

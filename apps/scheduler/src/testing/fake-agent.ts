@@ -61,7 +61,8 @@ export class FakeAgent implements AsyncDisposable {
   onLogs: (socket: WebSocket, command: OpenLogs) => void = (socket) => socket.close(1000);
   readonly signals: SignalInstance[] = [];
   readonly runs = new Map<string, Run>();
-  readonly #facts: HostFacts;
+  /** told with the next heartbeat */
+  facts: HostFacts;
   readonly #journal = randomUUID();
   readonly #unacknowledged: InstanceReport[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
@@ -74,7 +75,7 @@ export class FakeAgent implements AsyncDisposable {
     this.bus = bus;
     this.hostId = options.hostId;
     this.isolation = options.isolation ?? "container";
-    this.#facts = options.facts ?? testFacts();
+    this.facts = options.facts ?? testFacts();
   }
 
   static async start(options: FakeAgentOptions): Promise<FakeAgent> {
@@ -125,7 +126,7 @@ export class FakeAgent implements AsyncDisposable {
       sentAtBoottimeNs: String(process.hrtime.bigint()),
       position: this.#position,
       digest: this.#digest,
-      facts: this.#facts,
+      facts: this.facts,
       instances: this.runs.size,
       unknown: [],
       highestEra: this.#position?.era ?? 0,

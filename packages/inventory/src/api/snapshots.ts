@@ -7,6 +7,7 @@ import {
   fleetError,
 } from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
+import { promisedDiskBytes, snapshotBytes } from "../disk-promises.ts";
 import { type Change, appendEvents, audit, newId } from "./change.ts";
 import { getInstance } from "./instance-rows.ts";
 import { startOperation } from "./operations.ts";
@@ -60,6 +61,33 @@ const insertSnapshot = statement(
    FROM instance i JOIN workload w ON w.id = i.workload_id, image WHERE i.id = $2 AND i.host_id IS NOT NULL`,
 );
 
+const selectRoom = statement<{
+  hostName: string;
+  freeBytes: number | null;
+  promisedBytes: number;
+  wantedBytes: number;
+}>(
+  "api_snapshot_room",
+  `SELECT h.name AS "hostName", (a.facts #>> '{disk,freeBytes}')::float8 AS "freeBytes",
+     ${promisedDiskBytes("h.id")}::float8 AS "promisedBytes", ${snapshotBytes("i.spec")}::float8 AS "wantedBytes"
+   FROM instance i JOIN host h ON h.id = i.host_id JOIN host_agent a ON a.host_id = h.id AND a.isolation = 'vm'
+   WHERE i.id = $1`,
+);
+
+const mib = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
+
+/** What its agent finds out before it lets anything stand still is known here mostly. Rejects SNAPSHOT_NO_ROOM. */
+const assertRoom = async (sql: Sql, instanceId: string): Promise<void> => {
+  const [room] = await sql.rows(selectRoom, [instanceId]);
+  if (room === undefined || room.freeBytes === null) return;
+  const { hostName, freeBytes, promisedBytes, wantedBytes } = room;
+  const leftBytes = Math.max(0, freeBytes - promisedBytes);
+  if (wantedBytes <= leftBytes) return;
+  const had = `the disk of host ${hostName} has ${mib(freeBytes)} MiB, of which ${mib(promisedBytes)} MiB are promised`;
+  const missing = `${mib(wantedBytes - leftBytes)} MiB are missing`;
+  throw fleetError("SNAPSHOT_NO_ROOM", `It takes at least ${mib(wantedBytes)} MiB, and ${had}: ${missing}.`);
+};
+
 export interface NewSnapshot {
   readonly instance: Reference;
   readonly ifVersion?: number;
@@ -67,7 +95,7 @@ export interface NewSnapshot {
 
 /**
  * Declares a snapshot of a running VM, which its host is then asked to take. Resolves to the operation. Rejects NOT_FOUND,
- * VERSION_MISMATCH, SNAPSHOT_UNSUPPORTED for a container, STATE_CONFLICT.
+ * VERSION_MISMATCH, SNAPSHOT_UNSUPPORTED for a container, STATE_CONFLICT, SNAPSHOT_NO_ROOM.
  */
 export const createSnapshot = async (sql: Sql, change: Change, wanted: NewSnapshot): Promise<Operation> => {
   const instance = await getInstance(sql, wanted.instance);
@@ -81,6 +109,7 @@ export const createSnapshot = async (sql: Sql, change: Change, wanted: NewSnapsh
   if (state !== "running") {
     throw fleetError("STATE_CONFLICT", `${name} is ${state}; only a running instance is taken to a snapshot.`);
   }
+  await assertRoom(sql, instanceId);
   const id = newId();
   const owned = { ...change, project: instance.project };
   const operation = await startOperation(sql, owned, {

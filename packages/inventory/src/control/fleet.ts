@@ -1,5 +1,6 @@
 import type { FleetAgent, FleetHost, HeldPort } from "@bulkhead/placement";
 import { statement, type Sql } from "../database.ts";
+import { promisedDiskBytes } from "../disk-promises.ts";
 
 interface HostRow extends Omit<FleetHost, "held" | "agents"> {
   readonly agents: readonly FleetAgent[];
@@ -8,6 +9,7 @@ interface HostRow extends Omit<FleetHost, "held" | "agents"> {
   readonly instances: number;
   readonly cpuIds: readonly number[];
   readonly ports: readonly HeldPort[];
+  readonly diskBytes: number;
 }
 
 const selectHosts = statement<HostRow>(
@@ -17,13 +19,14 @@ const selectHosts = statement<HostRow>(
      coalesce(s.cpu_millis, 0)::int8 AS "cpuMillis",
      coalesce(s.memory_bytes, 0)::int8 AS "memoryBytes",
      coalesce(s.instances, 0)::int AS instances,
-     coalesce(s.cpu_ids, '{}') AS "cpuIds", coalesce(p.ports, '[]') AS ports
+     coalesce(s.cpu_ids, '{}') AS "cpuIds", coalesce(p.ports, '[]') AS ports,
+     ${promisedDiskBytes("h.id")}::float8 AS "diskBytes"
    FROM host h
    LEFT JOIN LATERAL (
      SELECT jsonb_agg(jsonb_build_object(
        'isolation', a.isolation, 'state', a.state, 'capacity', a.facts -> 'capacity',
        'enforceable', a.facts -> 'enforceable', 'mountAllowList', a.facts -> 'mountAllowList',
-       'engines', a.facts #> '{machines,engines}',
+       'engines', a.facts #> '{machines,engines}', 'diskFreeBytes', a.facts #> '{disk,freeBytes}',
        'hostNetwork', coalesce(a.facts -> 'hostNetwork', 'false'), 'foreign', a.foreign_cluster_id IS NOT NULL)) AS agents
      FROM host_agent a WHERE a.host_id = h.id
    ) a ON true
@@ -41,9 +44,9 @@ const selectHosts = statement<HostRow>(
    WHERE $1::uuid[] IS NULL OR h.id = ANY($1)`,
 );
 
-const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ports, ...host }: HostRow): FleetHost => ({
+const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ports, diskBytes, ...host }: HostRow): FleetHost => ({
   ...host,
-  held: { cpuMillis, memoryBytes, instances, cpuIds, ...(ports.length === 0 ? {} : { ports }) },
+  held: { cpuMillis, memoryBytes, instances, cpuIds, diskBytes, ...(ports.length === 0 ? {} : { ports }) },
 });
 
 /** Hosts as placement sees them: all, or those with the given ids. */

@@ -24,6 +24,8 @@ export interface PendingInstance {
   readonly version: number;
   /** what it is to see, and where that lies */
   readonly shares: readonly PinnedShare[];
+  /** of a snapshot's copy: what its disk takes when it begins */
+  readonly copyBytes: number;
   /** as they were last told */
   readonly rejections: readonly Rejection[];
 }
@@ -33,6 +35,9 @@ const selectPending = statement<PendingInstance>(
   `SELECT i.id, i.project, i.workload_id AS "workloadId", w.name AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
      i.traceparent, i.version, i.rejections,
+     CASE WHEN i.spec #>> '{vm,restoredFrom}' IS NULL THEN 0
+       ELSE coalesce((SELECT s.copy_bytes FROM snapshot s
+         WHERE s.id = (i.spec #>> '{vm,restoredFrom,snapshotId}')::uuid), 0) END::float8 AS "copyBytes",
      ${sharesColumn}
    FROM instance i JOIN workload w ON w.id = i.workload_id
    WHERE i.state = 'pending' AND NOT i.removing AND i.desired <> 'stopped' AND NOT i.id = ANY($1::uuid[])

@@ -44,7 +44,7 @@ export const readSnapshotWork = async (sql: Sql): Promise<SnapshotWork> => {
 
 const markReady = statement(
   "control_snapshot_ready",
-  `UPDATE snapshot SET state = 'ready', engine = $2, size_bytes = $3 WHERE id = $1 AND state = 'creating'`,
+  `UPDATE snapshot SET state = 'ready', engine = $2, size_bytes = $3, copy_bytes = $4 WHERE id = $1 AND state = 'creating'`,
 );
 const markFailed = statement(
   "control_snapshot_failed",
@@ -101,7 +101,7 @@ export const recordSnapshotTaken = async (
 ): Promise<void> => {
   await assertLeading(sql, term);
   const { id, project, traceId, instanceId, hostId } = snapshot;
-  if ((await sql.count(markReady, [id, taken.engine, taken.sizeBytes])) === 0) return;
+  if ((await sql.count(markReady, [id, taken.engine, taken.sizeBytes, taken.copyBytes ?? null])) === 0) return;
   await appendEvents(sql, { project, traceId }, [
     { type: "snapshot.created", instanceId, hostId, data: { snapshotId: id, ...taken } },
   ]);

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { isFleetError, type Assignment } from "@bulkhead/contracts";
 import { settlesWithin, StartFailure } from "@bulkhead/node";
-import { copyDisk } from "../disk/disk-copy.ts";
 import { makeSmallDisk } from "../disk/scratch-disk.ts";
 import type { Engine } from "../engine/engine.ts";
 import { GuestChannel } from "../guest/channel.ts";
@@ -15,7 +14,6 @@ import { failedIn, makeRunDirectory, type BegunMachine } from "../machine-start.
 import { readReport } from "../report-watch.ts";
 import { haltOf, writeHalt } from "./halt.ts";
 import { RunHalt } from "./run-halt.ts";
-import { isDiskFull } from "./snapshot-room.ts";
 import type { StoredSnapshot } from "./snapshot-place.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 
@@ -56,17 +54,24 @@ export const originOf = async (
   });
 };
 
-/** The disks of a copy: its own of what is written; what is only read at the boot needs its size alone. */
-export const makeCopyFiles = async (paths: MachinePaths, { record, place }: StoredSnapshot): Promise<void> => {
+/**
+ * The disks of a copy: its own of what is written; what is only read at the boot needs its size alone. Rejects StartFailure.
+ */
+export const makeCopyFiles = async (
+  paths: MachinePaths,
+  store: SnapshotStore,
+  stored: StoredSnapshot,
+): Promise<void> => {
   await makeRunDirectory(paths);
   // Before there is a disk: with one that nobody says this of, the instance would boot.
   await writeHalt(paths, "identity");
-  await copyDisk(place.disk, paths.scratch).catch((cause: unknown) => {
-    throw new StartFailure(isDiskFull(cause) ? "DiskFull" : "RuntimeFailed", (cause as Error).message, cause);
+  await store.copyDisk(stored, paths.scratch).catch((cause: unknown) => {
+    const full = isFleetError(cause) && cause.code === "SNAPSHOT_NO_ROOM";
+    throw new StartFailure(full ? "DiskFull" : "RuntimeFailed", (cause as Error).message, cause);
   });
   await makeSmallDisk(paths.report);
   await using settings = await open(paths.settings, "w", 0o644);
-  await settings.truncate(record.settingsBytes);
+  await settings.truncate(stored.record.settingsBytes);
 };
 
 /** From the instance's id, so that two copies never have the same. */

@@ -12,6 +12,7 @@ import { machineAssignment } from "../testing/machine-assignment.ts";
 import { pathsOf } from "../testing/run-place.ts";
 import { MachineSnapshots } from "./machine-snapshots.ts";
 import { RunHalt } from "./run-halt.ts";
+import { makeCopyFiles } from "./copy-start.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { snapshotBytes, takeSnapshot, type TakenMachine } from "./take-snapshot.ts";
 
@@ -92,7 +93,9 @@ test("a snapshot that may not fit is refused before anything stands still", asyn
   await using at = await stage({ memoryBytes: 64 * mib, scratchBytes: mib });
   await expect(at.take()).rejects.toMatchObject({
     code: "SNAPSHOT_NO_ROOM",
-    message: expect.stringMatching(/^the host's disk has \d+ MiB for it, and it may take 73 MiB$/) as string,
+    message: expect.stringMatching(
+      /^the host's disk has \d+ MiB for it, and it may take 73 MiB: \d+ MiB are missing$/,
+    ) as string,
   });
   expect([at.orders, at.guest.heard, await readdir(join(host, "snapshots"))]).toEqual([[], [], []]);
 });
@@ -113,6 +116,34 @@ test.each([
   expect([at.halt.held, existsSync(join(at.paths.run, "halted"))]).toEqual([false, false]);
   expect([await at.store.read(id), await readdir(join(host, "snapshots"))]).toEqual([null, []]);
   expect(await freeBytes()).toBe(before);
+});
+
+test("a copy whose disk has no room is a failed start that says so, with nothing written", async () => {
+  await using at = await stage({ memoryBytes: 8 * mib, scratchBytes: 12 * mib });
+  const { taken } = await at.take();
+  // This file system shares no blocks.
+  expect(taken.copyBytes).toBeGreaterThanOrEqual(12 * mib);
+  const copy = join(host, "copy");
+  await mkdir(copy);
+  const paths = pathsOf(copy, join(copy, "run"));
+  const before = await freeBytes();
+  const { bavail, bsize } = await statfs(host);
+  await written(join(host, "filler"), bavail * bsize - 8 * mib);
+  const start = makeCopyFiles(paths, at.store, await at.store.open(id));
+  await expect(start).rejects.toMatchObject({
+    reason: "DiskFull",
+    message: expect.stringMatching(
+      /^the host's disk has \d+ MiB for it, and it may take 1\d MiB: \d+ MiB are missing$/,
+    ) as string,
+  });
+  expect(await readdir(copy)).toEqual(["run"]);
+  await rm(join(host, "filler"));
+  await rm(paths.run, { recursive: true });
+  expect(await freeBytes()).toBe(before);
+  await makeCopyFiles(paths, at.store, await at.store.open(id));
+  expect(existsSync(paths.scratch)).toBe(true);
+  await at.store.remove(id);
+  await rm(copy, { recursive: true });
 });
 
 test("what is promised to one snapshot is not promised to another, and free again afterwards", async () => {
@@ -136,9 +167,12 @@ test("what is promised to one snapshot is not promised to another, and free agai
   await at.store.verify(id);
   const { store } = at;
   const books = new MachineSnapshots({ store, directory: host, disks: new ImageDisks(root), runs: new Map() });
-  const { totalBytes, snapshotBytes } = await books.disk();
+  const { totalBytes, snapshotBytes, freeBytes: toldBytes = 0 } = await books.disk();
   expect(snapshotBytes).toBe(taken.sizeBytes);
   expect(totalBytes).toBeGreaterThan(snapshotBytes);
   expect(totalBytes).toBeLessThanOrEqual(diskBytes);
+  const left = await statfs(host);
+  expect(toldBytes % mib).toBe(0);
+  expect(left.bavail * left.bsize - toldBytes).toBeLessThan(mib);
   await at.store.remove(id);
 });

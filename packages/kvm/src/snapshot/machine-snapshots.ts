@@ -20,6 +20,10 @@ interface MachineSnapshotsParts {
   readonly runs: ReadonlyMap<string, MachineRun>;
 }
 
+/** What is told of a disk's room is a multiple of this, and of one part in so many of the disk. */
+const freeStepBytes = 2 ** 20;
+const freeSteps = 256;
+
 /** Snapshots of a host's machines: who is taken, and who runs from their files. */
 export class MachineSnapshots {
   readonly #parts: MachineSnapshotsParts;
@@ -37,11 +41,16 @@ export class MachineSnapshots {
     return (await this.#parts.store.list()).map(({ assignment }) => assignment.imageDigest);
   }
 
-  /** What they take of the disk they lie on. */
+  /** What they take of the disk they lie on, and what that has left. */
   async disk(): Promise<HostDisk> {
-    const { blocks, bsize } = await statfs(this.#parts.directory);
-    const snapshotBytes = (await this.#parts.store.list()).reduce((sum, { taken }) => sum + taken.sizeBytes, 0);
-    return { totalBytes: blocks * bsize, snapshotBytes };
+    const { directory, store } = this.#parts;
+    const { blocks, bavail, bsize } = await statfs(directory);
+    const snapshotBytes = (await store.list()).reduce((sum, { taken }) => sum + taken.sizeBytes, 0);
+    const totalBytes = blocks * bsize;
+    // Whoever places here reads the host anew whenever it tells something else.
+    const step = Math.max(freeStepBytes, Math.ceil(totalBytes / freeSteps));
+    const freeBytes = Math.floor((bavail * bsize) / step) * step;
+    return { totalBytes, snapshotBytes, freeBytes };
   }
 
   /** Asked again it answers what it took. Rejects as `MachineRun.snapshot`. */

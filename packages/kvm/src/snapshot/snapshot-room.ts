@@ -9,7 +9,7 @@ export const isDiskFull = (error: unknown): boolean => error instanceof Error &&
 const mib = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
 
 /**
- * Room for snapshots: what the file system has for others than root (ext4 keeps a twentieth back by default), without what
+ * Room for snapshots and for the disks of their copies: what the file system has for others than root (ext4 keeps a twentieth back by default), without what
  * was promised to those that are just being made.
  */
 export class SnapshotRoom {
@@ -29,12 +29,12 @@ export class SnapshotRoom {
       const free = bavail * bsize - ahead;
       if (free < bytes) {
         const what = `the host's disk has ${mib(Math.max(0, free))} MiB for it, and it may take ${mib(bytes)} MiB`;
-        throw fleetError("SNAPSHOT_NO_ROOM", what);
+        throw fleetError("SNAPSHOT_NO_ROOM", `${what}: ${mib(bytes - Math.max(0, free))} MiB are missing`);
       }
       return await work();
     } catch (cause) {
       if (!isDiskFull(cause)) throw cause;
-      throw fleetError("SNAPSHOT_NO_ROOM", "the host's disk became full while it was taken", { cause });
+      throw fleetError("SNAPSHOT_NO_ROOM", "the host's disk became full meanwhile", { cause });
     } finally {
       this.#promised -= bytes;
     }

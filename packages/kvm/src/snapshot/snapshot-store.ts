@@ -1,8 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fleetError, type SnapshotId } from "@bulkhead/contracts";
 import type { ReadProgress } from "@bulkhead/node";
+import { copyDisk, shareDisk, statBlockBytes } from "../disk/disk-copy.ts";
 import { placeAt, type SnapshotPlace, type StoredSnapshot } from "./snapshot-place.ts";
 import { SnapshotRoom } from "./snapshot-room.ts";
 import { corrupt, SnapshotCheck } from "./snapshot-check.ts";
@@ -47,6 +48,12 @@ export class SnapshotStore {
   /** Reads all of its files again. Rejects NOT_FOUND, SNAPSHOT_CORRUPT. */
   async verify(id: SnapshotId, onRead?: (progress: ReadProgress) => void): Promise<void> {
     await this.#check.again(await this.#stored(id), onRead);
+  }
+
+  /** Gives a copy its own of a snapshot's disk. Rejects SNAPSHOT_NO_ROOM, mostly before anything is written. */
+  async copyDisk({ place }: StoredSnapshot, to: string): Promise<void> {
+    if (await shareDisk(place.disk, to)) return;
+    await this.#room.during(statSync(place.disk).blocks * statBlockBytes, () => copyDisk(place.disk, to));
   }
 
   async #stored(id: SnapshotId): Promise<StoredSnapshot> {

@@ -1,7 +1,7 @@
 import { constants, statSync } from "node:fs";
 import { chmod, link, open, writeFile } from "node:fs/promises";
-import type { MachineEngine, SnapshotId } from "@bulkhead/contracts";
-import { copyDisk } from "../disk/disk-copy.ts";
+import { snapshotStateBytesMax, type MachineEngine, type SnapshotId } from "@bulkhead/contracts";
+import { copyDisk, statBlockBytes } from "../disk/disk-copy.ts";
 import { digestOf } from "../disk/file-digest.ts";
 import type { Standstill } from "../engine/engine.ts";
 import type { GuestChannel } from "../guest/channel.ts";
@@ -29,9 +29,6 @@ export interface TakenMachine {
 /** Everyone but the owner of a jail is kept away by the directory; the jail's own user has to read the files. */
 const readableMode = 0o644;
 
-/** What stat(2) counts a file's blocks in, whatever the file system. */
-const statBlockBytes = 512;
-
 /** A file that is whole now, and what it takes of the host's disk, in bytes. */
 const writtenFile = async (
   path: string,
@@ -42,27 +39,31 @@ const writtenFile = async (
   return { file: { sizeBytes: size, digest }, takenBytes: blocks * statBlockBytes };
 };
 
+interface TakenFiles {
+  readonly stoodStillMs: number;
+  /** its disk takes nothing but what the machine writes from now on */
+  readonly diskShared: boolean;
+}
+
 /** Keeps the processes still, then the machine, and takes both files and the disk of that moment. */
-const takeFiles = async (machine: TakenMachine, draft: SnapshotPlace): Promise<number> => {
+const takeFiles = async (machine: TakenMachine, draft: SnapshotPlace): Promise<TakenFiles> => {
   const { standstill, paths, talk, halt } = machine;
   const beganMs = performance.now();
+  let diskShared = false;
   await halt.during(async () => {
     await talk(freezeGuest);
     await standstill.begin(paths.ports);
     await standstill.save(paths.ports, draft);
     // The memory knows what is on this disk, and nothing can be written to it before both are taken.
-    await copyDisk(paths.scratch, draft.disk);
+    diskShared = await copyDisk(paths.scratch, draft.disk);
   });
-  return Math.ceil(performance.now() - beganMs);
+  return { stoodStillMs: Math.ceil(performance.now() - beganMs), diskShared };
 };
-
-/** State of processors and devices is of some ten KiB; the longest that a monitor of ours writes is 8 MiB (state_file.h). */
-const stateBytesMax = 8 * 2 ** 20;
 
 /** What a snapshot of it takes of the host's disk at most, in bytes: all of its memory, and what its disk has by now. */
 export const snapshotBytes = ({ record, paths }: Pick<TakenMachine, "record" | "paths">): number => {
   const memory = memoryMibOf(record.assignment.spec.resources) * 2 ** 20;
-  return memory + statSync(paths.scratch).blocks * statBlockBytes + stateBytesMax;
+  return memory + statSync(paths.scratch).blocks * statBlockBytes + snapshotStateBytesMax;
 };
 
 /** Takes a running machine to files; it goes on afterwards, whatever came of it. */
@@ -73,7 +74,7 @@ export const takeSnapshot = async (
 ): Promise<SnapshotRecord> => {
   const { record: running, engine, paths } = machine;
   await link(machine.image, draft.image);
-  const stoodStillMs = await takeFiles(machine, draft);
+  const { stoodStillMs, diskShared } = await takeFiles(machine, draft);
   // What was written is read for its digests while the machine runs on.
   const [state, memory, disk] = [
     await writtenFile(draft.state),
@@ -86,7 +87,7 @@ export const takeSnapshot = async (
   const record: SnapshotRecord = {
     version: 2,
     snapshotId: id,
-    taken: { engine, sizeBytes, stoodStillMs },
+    taken: { engine, sizeBytes, copyBytes: diskShared ? 0 : disk.takenBytes, stoodStillMs },
     assignment: running.assignment,
     process: { args: [...args], env: [...env], cwd, user, stopSignal },
     ...(running.kernel === undefined ? {} : { kernel: running.kernel }),
