@@ -1,5 +1,6 @@
 // Hostile images and hostile volumes: nothing on the host is written, and nothing of the host is seen.
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { busyboxImage, symlinkedDirectoryImage, type MountedDirectory } from "@bulkhead/testkit/images";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -246,4 +247,21 @@ describe("CVE-2025-31133, CVE-2025-52881: a sibling leads mounts over what is ma
     expect(outcomes.inside).toBeGreaterThan(0);
     expect(outcomes.refused).toBeGreaterThan(0);
   }, 120_000);
+});
+
+describe("what lies below a container's root", () => {
+  test("is nothing of the host's, also for root with CAP_SYS_ADMIN who takes everything away", async () => {
+    const capabilities = ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SETFCAP"];
+    const { output } = await stage.rig.run(stage.assignment(["/attack/beneath"], { container: { capabilities } }));
+    const lines = output.trim().split("\n");
+    expect([...lines.slice(0, 5), ...lines.slice(5).sort()]).toEqual([
+      "unshare 0",
+      // What is masked in /proc and /sys is masked for every user namespace inside.
+      `nested-proc ${constants.errno.EPERM}`,
+      `nested-sysfs ${constants.errno.EPERM}`,
+      "umount-root 0",
+      "setns 0",
+      ...["empty", "proc", "sys"].map((name) => `sees /${name}`),
+    ]);
+  });
 });

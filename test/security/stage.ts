@@ -12,7 +12,7 @@ export type Changes = NonNullable<Parameters<Rig["assignment"]>[1]>;
 export type RunningInstance = Awaited<ReturnType<Rig["start"]>>;
 type ExecRequest = Parameters<RunningInstance["exec"]>[0];
 
-const programs = ["look", "exchange", "kernel", "advertise"] as const;
+const programs = ["look", "exchange", "kernel", "advertise", "beneath"] as const;
 
 /** Builds the attack programs statically into a directory; they find no library in the image. */
 const compileAttacks = (directory: string): Record<string, { hostPath: string; mode: number }> =>

@@ -56,7 +56,7 @@ bool Start::suits(const plan::Container& container) const {
   // What is inherited from the shim, or joined by it, had to be there at birth.
   const bool inherits = !container.joins.empty() || !container.timeOffsets.empty() ||
                         !container.process.seccomp.listenerPath.empty() || container.process.preservedFds > 0 ||
-                        (container.flags & plan::kPlanUnattended) != 0;
+                        (container.flags & (plan::kPlanUnattended | plan::kPlanAnnounced)) != 0;
   return alive && !inherits && birth_->namespaces == container.namespaces &&
          sameCgroups(birth_->cgroups, container.cgroups);
 }
@@ -139,8 +139,13 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   // namespace's birth. So the child begins where the shim is, and the shim goes elsewhere until the start is over.
   const int cpu = container == nullptr ? sched_getcpu() : -1;
   stayOnCpu(cpu);
-  sys::Cloned cloned = joined.user.valid() ? TRY(cloneThrough(joined.user.get(), flags, cgroups_.unified()))
-                                           : TRY(sys::cloneProcess(flags, cgroups_.unified()));
+  // Whoever is born with its plan may be wanted to see the host's tree: for hooks, or a namespace that has a path.
+  const bool fromBase = container == nullptr && base_.valid();
+  if (fromBase) TRY(base_.enter());
+  Result<sys::Cloned> born = joined.user.valid() ? cloneThrough(joined.user.get(), flags, cgroups_.unified())
+                                                 : sys::cloneProcess(flags, cgroups_.unified());
+  if (fromBase && !(born.ok() && born.value().pid == 0)) TRY(base_.leave());
+  sys::Cloned cloned = TRY(std::move(born));
   if (cloned.pid == 0) {
     if (container != nullptr) {
       Result<Fd> socket = aboveProgram(std::move(pair.right), container->process);
@@ -153,7 +158,7 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
       (void)setAffinity({}).ok();
     }
     runChild({namespaces, container, steps_, cgroups_, pair.right.get(), childOutput_.get(), childError_.get(),
-              listener.get()});
+              listener.get(), fromBase});
   }
   leaveCpu(cpu);
   child_ = cloned.pid;

@@ -151,7 +151,7 @@ Status prepare(const ChildContext& context, const plan::Container& container, Id
   TRY(steps.begin("cgroup namespace"));
   if ((container.namespaces & CLONE_NEWCGROUP) != 0) TRY(sys::unshareNamespaces(CLONE_NEWCGROUP));
   Fd devNull;
-  TRY(enterRoot(container, steps, context.socket, &prepared, &devNull));
+  TRY(enterRoot(context, container, &prepared, &devNull));
   TRY(steps.begin("user lookup"));
   TRY(resolveIdentity(container.process, identity));
   if ((container.process.flags & plan::kProcessTerminal) != 0) {

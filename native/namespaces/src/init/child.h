@@ -39,13 +39,15 @@ struct ChildContext {
   int error;
   /** Connection to a seccomp listener, or -1. */
   int listener;
+  /** Its mount namespace is a copy of the base (base.h), not of the host's. */
+  bool fromBase;
 };
 
 /** Does not return. */
 [[noreturn]] void runChild(const ChildContext& context);
 
-/** Mounts of the plan on descriptors below the new root; ends with the root as "/" and the host's tree gone. */
-Status enterRoot(const plan::Container& container, Steps& steps, int socket, PreparedMounts* prepared, Fd* devNull);
+/** Mounts of the plan on descriptors below the new root; ends with the root as "/" and nothing of the host in reach. */
+Status enterRoot(const ChildContext& context, const plan::Container& container, PreparedMounts* prepared, Fd* devNull);
 /** Covers masked paths and makes read-only ones so. */
 Status restrictPaths(const plan::Container& container, int root);
 

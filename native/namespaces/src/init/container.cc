@@ -49,7 +49,7 @@ struct Outcome {
   bool attended = true;
 };
 
-Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, Watched* watched) {
+Outcome attempt(MappedPlan first, HandedFds handed, Base base, Progress* progress, Watched* watched) {
   Arena births(plan::kPlanArenaBytes);
   Arena plans(plan::kPlanArenaBytes);
   plan::Birth birth;
@@ -58,7 +58,7 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
   Fd file;
   Outcome result;
   {
-    Start start(progress, watched);
+    Start start(progress, watched, base);
     if (plan::isBirth(first.bytes())) {
       if (plan::decode(first.bytes(), &births, &birth)) start.bear(birth);
       file = receivePlan(kReportFd);
@@ -81,21 +81,25 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
     const Status status = start.run(container, file);
     result.report = outcome(start, status);
     result.heard = status.ok();
-    // At once, before the set-up's memory is given back; of a failure only when nothing is left.
+    // Whoever hears of a start may look at once, and finds a shim without what was its program's or for the set-up
+    // only.
+    handed = HandedFds();
+    base = Base();
+    // Before the set-up's memory is given back; of a failure only when nothing is left.
     if (status.ok()) send(result.report, result.timed, progress);
   }
   return result;
 }
 
 /** Apart from the loop that follows, so that its large frame is given back. */
-[[gnu::noinline]] bool setUp(MappedPlan first, HandedFds handed, Watched* watched, bool* attended) {
+[[gnu::noinline]] bool setUp(MappedPlan first, HandedFds handed, Base base, Watched* watched, bool* attended) {
   void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) {
     send(failedReport("plan", failure("mmap", ENOMEM)), false, nullptr);
     return false;
   }
   Progress* progress = static_cast<Progress*>(shared);
-  const Outcome outcome = attempt(std::move(first), handed, progress, watched);
+  const Outcome outcome = attempt(std::move(first), std::move(handed), std::move(base), progress, watched);
   *attended = outcome.attended;
   if (!outcome.heard) send(outcome.report, outcome.timed, progress);
   munmap(shared, sizeof(Progress));
@@ -104,10 +108,10 @@ Outcome attempt(MappedPlan first, const HandedFds& handed, Progress* progress, W
 
 }  // namespace
 
-int runContainer(MappedPlan plan, HandedFds handed) {
+int runContainer(MappedPlan plan, HandedFds handed, Base base) {
   Watched watched;
   bool attended = true;
-  if (!setUp(std::move(plan), std::move(handed), &watched, &attended)) return 1;
+  if (!setUp(std::move(plan), std::move(handed), std::move(base), &watched, &attended)) return 1;
   if (!attended) return 0;
   (void)setAffinity({}).ok();
   dropPrivileges();

@@ -65,17 +65,21 @@ Status makeDevice(int root, const plan::Container& container, const plan::Device
 
 }  // namespace
 
+Status configureOwner(int context, Owner owner) {
+  char number[16];
+  snprintf(number, sizeof number, "%u", owner.uid);
+  TRY(sys::configureString(context, "uid", number));
+  snprintf(number, sizeof number, "%u", owner.gid);
+  return sys::configureString(context, "gid", number);
+}
+
 Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount) {
   const Owner owner = rootOwner(container);
   Fd context = TRY(sys::openFilesystem("tmpfs"));
-  char number[16];
   for (const plan::MountOption& option : mount.options) {
     TRY(sys::configureString(context.get(), option.key.c_str(), option.value.c_str()));
   }
-  snprintf(number, sizeof number, "%u", owner.uid);
-  TRY(sys::configureString(context.get(), "uid", number));
-  snprintf(number, sizeof number, "%u", owner.gid);
-  TRY(sys::configureString(context.get(), "gid", number));
+  TRY(configureOwner(context.get(), owner));
   TRY(sys::configureCreate(context.get()));
   Fd root = TRY(sys::createMount(context.get(), static_cast<unsigned>(mount.attributesSet & ~MOUNT_ATTR_NODEV)));
   for (const Node& node : kNodes) {

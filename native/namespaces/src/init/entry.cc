@@ -108,7 +108,7 @@ int runInit(int argc, char** argv) {
   Fd file(kPlanFd);
   MappedPlan plan(file.get());
   file.reset();
-  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan), HandedFds());
+  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan), HandedFds(), Base());
 }
 
 }  // namespace bulkhead::init

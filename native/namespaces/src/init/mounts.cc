@@ -1,18 +1,14 @@
-// The child's side of mounting: pseudo file systems, places found by descriptor, pivot_root.
+// The child's side of mounting: places found by descriptor, and what goes there.
 #include <fcntl.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
-#include "init/child.h"
 #include "init/copy_up.h"
-#include "init/hook.h"
-#include "init/join.h"
+#include "init/mounts.h"
 #include "init/pseudo.h"
-#include "init/report.h"
+#include "init/root.h"
 
 namespace bulkhead::init {
 namespace {
@@ -154,36 +150,42 @@ Status remount(int root, const plan::Mount& mount) {
   return sys::setMountAttributes(place.get(), "", AT_EMPTY_PATH, mount.attributesSet, mount.attributesClear);
 }
 
-/** Mount descriptors that the shim made, in the order it sends them: the root, then binds and /dev as planned. */
-class Handed {
- public:
-  explicit Handed(int socket) : socket_(socket) {}
-  Result<Fd> next() {
-    if (taken_ == count_) {
-      char byte;
-      const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1, fds_, sys::kMaxPassed));
-      // End of file: the shim is gone, and so must be everything it began.
-      if (received.size == 0 || received.fdCount == 0) return failure("recvmsg", ECONNRESET);
-      count_ = received.fdCount;
-      taken_ = 0;
-    }
-    return Fd(fds_[taken_++]);
+/** On the tmpfs of a cgroup mount, which is attached: one for each v1 hierarchy. */
+Status attachHierarchies(const plan::Container& container, const Fd& area, Handed* handed) {
+  if (!hasHierarchies(container)) return Done{};
+  for (const plan::CgroupDirectory& directory : container.cgroups) {
+    Fd hierarchy = TRY(handed->next());
+    Fd place = TRY(sys::openAt(area.get(), directory.controllers.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    TRY(sys::moveMount(hierarchy.get(), place.get()));
   }
+  return Done{};
+}
 
-  /** The shim's last message: its status file is written. */
-  Status awaitStatus() {
+}  // namespace
+
+Result<Fd> Handed::next() {
+  if (taken_ == count_) {
     char byte;
-    const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1));
-    if (received.size == 0) return failure("recvmsg", ECONNRESET);
-    return Done{};
+    const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1, fds_, sys::kMaxPassed));
+    // End of file: the shim is gone, and so must be everything it began.
+    if (received.size == 0 || received.fdCount == 0) return failure("recvmsg", ECONNRESET);
+    count_ = received.fdCount;
+    taken_ = 0;
   }
+  return Fd(fds_[taken_++]);
+}
 
- private:
-  int socket_;
-  int fds_[sys::kMaxPassed];
-  size_t count_ = 0;
-  size_t taken_ = 0;
-};
+Status Handed::awaitStatus() {
+  char byte;
+  const sys::Received received = TRY(sys::receiveMessage(socket_, &byte, 1));
+  if (received.size == 0) return failure("recvmsg", ECONNRESET);
+  return Done{};
+}
+
+bool isMadeByShim(const plan::Mount& mount) {
+  return mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev ||
+         mount.kind == plan::MountKind::cgroup;
+}
 
 Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed) {
   Target target = {root, 0};
@@ -196,102 +198,10 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
       TRY(remount(root, mount));
       continue;
     }
-    const bool fromShim = mount.kind == plan::MountKind::bind || mount.kind == plan::MountKind::dev;
-    Fd tree = fromShim ? TRY(handed->next()) : TRY(prepared->take(container, index));
+    Fd tree = isMadeByShim(mount) ? TRY(handed->next()) : TRY(prepared->take(container, index));
     TRY(attach(&target, mount, tree));
-    if (mount.kind == plan::MountKind::cgroup) TRY(prepared->fillCgroup(tree.get(), mount, container));
+    if (mount.kind == plan::MountKind::cgroup) TRY(attachHierarchies(container, tree, handed));
   }
-  return Done{};
-}
-
-Status awaitStatus(Steps& steps, Handed* handed) {
-  TRY(steps.begin("wait for status"));
-  return handed->awaitStatus();
-}
-
-Status applySysctls(const plan::Container& container, int root) {
-  if (container.sysctls.empty()) return Done{};
-  Fd proc = TRY(sys::openAt2(root, "proc/sys", O_PATH | O_DIRECTORY, kNoLinks));
-  // Only a real procfs takes the write: a volume over it could point anywhere (CVE-2025-52881).
-  if (TRY(sys::filesystemType(proc.get())) != kernel::kProcMagic) return failure("fstatfs", ENODEV, "/proc/sys");
-  for (const plan::Sysctl& sysctl : container.sysctls) {
-    Fd file = TRY(sys::openAt2(proc.get(), sysctl.path.c_str(), O_WRONLY,
-                               RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS));
-    Status written = sys::writeAll(file.get(), sysctl.value.data, sysctl.value.size);
-    if (!written.ok()) return failure("write", written.error().err, sysctl.path.view());
-  }
-  return Done{};
-}
-
-/** Where hooks run that want to see the container's mounts from outside its root; the caller's ran meanwhile. */
-Status announce(const plan::Container& container, Steps& steps, int socket) {
-  if ((container.flags & plan::kPlanAnnounced) == 0) return Done{};
-  TRY(steps.begin("hooks"));
-  const char mounted = static_cast<char>(ChildMessage::mounted);
-  TRY(sys::sendMessage(socket, &mounted, 1));
-  char byte;
-  int state = -1;
-  const sys::Received answer = TRY(sys::receiveMessage(socket, &byte, 1, &state, 1));
-  if (answer.fdCount == 0) return failure("recvmsg", ECONNRESET);
-  Fd owned(state);
-  TRY(steps.begin("createContainer hooks"));
-  return runHooks(container.createContainerHooks, {state, -1});
-}
-
-Status pivotInto(int root) {
-  if (fchdir(root) < 0) return failure("fchdir", errno);
-  TRY(sys::pivotRootHere());
-  // The old root now lies on top of the new one, at the same place; it goes, and nothing of the host is left.
-  if (umount2(".", MNT_DETACH) < 0) return failure("umount2", errno);
-  if (chdir("/") < 0) return failure("chdir", errno);
-  return Done{};
-}
-
-/** A slave was made one of the host's root when it was copied, and a mount inside may have asked for its own. */
-Status spread(const plan::Root& root) {
-  const uint64_t kind = root.propagation & ~uint64_t{MS_REC};
-  if (kind != MS_SHARED && kind != MS_UNBINDABLE) return Done{};
-  const unsigned deep = (root.propagation & MS_REC) != 0 ? AT_RECURSIVE : 0u;
-  return sys::setMountAttributes(AT_FDCWD, "/", deep, 0, 0, kind);
-}
-
-}  // namespace
-
-Status enterRoot(const plan::Container& container, Steps& steps, int socket, PreparedMounts* prepared, Fd* devNull) {
-  TRY(prepared->makeCgroups(container, steps));
-  TRY(steps.begin("open mount namespace"));
-  const Fd joined = TRY(openMounts(container));
-  TRY(steps.begin("rootfs"));
-  // Nothing mounted from here on may travel back to the host, and pivot_root refuses shared parents.
-  TRY(sys::setMountAttributes(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, MS_PRIVATE));
-  Handed handed(socket);
-  Fd root = TRY(handed.next());
-  // Covering "/" hides nothing from lookups that start at it, and always exists as a place.
-  Fd host = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
-  TRY(sys::moveMount(root.get(), host.get()));
-  host.reset();
-  TRY(mountAll(container, steps, root.get(), prepared, &handed));
-  // Whoever looks for this container must find it, and in its limits, before it may run anything: hooks, or at the end.
-  const bool hooked = (container.flags & plan::kPlanAnnounced) != 0;
-  if (hooked) TRY(awaitStatus(steps, &handed));
-  TRY(steps.begin("sysctl"));
-  TRY(applySysctls(container, root.get()));
-  TRY(announce(container, steps, socket));
-  TRY(steps.begin("masked paths"));
-  TRY(restrictPaths(container, root.get()));
-  if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
-  if (joined.valid()) {
-    TRY(steps.begin("join mount namespace"));
-    TRY(enterMounts(joined.get(), root.get()));
-  } else {
-    TRY(steps.begin("pivot_root"));
-    TRY(pivotInto(root.get()));
-    TRY(spread(container.root));
-  }
-  if (!hooked) TRY(awaitStatus(steps, &handed));
-  // Not before the limits are there: while cgroup v1 writes its device rules, no device can be opened for a moment.
-  Result<Fd> null = sys::openAt2(root.get(), "dev/null", O_RDWR, kNoLinks);
-  if (null.ok()) *devNull = null.take();
   return Done{};
 }
 

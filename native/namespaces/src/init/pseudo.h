@@ -7,13 +7,11 @@
 
 namespace bulkhead::init {
 
+/** A new file system, detached; an option without a value is a flag. */
+Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& options, uint64_t attributes);
 /** Attributes that such a mount gets once it is in its place: a tmpfs takes over from there before it is read-only. */
 uint64_t lateAttributes(const plan::Mount& mount);
-/** A detached mount for any kind but bind and dev. */
-Result<Fd> makePseudo(const plan::Mount& mount, const plan::Container& container);
-/** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */
-bool hasHierarchies(const plan::Container& container);
-/** One v1 hierarchy ("cpu,cpuacct") or the unified one, detached and rooted at the container's own cgroup. */
-Result<Fd> makeHierarchy(const plan::Container& container, const plan::CgroupDirectory& directory, uint64_t attributes);
+/** A detached mount for a kind that needs nothing of the host. */
+Result<Fd> makePseudo(const plan::Mount& mount);
 
 }  // namespace bulkhead::init

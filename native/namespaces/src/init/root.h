@@ -1,6 +1,9 @@
 // Mounts that need the host's privileges; the shim makes them detached and hands them to the child.
 #pragma once
 
+#include <array>
+
+#include "cgroup/directory.h"
 #include "plan/plan.h"
 #include "sys/result.h"
 #include "sys/syscalls.h"
@@ -27,8 +30,18 @@ struct Layers {
 Result<Fd> makeRoot(const plan::Container& container, int userNamespace, Layers* layers);
 /** The overlay of `root` for kernels before 6.13, which take attached layers by path only; detached. */
 Result<Fd> mountAttached(const plan::Root& root, int userNamespace);
+/** A tmpfs context's root directory belongs to root inside. */
+Status configureOwner(int context, Owner owner);
 /** A tmpfs with the standard device nodes, links, and the plan's devices, detached. */
 Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount);
+/** The mount itself, and where there is one directory per hierarchy, what goes on each; all detached. */
+struct CgroupMounts {
+  std::array<Fd, 1 + cgroup::Placement::kMax> fds;
+  size_t count = 0;
+};
+Status makeCgroup(const plan::Container& container, const plan::Mount& mount, CgroupMounts* made);
+/** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */
+bool hasHierarchies(const plan::Container& container);
 /** A bind source as a detached mount with its attributes set. */
 Result<Fd> makeBind(const plan::Mount& mount, int userNamespace);
 

@@ -19,8 +19,12 @@
 namespace bulkhead::init {
 namespace {
 
+// The base's descriptors, where a shim has them as well.
+constexpr int kBaseFd = 8;
+constexpr int kBaseFds = 2;
 // Above every number that a shim expects its descriptors at.
 constexpr int kFirstFree = 16;
+static_assert(kBaseFd > kRelayFd && kBaseFd + kBaseFds <= kFirstFree);
 
 /** Each descriptor at the number where a shim expects it, and nothing else open. */
 Status arrange(const int* fds, size_t count) {
@@ -37,10 +41,12 @@ Status arrange(const int* fds, size_t count) {
     if (dup3(copies[index], kTargets[index], flags) < 0) return failure("dup3", errno);
   }
   close(kServerFd);
-  return sys::closeFrom(static_cast<unsigned>(count == kForkFdsWithRelay ? kRelayFd : kReportFd) + 1, ~0u, 0);
+  const unsigned first = static_cast<unsigned>(count == kForkFdsWithRelay ? kRelayFd : kReportFd) + 1;
+  TRY(sys::closeFrom(first, kBaseFd - 1, 0));
+  return sys::closeFrom(kBaseFd + kBaseFds, ~0u, 0);
 }
 
-int runShim(Mode mode, const int* fds, size_t count, char* title) {
+int runShim(Mode mode, const int* fds, size_t count, Base base, char* title) {
   memcpy(title, "shim", sizeof "shim");
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-shim")).ok();
   // A session of its own: no terminal and no signal to the agent's process group reaches it.
@@ -52,7 +58,9 @@ int runShim(Mode mode, const int* fds, size_t count, char* title) {
   if (!file.valid()) return 1;
   MappedPlan plan(file.get());
   file.reset();
-  return mode == Mode::exec ? runExec(std::move(plan)) : runContainer(std::move(plan), std::move(handed));
+  if (mode == Mode::container) return runContainer(std::move(plan), std::move(handed), std::move(base));
+  base = Base();
+  return runExec(std::move(plan));
 }
 
 struct Request {
@@ -79,6 +87,12 @@ Heard receive(Request* request) {
   return Heard::request;
 }
 
+/** None when this kernel or this server's surroundings do not allow it: then containers copy the host's tree. */
+Base makeBase() {
+  Result<Base> made = Base::make();
+  return made.ok() && made.value().moveTo(kBaseFd).ok() ? made.take() : Base();
+}
+
 /** Until the bell rings or the agent has ended; both may have left requests. False when there is no bell to hear. */
 bool awaitBell() {
   // No event is asked of the socket: its end is always told, and its data wakes nobody.
@@ -93,6 +107,7 @@ bool awaitBell() {
 
 int serve(char* title) {
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-fork")).ok();
+  Base base = makeBase();
   for (;;) {
     Request request;
     const Heard heard = receive(&request);
@@ -103,7 +118,7 @@ int serve(char* title) {
     if (cloned.ok() && cloned.value().pid == 0) {
       int fds[kForkFdsWithRelay];
       for (size_t index = 0; index < request.count; ++index) fds[index] = request.fds[index].release();
-      return runShim(request.head.mode, fds, request.count, title);
+      return runShim(request.head.mode, fds, request.count, std::move(base), title);
     }
     const ForkReply reply = cloned.ok() ? ForkReply{0, cloned.value().pid} : ForkReply{cloned.error().err, 0};
     Fd pidfd = cloned.ok() ? std::move(cloned.value().pidfd) : Fd();

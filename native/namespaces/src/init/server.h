@@ -1,7 +1,8 @@
 // The fork server: one small process per agent, of which every shim is a fork.
 //
 // A fork of it costs a fifth of starting the executable anew, and the forks share its pages. It is asked over a socket
-// whose other end only the agent holds, does one thing at a time, keeps nothing, and ends with the agent.
+// whose other end only the agent holds, does one thing at a time, keeps nothing but the base of mount namespaces
+// (base.h), and ends with the agent.
 #pragma once
 
 #include <sys/types.h>

@@ -16,6 +16,8 @@
 #include "init/join.h"
 #include "init/listener.h"
 #include "init/maps.h"
+#include "init/mounts.h"
+#include "init/root.h"
 #include "init/scheduling.h"
 #include "sys/file.h"
 #include "sys/retry.h"
@@ -131,12 +133,16 @@ Status Start::handMounts() {
   // Each as soon as it is made: the child puts one in its place while the next is made.
   TRY(hand(TRY(makeRoot(*container_, userNamespace_.get(), &watched_->layers))));
   for (const plan::Mount& mount : container_->mounts) {
-    if (mount.kind != plan::MountKind::bind && mount.kind != plan::MountKind::dev) continue;
+    if (!isMadeByShim(mount)) continue;
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps_.begin(step.view()));
-    TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(*container_, mount))
-                                                : TRY(makeBind(mount, userNamespace_.get()))));
+    if (mount.kind == plan::MountKind::cgroup) {
+      TRY(handCgroup(mount));
+    } else {
+      TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(*container_, mount))
+                                                  : TRY(makeBind(mount, userNamespace_.get()))));
+    }
   }
   return Done{};
 }
@@ -171,6 +177,14 @@ Status Start::complete() {
 Status Start::hand(Fd mount) {
   const int fd = mount.get();
   return sys::sendMessage(socket_.get(), "m", 1, &fd, 1);
+}
+
+Status Start::handCgroup(const plan::Mount& mount) {
+  CgroupMounts made;
+  TRY(makeCgroup(*container_, mount, &made));
+  int fds[std::tuple_size_v<decltype(made.fds)>];
+  for (size_t index = 0; index < made.count; ++index) fds[index] = made.fds[index].get();
+  return sys::sendMessage(socket_.get(), "m", 1, fds, made.count);
 }
 
 Status Start::awaitExec() {

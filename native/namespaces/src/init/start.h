@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "cgroup/directory.h"
+#include "init/base.h"
 #include "init/report.h"
 #include "init/watch.h"
 #include "plan/plan.h"
@@ -12,7 +13,8 @@ namespace bulkhead::init {
 
 class Start {
  public:
-  Start(Progress* progress, Watched* watched) : steps_(progress), progress_(progress), watched_(watched) {}
+  Start(Progress* progress, Watched* watched, const Base& base)
+      : steps_(progress), progress_(progress), watched_(watched), base_(base) {}
 
   /**
    * Makes the first process before there is a plan; it waits in its namespaces and cgroups. What fails before the plan
@@ -55,6 +57,7 @@ class Start {
   Status giveStreams();
   Status setPriorities();
   Status hand(Fd mount);
+  Status handCgroup(const plan::Mount& mount);
   /** Tells the caller that the child has its network namespace. */
   Status announceNetwork();
   /** Waits until the caller has connected it; a caller that died meanwhile is a failure. */
@@ -71,6 +74,7 @@ class Start {
   Steps steps_;
   Progress* progress_;
   Watched* watched_;
+  const Base& base_;
   cgroup::Placement cgroups_;
   Fd socket_;
   Fd childOutput_;
