@@ -1,4 +1,4 @@
-import { mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
+import { mkdtempDisposable, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { CpuLedger } from "./cpu-ledger.ts";
@@ -24,12 +24,7 @@ test("what another boot or nobody sensible wrote says nothing, and is written ov
   new CpuLedger(directory.path, online).write({ ...nothing, shared: [1] });
   const written = await readFile(path, "utf8");
   const { bootId } = JSON.parse(written) as { bootId: string };
-  for (const text of [
-    written.replace(bootId, "earlier"),
-    written.slice(0, 40),
-    "[]",
-    written.replace("[1]", '["1"]'),
-  ]) {
+  for (const text of [written.replace(bootId, "earlier"), written.slice(0, 40), "[]"]) {
     await writeFile(path, text);
     const ledger = new CpuLedger(directory.path, online);
     expect(ledger.now).toMatchObject(nothing);
@@ -37,4 +32,25 @@ test("what another boot or nobody sensible wrote says nothing, and is written ov
     expect(new CpuLedger(directory.path, online).now.shared).toEqual([0]);
     await writeFile(path, written);
   }
+});
+
+test("what another version wrote in this boot is not understood, and said to be so until it is gone", async () => {
+  await using directory = await mkdtempDisposable("/tmp/bulkhead-ledger-");
+  const path = join(directory.path, "partition.json");
+  new CpuLedger(directory.path, online).write({ ...nothing, shared: [1] });
+  const written = await readFile(path, "utf8");
+  for (const [at, text] of [written.replace('"version":1', '"version":2'), written.replace("[1]", '"1"')].entries()) {
+    const ledger = new CpuLedger(directory.path, online);
+    expect(ledger.problem).toBeNull();
+    await writeFile(path, text);
+    await utimes(path, 1000 + at, 1000 + at);
+    expect(ledger.problem).toMatch(/^\/tmp\/.*partition\.json was written by another version/);
+    expect(ledger.now).toMatchObject({ change: 1000 + at, ...nothing });
+    await writeFile(path, written);
+    await utimes(path, 2000, 2000);
+    expect([ledger.problem, ledger.now.shared]).toEqual([null, [1]]);
+  }
+  // The first version said none of itself.
+  await writeFile(path, written.replace('"version":1,', ""));
+  expect(new CpuLedger(directory.path, online)).toMatchObject({ problem: null, now: { shared: [1] } });
 });

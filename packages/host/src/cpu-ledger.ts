@@ -9,6 +9,8 @@ const cpuIds = Type.Array(Type.Integer({ minimum: 0 }));
 
 /** Who has which CPUs of a host, of both agents' instances. */
 const CpuState = Type.Object({
+  /** of this file's form; the first said none */
+  version: Type.Optional(Type.Literal(1)),
   bootId: Type.String(),
   /** counts the changes of this file */
   change: Type.Integer({ minimum: 1 }),
@@ -22,6 +24,7 @@ const CpuState = Type.Object({
 export type CpuState = Static<typeof CpuState>;
 
 const checkState = Compile(CpuState);
+const checkBoot = Compile(Type.Object({ bootId: Type.String() }));
 
 /** Null for what is no JSON, or has just gone with its whole directory. */
 const readJson = (path: string): unknown => {
@@ -43,6 +46,7 @@ export class CpuLedger {
   readonly #path: string;
   readonly #online: readonly number[];
   #known: CpuState;
+  #foreign = false;
 
   constructor(directory: string, online: readonly number[]) {
     this.lock = join(directory, "lock");
@@ -55,6 +59,17 @@ export class CpuLedger {
     return { bootId: readBootId(), change, groups: {}, users: [], shared: [...this.#online], before: null };
   }
 
+  /**
+   * Why nobody may change it, and nothing of it is known: it is of this boot, and another version's, whose agent may have
+   * given CPUs away. Null while it is understood.
+   */
+  get problem(): string | null {
+    void this.now;
+    return this.#foreign
+      ? `${this.#path} was written by another version of this software, and says whose CPUs are whose; update both agents of this host, or remove it when no instance has CPUs of its own`
+      : null;
+  }
+
   /** What is said now. */
   get now(): CpuState {
     const written = statSync(this.#path, { throwIfNoEntry: false });
@@ -63,18 +78,21 @@ export class CpuLedger {
     return this.#known;
   }
 
-  /** What an earlier boot left, or another version of this software, says nothing. */
+  /** What an earlier boot left, or nobody sensible, says nothing. */
   #read(change: number): CpuState {
-    if (change === 0) return this.#empty(0);
-    const state = readJson(this.#path);
-    return checkState.Check(state) && state.bootId === readBootId() ? state : this.#empty(change);
+    const state = change === 0 ? null : readJson(this.#path);
+    this.#foreign = false;
+    if (!checkBoot.Check(state) || state.bootId !== readBootId()) return this.#empty(change);
+    if (checkState.Check(state)) return state;
+    this.#foreign = true;
+    return this.#empty(change);
   }
 
-  /** Says something else; only with the lock. */
+  /** Says something else; only with the lock, and while there is no `problem`. */
   write(next: Pick<CpuState, "groups" | "users" | "shared" | "before">): void {
     const { bootId, change } = this.now;
     const { groups, users, shared, before } = next;
-    const state: CpuState = { bootId, change: change + 1, groups, users, shared, before };
+    const state: CpuState = { version: 1, bootId, change: change + 1, groups, users, shared, before };
     const draft = `${this.#path}.new`;
     writeFileSync(draft, JSON.stringify(state), { mode: 0o600 });
     utimesSync(draft, state.change, state.change);

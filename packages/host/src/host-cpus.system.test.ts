@@ -1,5 +1,5 @@
 // On directories that look like cpusets: what the kernel does with real ones is packages/namespaces' to try.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { mkdtempDisposable } from "node:fs/promises";
 import { join } from "node:path";
 import type { Isolation } from "@bulkhead/contracts";
@@ -23,6 +23,7 @@ const host = async () => {
   };
   for (const name of ["container", "vm"]) makeCpuset(place(`${name}/shared`));
   return {
+    place,
     makeCpuset: (name: string) => makeCpuset(place(name)),
     cpusOf: (name: string): string => readFileSync(place(`${name}/cpuset.cpus`), "utf8"),
     ledger: new CpuLedger(cpus, online),
@@ -147,4 +148,38 @@ test("what has ended counts no more, whether its agent is there or not; what an 
   await next.settle();
   expect(at.ledger.now.users.map(({ name }) => name)).toEqual(["c"]);
   expect([at.cpusOf("container/shared"), at.cpusOf("vm/shared")]).toEqual(["1-3", "1-3"]);
+});
+
+test("beside another version's agent no CPU is given away, nothing of its is changed, and sharers start", async () => {
+  await using at = await host();
+  const file = at.place("cpus/partition.json");
+  using earlier = await at.agent("vm");
+  using _beside = await at.agent("container");
+  expect(await earlier.enter(at.user("vm", "a", [1]))).toBeNull();
+  const written = readFileSync(file, "utf8");
+  const theirs = written.replace('"version":1', '"version":2');
+  writeFileSync(file, theirs);
+  utimesSync(file, 5000, 5000);
+  const told: string[] = [];
+  using containers = await at.agent("container", { failed: (error) => void told.push(String(error)) });
+  expect(told).toEqual([expect.stringContaining("another version")]);
+  for (const user of [at.user("container", "b", [2]), at.user("container", "c", [2], false)]) {
+    expect(await containers.enter(user)).toMatch(
+      /partition\.json was written by another version .* update both agents/,
+    );
+  }
+  expect(await containers.enter(at.user("container", "d", [], false))).toBeNull();
+  expect(await containers.refusal("d")).toBeNull();
+  expect(containers.promisedTo("d")).toMatchObject({ settled: false, most: online, least: [] });
+  await containers.settle();
+  await containers.leave("d");
+  expect([at.cpusOf("container/shared"), at.cpusOf("vm/shared"), readFileSync(file, "utf8")]).toEqual([
+    "0,2-3",
+    "0,2-3",
+    theirs,
+  ]);
+  writeFileSync(file, written);
+  utimesSync(file, 5001, 5001);
+  expect(await containers.enter(at.user("container", "b", [1]))).toBe("CPU 1 is wanted by b and has a");
+  expect(await containers.enter(at.user("container", "b", [2]))).toBeNull();
 });

@@ -7,20 +7,7 @@ import { CpuLedger, type CpuState } from "./cpu-ledger.ts";
 import { cpusOf, nothingShared, partitionCpus, type CpuUser } from "./cpu-partition.ts";
 import { applySharedCpus, sharedCpusetGroup } from "./cpuset-group.ts";
 import type { HostPaths } from "./paths.ts";
-
-/** What the kernel has for one run, as far as CPUs are concerned. */
-export interface PromisedCpus {
-  /** number of the host's change that this holds for */
-  readonly change: number;
-  /** false while the kernel is being told */
-  readonly settled: boolean;
-  /** those that it may use at most */
-  readonly most: readonly number[];
-  /** those that it must have */
-  readonly least: readonly number[];
-  /** shared ones that it may use now */
-  readonly shared: readonly number[];
-}
+import { promisedCpus, unionOfCpus, type PromisedCpus } from "./promised-cpus.ts";
 
 export interface HostCpusOptions {
   readonly paths: Pick<HostPaths, "cpus" | "isolation">;
@@ -41,8 +28,6 @@ const other = (isolation: Isolation): Isolation => (isolation === "vm" ? "contai
 
 /** Its shim has written how it ended: nothing of it runs, whether its agent has heard of that or not. */
 const hasEnded = ({ runDir }: CpuUser): boolean => existsSync(join(runDir, "exit"));
-
-const union = (...lists: readonly (readonly number[])[]): number[] => [...new Set(lists.flat())].sort((a, b) => a - b);
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
@@ -68,6 +53,7 @@ export class HostCpus implements Disposable {
   #heard: number;
   #endsSeen = 0;
   #goingOn = false;
+  #failing = "";
   #unfinished: NodeJS.Timeout | undefined;
   /** An earlier agent may have ended between what it wrote down and what it told the kernel. */
   #settled = false;
@@ -87,24 +73,17 @@ export class HostCpus implements Disposable {
 
   /** Has this agent's group ready for its instances, with the CPUs that others leave it. */
   async open(): Promise<void> {
+    const { problem } = this.#ledger;
+    if (problem !== null) this.#options.failed(new Error(problem));
     await this.#locked(() => this.#change((users) => users, true));
   }
 
   /** CPUs of a run now; one stat when nothing has changed. */
   promisedTo(name: string): PromisedCpus {
-    const { change, shared, before, users } = this.#ledger.now;
-    this.#lookForEnds(users);
-    const user = this.#users.get(name);
-    const now = user === undefined ? shared : cpusOf(user, shared);
-    const earlier = before === null ? [] : user === undefined ? before : cpusOf(user, before);
-    const least = before === null ? now : (user?.cpuIds ?? []);
-    return {
-      change,
-      settled: before === null,
-      most: union(now, earlier),
-      least: user?.dedicated === true ? least : [],
-      shared: now.filter((cpu) => user?.dedicated !== true || !user.cpuIds.includes(cpu)),
-    };
+    const { now, problem } = this.#ledger;
+    this.#lookForEnds(now.users);
+    const promised = promisedCpus(now, this.#users.get(name));
+    return problem === null ? promised : { ...promised, settled: false };
   }
 
   /** Makes room for a run that is about to start. Answers why there is none, with nothing changed. */
@@ -175,6 +154,8 @@ export class HostCpus implements Disposable {
   async #change(edit: Edit, again = false): Promise<void> {
     const was = this.#ledger.now;
     const next = this.#next(was, edit);
+    // Another version's CPUs are not ours to change; the group is there, and as wide as it was.
+    if (this.#ledger.problem !== null) return this.#apply({ ...next, users: [], shared: [] });
     const isNews = !same(next, { groups: was.groups, users: was.users, shared: was.shared });
     if (isNews) this.#write(next, was);
     if (isNews || again || was.before !== null) await this.#apply(next);
@@ -185,6 +166,7 @@ export class HostCpus implements Disposable {
   /** The same for one run more, if there is room for it; else nothing. */
   async #admit(user: CpuUser): Promise<string | null> {
     const was = this.#ledger.now;
+    if (this.#ledger.problem !== null) return this.#ledger.problem;
     const next = this.#next(was, (users) => [...users.filter(({ name }) => name !== user.name), user]);
     const early = await this.#problemOf(next);
     if (early !== null) return early;
@@ -207,7 +189,7 @@ export class HostCpus implements Disposable {
 
   async #takeBack(was: CpuState, tried: Partition): Promise<void> {
     const next = this.#next(was, (users) => users);
-    this.#write(next, { shared: union(was.shared, tried.shared), before: was.before });
+    this.#write(next, { shared: unionOfCpus(was.shared, tried.shared), before: was.before });
     await this.#apply(next);
     this.#done(next);
   }
@@ -228,7 +210,7 @@ export class HostCpus implements Disposable {
   }
 
   #write(next: Partition, { shared, before }: Pick<CpuState, "shared" | "before">): void {
-    this.#ledger.write({ ...next, before: union(shared, before ?? []) });
+    this.#ledger.write({ ...next, before: unionOfCpus(shared, before ?? []) });
   }
 
   async #apply({ groups, users, shared }: Partition): Promise<void> {
@@ -274,8 +256,21 @@ export class HostCpus implements Disposable {
     if (this.#goingOn || this.#closed) return;
     this.#goingOn = true;
     this.#locked(() => this.#change((users) => users))
-      .catch((error: unknown) => this.#options.failed(error))
-      .finally(() => (this.#goingOn = false));
+      .then(
+        () => (this.#failing = ""),
+        (error: unknown) => this.#fail(error),
+      )
+      .finally(() => {
+        this.#goingOn = false;
+        // What could not be done may be possible later, and nobody else has to begin something for that.
+        if (!this.#closed) this.#look();
+      });
+  }
+
+  /** Tells once what goes on failing. */
+  #fail(error: unknown): void {
+    if (String(error) !== this.#failing) this.#options.failed(error);
+    this.#failing = String(error);
   }
 
   /** What happens from now on is the next agent's. */

@@ -26,12 +26,13 @@ export {
 } from "./cgroups.ts";
 export { formatCpuList, parseCpuList } from "./cpu-list.ts";
 export type { CpuUser } from "./cpu-partition.ts";
-export { HostCpus, type PromisedCpus } from "./host-cpus.ts";
+export { HostCpus } from "./host-cpus.ts";
 export { readOrCreateHostId } from "./identity.ts";
 export { leaksBetween, snapshotHost, type HostSnapshot, type SnapshotScope } from "./leaks.ts";
 export { acquireHostLock, type HostLock } from "./lock.ts";
 export { MountAllowList } from "./mount-allow-list.ts";
 export { hostHash, hostPaths, type HostPaths } from "./paths.ts";
+export type { PromisedCpus } from "./promised-cpus.ts";
 export { identityLives, ownIdentity, startTicksOf, stateOf, type ProcessIdentity } from "./process.ts";
 export { openRunDirectory, openStateDirectory } from "./run-directory.ts";
 export { firstRangeId, idsPerRange, parseSubordinateIds, rangeCount, UidRanges, type UidRange } from "./uid-ranges.ts";

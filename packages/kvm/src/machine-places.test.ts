@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -140,6 +141,39 @@ test("one whose CPU is not there stays where it is, and the reason is told", asy
   expect(place(seen, on(8000))).toEqual(["its processor 0 cannot be put on CPU 8000: EINVAL"]);
   expect(placeViolations(seen, on(8000))).toEqual(elsewhere);
 });
+
+/** PF_NO_SETAFFINITY of the kernel's include/linux/sched.h: it says itself where it runs. */
+const keepsItsPlace = 0x0400_0000;
+
+/** A thread of the kernel that nobody can move to CPU 1; none where this process sees no threads of the kernel. */
+const immovable = readdirSync("/proc")
+  .filter((name) => /^[0-9]+$/.test(name))
+  .map(Number)
+  .find((pid) => {
+    try {
+      const [, , , , , , flags] = readFileSync(`/proc/${pid}/stat`, "utf8")
+        .replace(/^.*\) /s, "")
+        .split(" ");
+      const isThere = /^Cpus_allowed_list:\s*1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+      return (Number(flags) & keepsItsPlace) !== 0 && !isThere;
+    } catch {
+      return false;
+    }
+  });
+
+test.runIf(immovable !== undefined)(
+  "a thread of the kernel that nobody can move is told, and the others are put",
+  async () => {
+    await using processor = await threadNamed("vcpu 0");
+    await using server = await threadNamed("server");
+    const kernels = immovable ?? 0;
+    const seen = { pid: processor.pid, processes: () => [processor.pid, kernels, server.pid] };
+    const places = { pinned: [0], others: [1], lockedBytes: 0 };
+    expect(place(seen, places)).toEqual([expect.stringMatching(/^its thread .* cannot be put on CPU 1: EINVAL$/)]);
+    const of = (pid: number) => placeViolations({ pid: processor.pid, processes: () => [processor.pid, pid] }, places);
+    expect(of(server.pid)).toEqual([]);
+  },
+);
 
 test("a machine that has ended is left alone", async () => {
   const thread = await threadNamed("vcpu 0");
