@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "init/area.h"
 #include "init/root.h"
 
 namespace bulkhead::init {
@@ -15,26 +16,33 @@ namespace {
 
 Result<Fd> makeHierarchy(const plan::CgroupDirectory& directory, uint64_t attributes) {
   Fd tree = TRY(sys::openTree(AT_FDCWD, directory.path.c_str(), OPEN_TREE_CLONE));
-  TRY(sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH, attributes, 0, MS_PRIVATE));
+  TRY(sys::setMountAttributes(tree.get(), "", AT_EMPTY_PATH, attributes, MOUNT_ATTR__ATIME, MS_PRIVATE));
   return tree;
 }
 
-/** One empty directory per hierarchy on a tmpfs, as programs expect to find them on v1 and hybrid hosts. */
-Result<Fd> makeArea(const plan::Container& container, uint64_t attributes) {
-  const Owner owner = rootOwner(container);
-  Fd context = TRY(sys::openFilesystem("tmpfs"));
-  TRY(sys::configureString(context.get(), "mode", "0755"));
-  TRY(configureOwner(context.get(), owner));
-  TRY(sys::configureCreate(context.get()));
-  Fd area = TRY(sys::createMount(context.get(), static_cast<unsigned>(attributes & ~uint64_t{MOUNT_ATTR_RDONLY})));
-  for (const plan::CgroupDirectory& directory : container.cgroups) {
-    TRY(sys::makeDirectoryAt(area.get(), directory.controllers.c_str(), 0755));
-    if (owner.uid != 0 || owner.gid != 0)
-      TRY(sys::changeOwner(area.get(), directory.controllers.c_str(), owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW));
+Result<Fd> makeRootDirectory(const Area& area, Owner owner) {
+  if (area.valid()) {
+    Result<Fd> part = area.part("cgroup", 0755, owner);
+    if (part.ok()) return part;
   }
-  if ((attributes & MOUNT_ATTR_RDONLY) == 0) return area;
-  TRY(sys::setMountAttributes(area.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
-  return area;
+  plan::MountOption mode;
+  mode.key = {"mode", 4};
+  mode.value = {"0755", 4};
+  return TRY(Area::make({&mode, 1}, owner)).release();
+}
+
+/** One empty directory per hierarchy, as programs expect to find them on v1 and hybrid hosts. */
+Result<Fd> makePlaces(const plan::Container& container, const Area& area, uint64_t attributes) {
+  const Owner owner = rootOwner(container);
+  Fd places = TRY(makeRootDirectory(area, owner));
+  for (const plan::CgroupDirectory& directory : container.cgroups) {
+    const char* name = directory.controllers.c_str();
+    TRY(sys::makeDirectoryAt(places.get(), name, 0755));
+    if (owner.uid == 0 && owner.gid == 0) continue;
+    TRY(sys::changeOwner(places.get(), name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW));
+  }
+  TRY(sys::setMountAttributes(places.get(), "", AT_EMPTY_PATH, attributes, MOUNT_ATTR__ATIME));
+  return places;
 }
 
 }  // namespace
@@ -43,11 +51,11 @@ bool hasHierarchies(const plan::Container& container) {
   return container.cgroups.count != 1 || (container.cgroups[0].flags & plan::kCgroupUnified) == 0;
 }
 
-Status makeCgroup(const plan::Container& container, const plan::Mount& mount, CgroupMounts* made) {
+Status makeCgroup(const plan::Container& container, const plan::Mount& mount, const Area& area, CgroupMounts* made) {
   const uint64_t attributes = mount.attributesSet | mount.recursiveSet;
   if (container.cgroups.count >= made->fds.size()) return failure("open_tree", E2BIG, mount.destination.view());
   made->count = 0;
-  if (hasHierarchies(container)) made->fds[made->count++] = TRY(makeArea(container, attributes));
+  if (hasHierarchies(container)) made->fds[made->count++] = TRY(makePlaces(container, area, attributes));
   for (const plan::CgroupDirectory& directory : container.cgroups) {
     made->fds[made->count++] = TRY(makeHierarchy(directory, attributes));
   }

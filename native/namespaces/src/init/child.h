@@ -48,8 +48,8 @@ struct ChildContext {
 
 /** Mounts of the plan on descriptors below the new root; ends with the root as "/" and nothing of the host in reach. */
 Status enterRoot(const ChildContext& context, const plan::Container& container, PreparedMounts* prepared, Fd* devNull);
-/** Covers masked paths and makes read-only ones so. */
-Status restrictPaths(const plan::Container& container, int root);
+/** Covers masked paths and makes read-only ones so. `cover`: an empty directory for that, or none. */
+Status restrictPaths(const plan::Container& container, int root, Fd cover);
 
 struct Identity {
   uid_t uid;

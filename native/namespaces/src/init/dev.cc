@@ -1,5 +1,6 @@
 // The container's /dev: nodes can only be made on a file system of the host's user namespace.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -7,6 +8,7 @@
 #include <cstdio>
 #include <iterator>
 
+#include "init/area.h"
 #include "init/root.h"
 
 namespace bulkhead::init {
@@ -65,23 +67,14 @@ Status makeDevice(int root, const plan::Container& container, const plan::Device
 
 }  // namespace
 
-Status configureOwner(int context, Owner owner) {
-  char number[16];
-  snprintf(number, sizeof number, "%u", owner.uid);
-  TRY(sys::configureString(context, "uid", number));
-  snprintf(number, sizeof number, "%u", owner.gid);
-  return sys::configureString(context, "gid", number);
-}
-
-Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount) {
+Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount, Area* area) {
   const Owner owner = rootOwner(container);
-  Fd context = TRY(sys::openFilesystem("tmpfs"));
-  for (const plan::MountOption& option : mount.options) {
-    TRY(sys::configureString(context.get(), option.key.c_str(), option.value.c_str()));
-  }
-  TRY(configureOwner(context.get(), owner));
-  TRY(sys::configureCreate(context.get()));
-  Fd root = TRY(sys::createMount(context.get(), static_cast<unsigned>(mount.attributesSet & ~MOUNT_ATTR_NODEV)));
+  *area = TRY(Area::make(mount.options, owner));
+  const struct stat status = TRY(sys::statusOf(area->get()));
+  Result<Fd> own = area->part("dev", status.st_mode & 07777, owner);
+  Fd root = own.ok() ? own.take() : area->release();
+  TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, mount.attributesSet & ~MOUNT_ATTR_NODEV,
+                              MOUNT_ATTR__ATIME));
   for (const Node& node : kNodes) {
     TRY(makeNode(root.get(), node.name, S_IFCHR | 0666, makedev(node.major, node.minor), owner));
   }

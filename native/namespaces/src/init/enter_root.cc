@@ -74,7 +74,8 @@ Status enterRoot(const ChildContext& context, const plan::Container& container, 
   Fd host = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
   TRY(sys::moveMount(root.get(), host.get()));
   host.reset();
-  TRY(mountAll(container, steps, root.get(), prepared, &handed));
+  Fd cover;
+  TRY(mountAll(container, steps, root.get(), prepared, &handed, &cover));
   // Whoever looks for this container must find it, and in its limits, before it may run anything: hooks, or at the end.
   const bool hooked = (container.flags & plan::kPlanAnnounced) != 0;
   if (hooked) TRY(awaitStatus(steps, &handed));
@@ -82,7 +83,7 @@ Status enterRoot(const ChildContext& context, const plan::Container& container, 
   TRY(applySysctls(container, root.get()));
   TRY(announce(container, steps, context.socket));
   TRY(steps.begin("masked paths"));
-  TRY(restrictPaths(container, root.get()));
+  TRY(restrictPaths(container, root.get(), std::move(cover)));
   if (container.root.readOnly != 0) TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0));
   if (joined.valid()) {
     TRY(steps.begin("join mount namespace"));

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "init/area.h"
 #include "init/child.h"
 
 namespace bulkhead::init {
@@ -13,7 +14,7 @@ namespace {
 constexpr uint64_t kInside = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 constexpr unsigned kCloneHere = OPEN_TREE_CLONE | AT_EMPTY_PATH;
 
-/** One empty, unwritable tmpfs covers every masked directory. */
+/** One empty, unwritable tmpfs covers every masked directory, where the shim could make no cover. */
 Result<Fd> makeEmpty() {
   // One inode for the root; some kernels count one more.
   for (const char* inodes : {"1", "2"}) {
@@ -30,7 +31,7 @@ Result<Fd> makeEmpty() {
 
 class Masks {
  public:
-  explicit Masks(int root) : root_(root) {}
+  Masks(int root, Fd empty) : root_(root), empty_(std::move(empty)) {}
 
   Status coverDirectory(const Fd& place) {
     if (empty_.valid()) return coverWithCopy(empty_, place);
@@ -61,7 +62,7 @@ class Masks {
   Fd null_;
 };
 
-Status cover(int root, Masks* masks, const Str& path) {
+Status coverPath(int root, Masks* masks, const Str& path) {
   Result<Fd> place = sys::openAt2(root, path.c_str(), O_PATH, kInside);
   if (!place.ok()) {
     if (place.error().err == ENOENT || place.error().err == ENOTDIR) return Done{};
@@ -90,10 +91,19 @@ Status makeReadOnly(int root, const Str& path) {
 
 }  // namespace
 
-Status restrictPaths(const plan::Container& container, int root) {
+Result<Fd> makeCover(const Area& area) {
+  // The host's root, so that nobody inside may write to it, also when it is made writable.
+  Result<Fd> cover = area.part("cover", 0555, {0, 0});
+  if (!cover.ok()) return Fd();
+  TRY(sys::setMountAttributes(cover.value().get(), "", AT_EMPTY_PATH,
+                              MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID, 0));
+  return cover;
+}
+
+Status restrictPaths(const plan::Container& container, int root, Fd cover) {
   for (const Str& path : container.readOnlyPaths) TRY(makeReadOnly(root, path));
-  Masks masks(root);
-  for (const Str& path : container.maskedPaths) TRY(cover(root, &masks, path));
+  Masks masks(root, std::move(cover));
+  for (const Str& path : container.maskedPaths) TRY(coverPath(root, &masks, path));
   return Done{};
 }
 

@@ -187,7 +187,8 @@ bool isMadeByShim(const plan::Mount& mount) {
          mount.kind == plan::MountKind::cgroup;
 }
 
-Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed) {
+Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed,
+                Fd* cover) {
   Target target = {root, 0};
   for (uint32_t index = 0; index < container.mounts.count; ++index) {
     const plan::Mount& mount = container.mounts[index];
@@ -200,6 +201,7 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
     }
     Fd tree = isMadeByShim(mount) ? TRY(handed->next()) : TRY(prepared->take(container, index));
     TRY(attach(&target, mount, tree));
+    if (mount.kind == plan::MountKind::dev) *cover = TRY(handed->further());
     if (mount.kind == plan::MountKind::cgroup) TRY(attachHierarchies(container, tree, handed));
   }
   return Done{};

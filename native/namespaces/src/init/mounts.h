@@ -14,6 +14,8 @@ class Handed {
  public:
   explicit Handed(int socket) : socket_(socket) {}
   Result<Fd> next();
+  /** What came along with the last one. */
+  Result<Fd> further() { return taken_ < count_ ? next() : Result<Fd>(Fd()); }
   /** The shim's last message: its status file is written. */
   Status awaitStatus();
 
@@ -26,7 +28,9 @@ class Handed {
 
 /** It needs the host's privileges or the host's tree; the others the child makes, in its namespaces. */
 bool isMadeByShim(const plan::Mount& mount);
-/** Everything of the plan in its place below `root`. */
-Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed);
+/** Everything of the plan in its place below `root`. `cover`: what masked directories are covered with, if there is
+ * one. */
+Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed,
+                Fd* cover);
 
 }  // namespace bulkhead::init

@@ -10,6 +10,8 @@
 
 namespace bulkhead::init {
 
+class Area;
+
 struct Owner {
   uid_t uid;
   gid_t gid;
@@ -30,16 +32,17 @@ struct Layers {
 Result<Fd> makeRoot(const plan::Container& container, int userNamespace, Layers* layers);
 /** The overlay of `root` for kernels before 6.13, which take attached layers by path only; detached. */
 Result<Fd> mountAttached(const plan::Root& root, int userNamespace);
-/** A tmpfs context's root directory belongs to root inside. */
-Status configureOwner(int context, Owner owner);
-/** A tmpfs with the standard device nodes, links, and the plan's devices, detached. */
-Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount);
+/** The standard device nodes, links, and the plan's devices, detached; `area` becomes what they lie on, if it may. */
+Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount, Area* area);
+/** An empty directory that nobody can write to, to cover others with, detached; none where `area` has no room for it.
+ */
+Result<Fd> makeCover(const Area& area);
 /** The mount itself, and where there is one directory per hierarchy, what goes on each; all detached. */
 struct CgroupMounts {
   std::array<Fd, 1 + cgroup::Placement::kMax> fds;
   size_t count = 0;
 };
-Status makeCgroup(const plan::Container& container, const plan::Mount& mount, CgroupMounts* made);
+Status makeCgroup(const plan::Container& container, const plan::Mount& mount, const Area& area, CgroupMounts* made);
 /** True where a cgroup mount is a directory of v1 hierarchies; false on a host with cgroup v2 only. */
 bool hasHierarchies(const plan::Container& container);
 /** A bind source as a detached mount with its attributes set. */

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "init/area.h"
 #include "init/child.h"
 #include "init/gate.h"
 #include "init/join.h"
@@ -132,16 +133,21 @@ Status Start::handMounts() {
   TRY(steps_.begin("rootfs"));
   // Each as soon as it is made: the child puts one in its place while the next is made.
   TRY(hand(TRY(makeRoot(*container_, userNamespace_.get(), &watched_->layers))));
+  Area area;
   for (const plan::Mount& mount : container_->mounts) {
     if (!isMadeByShim(mount)) continue;
     FixedText<64> step("mount /");
     step.append(mount.destination.view());
     TRY(steps_.begin(step.view()));
-    if (mount.kind == plan::MountKind::cgroup) {
-      TRY(handCgroup(mount));
-    } else {
-      TRY(hand(mount.kind == plan::MountKind::dev ? TRY(makeDev(*container_, mount))
-                                                  : TRY(makeBind(mount, userNamespace_.get()))));
+    switch (mount.kind) {
+      case plan::MountKind::dev:
+        TRY(handDev(mount, &area));
+        break;
+      case plan::MountKind::cgroup:
+        TRY(handCgroup(mount, area));
+        break;
+      default:
+        TRY(hand(TRY(makeBind(mount, userNamespace_.get()))));
     }
   }
   return Done{};
@@ -179,9 +185,16 @@ Status Start::hand(Fd mount) {
   return sys::sendMessage(socket_.get(), "m", 1, &fd, 1);
 }
 
-Status Start::handCgroup(const plan::Mount& mount) {
+Status Start::handDev(const plan::Mount& mount, Area* area) {
+  const Fd devices = TRY(makeDev(*container_, mount, area));
+  const Fd cover = area->valid() ? TRY(makeCover(*area)) : Fd();
+  const int fds[] = {devices.get(), cover.get()};
+  return sys::sendMessage(socket_.get(), "m", 1, fds, cover.valid() ? 2 : 1);
+}
+
+Status Start::handCgroup(const plan::Mount& mount, const Area& area) {
   CgroupMounts made;
-  TRY(makeCgroup(*container_, mount, &made));
+  TRY(makeCgroup(*container_, mount, area, &made));
   int fds[std::tuple_size_v<decltype(made.fds)>];
   for (size_t index = 0; index < made.count; ++index) fds[index] = made.fds[index].get();
   return sys::sendMessage(socket_.get(), "m", 1, fds, made.count);

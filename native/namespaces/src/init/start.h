@@ -11,6 +11,8 @@
 
 namespace bulkhead::init {
 
+class Area;
+
 class Start {
  public:
   Start(Progress* progress, Watched* watched, const Base& base)
@@ -57,7 +59,9 @@ class Start {
   Status giveStreams();
   Status setPriorities();
   Status hand(Fd mount);
-  Status handCgroup(const plan::Mount& mount);
+  /** With the cover of masked directories, where it can be made there. */
+  Status handDev(const plan::Mount& mount, Area* area);
+  Status handCgroup(const plan::Mount& mount, const Area& area);
   /** Tells the caller that the child has its network namespace. */
   Status announceNetwork();
   /** Waits until the caller has connected it; a caller that died meanwhile is a failure. */
