@@ -27,6 +27,15 @@ void setOne(int cpu, int others, uint64_t one) {
   (void)syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
 }
 
+/** Whether somebody has kept this process on one CPU. */
+bool isOnOne() {
+  uint64_t mask[kAllWords];
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  int cpus = 0;
+  for (long word = 0; word < bytes / static_cast<long>(sizeof *mask); ++word) cpus += __builtin_popcountll(mask[word]);
+  return cpus <= 1;
+}
+
 }  // namespace
 
 Status applyPriorities(const plan::Scheduling& scheduling, pid_t pid) {
@@ -70,8 +79,11 @@ Status setAffinity(const Span<uint64_t>& cpus) {
     mask = all;
     words = kAllWords;
   }
-  if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) < 0) return failure("sched_setaffinity", errno);
-  return Done{};
+  if (syscall(SYS_sched_setaffinity, 0, words * sizeof(uint64_t), mask) == 0) return Done{};
+  const int err = errno;
+  // Where nobody may choose, nobody was kept from any, and nothing is lost.
+  if (cpus.empty() && !isOnOne()) return Done{};
+  return failure("sched_setaffinity", err);
 }
 
 void stayOnCpu(int cpu) {

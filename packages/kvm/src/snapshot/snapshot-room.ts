@@ -4,7 +4,7 @@ import { fleetError } from "@bulkhead/contracts";
 /** What a disk that has no more says, to a call and in the words of a program that was refused. */
 const diskFull = /\b(ENOSPC|EDQUOT)\b|No space left on device|Disk quota exceeded/;
 
-export const isDiskFull = (error: unknown): boolean => error instanceof Error && diskFull.test(error.message);
+const isDiskFull = (error: unknown): boolean => error instanceof Error && diskFull.test(error.message);
 
 const mib = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
 
