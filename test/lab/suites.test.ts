@@ -31,7 +31,7 @@ const ran = async (): Promise<InnerTest[]> => {
   for (const build of [busyboxImage, redisImage, builtConflictImages]) await build();
   const attacks = mkdtempSync(join(tmpdir(), "bulkhead-attacks-"));
   await attackImage(attacks).finally(() => rmSync(attacks, { recursive: true, force: true }));
-  await using lab = await Lab.boot({ modprobe: [], inTurns: true, bootMs: 300_000 });
+  await using lab = await Lab.boot({ modprobe: ["loop"], inTurns: true, bootMs: 300_000 });
   const { tests, said } = await runInside(lab, checkout, {
     files,
     ...(whole ? {} : { pattern: `(?:^| )(?:${wanted.map(escaped).join("|")})` }),

@@ -31,6 +31,7 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "a leftover empty cgroup gives way, one with processes does not",
   ],
   "native/namespaces/src/features.system.test.ts": [],
+  "native/namespaces/src/descriptors.system.test.ts": [],
   "native/namespaces/src/mount-features.system.test.ts": [
     "an id-mapped mount with maps of its own",
     "cgroup v2: device rules are a program that the kernel asks",
@@ -95,6 +96,18 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "a published port is reached from the host, from other networks and by the instance itself",
   ],
   "packages/namespaces/src/start.system.test.ts": [],
+  "packages/namespaces/src/shim-cgroups.system.test.ts": [
+    "an agent whose whole cgroup is ended leaves its instance alive, and the next one adopts it",
+    "where shims have no place nothing starts, and nothing stays",
+    "without a cgroup of their own, instance and shim end with their agent's",
+  ],
+  "packages/namespaces/src/ready-processes.system.test.ts": [
+    "a process that waits is in all of its cgroups but the scheduler's of v1, and in all once it is taken",
+  ],
+  "packages/namespaces/src/namespaces.system.test.ts": [],
+  "packages/namespaces/src/disk.system.test.ts": [],
+  "packages/namespaces/src/exhaustion.system.test.ts": [],
+  "packages/namespaces/src/software.system.test.ts": [],
   "packages/namespaces/src/mounts.system.test.ts": [],
   "packages/namespaces/src/seccomp.system.test.ts": [],
   "packages/namespaces/src/writable.system.test.ts": [],
@@ -103,6 +116,7 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "parents with an instance below are not removed",
   ],
   "packages/host/src/leaks.system.test.ts": [],
+  "packages/host/src/host-cpus.system.test.ts": [],
   "packages/host/src/network/networks.system.test.ts": [],
   "test/oci/lifecycle.test.ts": [
     "malformed bundles and options are refused with the place of the fault, and leave nothing",
@@ -117,6 +131,7 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "kill --all reaches every process",
   ],
   "test/oci/features.test.ts": ["the document has the specification's form, and this runtime's answers"],
+  "test/oci/fields.test.ts": [],
   "test/oci/options.test.ts": ["device rules of a live container change, and a refused update leaves them"],
   "test/oci/podman.test.ts": [
     "a detached container: exec, logs, pause, update, stop, remove",
