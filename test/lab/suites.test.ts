@@ -12,15 +12,15 @@ import { suites } from "./suites.ts";
 const checkout = resolve(import.meta.dirname, "../..");
 
 /**
- * `npm run test:lab` sets it to 1: every test of every file, instead of those that the list names. A path instead
- * (`test/security`) is every test of the files below it.
+ * `npm run test:lab` sets it to 1: every test of every file, instead of those that the list names. Paths instead
+ * (`test/security,native/`) are every test of the files below them.
  */
 const wanting = process.env["BULKHEAD_LAB_WHOLE"];
 const whole = wanting !== undefined;
 const deadlineMs = whole ? 7_200_000 : 1_200_000;
 
 const isWanted = (file: string): boolean =>
-  whole ? wanting === "1" || file.startsWith(wanting) : suites[file]?.length !== 0;
+  whole ? wanting === "1" || wanting.split(",").some((path) => file.startsWith(path)) : suites[file]?.length !== 0;
 const files = Object.keys(suites).filter(isWanted);
 const wanted = files.flatMap((file) => suites[file] ?? []);
 
