@@ -122,11 +122,14 @@ export const plugTap = (names: NetworkNames, link: Omit<InstanceLink, "space">):
     ...plugged(link),
   ]);
 
-/** Removes tap devices whose machines are gone; they are too, unless somebody made one stay. */
-export const removeTaps = (indexes: readonly number[]): Promise<void> =>
+/**
+ * Removes links that no namespace of their run takes along: those of namespaces that others are in, and tap devices,
+ * which are gone with their machines unless somebody made one stay.
+ */
+export const removePorts = (indexes: readonly number[]): Promise<void> =>
   applyRoute(indexes.map((index): RouteOperation => ({ op: "link.delete", index, mayBeMissing: true })));
 
-/** Removes bridges. A container's link is never removed alone: it goes with its namespace. */
+/** Removes bridges. The link of a container's own namespace is never removed alone: it goes with that. */
 export const removeBridges = (names: NetworkNames, networkIds: readonly string[]): Promise<void> =>
   applyRoute(
     networkIds.map((id): RouteOperation => ({ op: "link.delete", index: names.bridge(id).index, mayBeMissing: true })),

@@ -258,3 +258,46 @@ test(
     await ping(stays, "10.1.0.1");
   },
 );
+
+const share = { shareId: idOf("c00", 1), name: "pod" };
+const connectionOf = (member: number): Connection => ({ ...connection(1, member), share });
+const insideLinks = async (pid: number): Promise<string[]> =>
+  (await machine.say(["ip", "-br", "link"], pid)).split("\n").map((line) => line.split(/[ @]/)[0] ?? "");
+
+test("a share's namespace is connected by one run at a time, of those who come at once too", async () => {
+  const [agent, pid] = [await machine.agent("container"), await machine.instance()];
+  const connect = (member: number) => agent.ask({ do: "connect", wanted: connectionOf(member), pid });
+  const results = await Promise.allSettled([2, 3, 4].map(connect));
+  expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  expect(results.find(({ status }) => status === "rejected")).toMatchObject({ reason: new Error("STATE_CONFLICT") });
+  expect(await files("attachments")).toHaveLength(1);
+  const winner = 2 + results.findIndex(({ status }) => status === "fulfilled");
+  // As soon as it has left another may come, while nobody has taken its link away yet.
+  await agent.ask({ do: "leave", gone: connectionOf(winner) });
+  await connect(5);
+  await ping(pid, "10.1.0.1");
+  expect(await machine.say(["ip", "-4", "-br", "addr", "show", "eth0"], pid)).toMatch(/10\.1\.0\.5\/24/);
+  await agent.ask({ do: "disconnect", gone: connectionOf(5) });
+  expect(await insideLinks(pid)).toEqual(["lo"]);
+  await expect.poll(everything, { timeout: 30_000 }).toEqual(nothing);
+});
+
+test("the link of a share's namespace goes though the agent died before it could take it away", async () => {
+  const [dying, pid] = [await machine.agent("container"), await machine.instance()];
+  const other = await machine.instance();
+  await dying.ask({ do: "connect", wanted: connectionOf(2), pid });
+  await dying.ask({ do: "leave and die", gone: connectionOf(2) }).catch(() => undefined);
+  expect(await insideLinks(pid)).toEqual(["lo", "eth0"]);
+  // Whichever of the host's agents is the next.
+  const vms = await machine.agent("vm");
+  await vms.ask({ do: "connect", wanted: connection(1, 3), pid: other });
+  expect(await insideLinks(pid)).toEqual(["lo"]);
+  const next = await machine.agent("container");
+  await next.ask({ do: "connect", wanted: connectionOf(2), pid });
+  await next[Symbol.asyncDispose]();
+  const last = await machine.agent("container");
+  await last.ask({ do: "adopt", living: [] });
+  expect(await insideLinks(pid)).toEqual(["lo"]);
+  await vms.ask({ do: "disconnect", gone: connection(1, 3) });
+  await expect.poll(everything, { timeout: 30_000 }).toEqual(nothing);
+});

@@ -1,11 +1,12 @@
 import type { Isolation } from "@bulkhead/contracts";
 import { lockFile, NativeError, openNetworkSpace, openTap, type Descriptor } from "@bulkhead/native-namespaces";
 import { Group, type Waiting } from "./group.ts";
-import { makeLinks, plugTap, removeTaps, type InstanceLink } from "./links.ts";
+import { Joiners, type Joining, type Request } from "./joining.ts";
+import { makeLinks, plugTap, removePorts, type InstanceLink } from "./links.ts";
 import { MadeNetworks, unusedIn } from "./made-networks.ts";
 import { networkNames, type NetworkNames } from "./names.ts";
 import { PacketFilter } from "./packet-filter.ts";
-import { HeldPorts, holdPorts } from "./ports.ts";
+import { HeldPorts } from "./ports.ts";
 import { NetworkState, type Attachment, type ConnectedRun, type Connection, type NetworkView } from "./state.ts";
 
 export interface HostNetworksOptions {
@@ -30,15 +31,6 @@ const leaveMs = 10;
 
 const keyOf = ({ instanceId, run }: ConnectedRun): string => `${instanceId}/${run}`;
 
-/** What runs ask for: a place, or to be forgotten; `null`: that those who have left are. */
-type Request = { readonly attachment: Attachment } | { readonly gone: ConnectedRun } | null;
-
-/** A run that joins, has its ports and is on record. */
-interface Joining {
-  readonly attachment: Attachment;
-  readonly reject: (error: unknown) => void;
-}
-
 /**
  * The networks of one host: bridges, links, rules and settings. Every operation takes the per-host lock, may be repeated,
  * and works from what is on disk and in the kernel, so either agent may do it and neither needs the other. Whoever
@@ -51,6 +43,7 @@ export class HostNetworks implements AsyncDisposable {
   readonly #made: MadeNetworks;
   readonly #isolation: Isolation;
   readonly #ports = new HeldPorts();
+  readonly #joiners: Joiners;
   readonly #watchers = new Set<(view: NetworkView) => void>();
   readonly #places = new Group<Request>((requests) => this.#locked(() => this.#serve(requests)));
   readonly #links = new Group<InstanceLink>((requests) => this.#link(requests));
@@ -64,6 +57,7 @@ export class HostNetworks implements AsyncDisposable {
     this.#filter = new PacketFilter(this.#names);
     this.#made = new MadeNetworks({ names: this.#names, state: this.#state, filter: this.#filter });
     this.#isolation = options.isolation;
+    this.#joiners = new Joiners(this.#state, this.#ports);
   }
 
   /** One at a time in this process, then on this host: at most one thread of the pool ever waits for the lock. */
@@ -109,20 +103,19 @@ export class HostNetworks implements AsyncDisposable {
   }
 
   /**
-   * Connects the network namespace of a process: first its place, with record and rules, then its link, which needs no
-   * lock. Rejects PORT_BUSY, or what the kernel refused, with everything undone.
+   * Connects a network namespace, by its path: first its place, with record and rules, then its link, which needs no
+   * lock. Rejects PORT_BUSY, STATE_CONFLICT for a share's that another run has connected, or what the kernel refused,
+   * with everything undone.
    */
-  async connect({ instanceId, run, network, bandwidth }: Connection, pid: number): Promise<void> {
-    using space = openNetworkSpace(`/proc/${pid}/ns/net`);
+  async connect({ instanceId, run, network, bandwidth, share }: Connection, path: string): Promise<void> {
+    using space = openNetworkSpace(path);
     const port = this.#names.newPort();
-    const isolation = this.#isolation;
-    await this.#places.ask({
-      attachment: { link: port.name, index: port.index, isolation, instanceId, run, network },
-    });
+    const place = { link: port.name, index: port.index, isolation: this.#isolation, instanceId, run, network };
+    await this.#places.ask({ attachment: share === undefined ? place : { ...place, share } });
     try {
       await this.#links.ask({ port, network, bandwidth, space: space.number });
     } catch (error) {
-      // Half a link goes with its namespace: a run without its network does not start.
+      // Half a link goes with its namespace, or as this does: a run without its network does not start.
       await this.disconnect({ instanceId, run });
       throw error;
     }
@@ -188,13 +181,16 @@ export class HostNetworks implements AsyncDisposable {
       requests.flatMap(({ request }) => (request !== null && "gone" in request ? [keyOf(request.gone)] : [])),
     );
     const { connected, left } = this.#state.everyone();
-    const gone = [...left, ...connected.filter((each) => ended.has(keyOf(each)))];
+    const { leaving = [], staying = [] } = Object.groupBy(connected, (each) =>
+      ended.has(keyOf(each)) ? "leaving" : "staying",
+    );
+    const gone = [...left, ...leaving];
     for (const { link } of gone) this.#ports.letGo(link);
-    const joining = requests.flatMap((each) => this.#admit(each));
+    const joining = this.#joiners.admit(requests, staying);
     try {
       await this.#rule(joining, gone);
     } catch (error) {
-      for (const one of joining) this.#refuse(one, error);
+      for (const one of joining) this.#joiners.refuse(one, error);
       throw error;
     }
     await this.#forget(gone);
@@ -203,32 +199,12 @@ export class HostNetworks implements AsyncDisposable {
 
   /** Records last: until the kernel has forgotten everything, they say that there is something to forget. */
   async #forget(gone: readonly Attachment[]): Promise<void> {
-    const taps = gone.flatMap(({ tap, index }) => (tap === undefined ? [] : [index]));
-    if (taps.length > 0) await removeTaps(taps);
+    const ports = gone.flatMap(({ tap, share, index }) => (tap === undefined && share === undefined ? [] : [index]));
+    if (ports.length > 0) await removePorts(ports);
     for (const { link } of gone) {
       this.#ports.letGo(link);
       this.#state.attachments.remove(link);
     }
-  }
-
-  #admit({ request, reject }: Waiting<Request>): Joining[] {
-    if (request === null || "gone" in request) return [];
-    const { attachment } = request;
-    try {
-      using ports = holdPorts(attachment.network.ports);
-      this.#state.attachments.put(attachment.link, attachment);
-      this.#ports.keep(attachment.link, ports.move());
-      return [{ attachment, reject }];
-    } catch (error) {
-      reject(error);
-      return [];
-    }
-  }
-
-  #refuse({ attachment, reject }: Joining, error: unknown): void {
-    this.#ports.letGo(attachment.link);
-    this.#state.attachments.remove(attachment.link);
-    reject(error);
   }
 
   /** Those who leave lose their rules first, so that their addresses can be used again at once. */
@@ -250,7 +226,7 @@ export class HostNetworks implements AsyncDisposable {
       await this.#made.change([], [one.attachment]);
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
-      this.#refuse(one, error);
+      this.#joiners.refuse(one, error);
     }
   }
 

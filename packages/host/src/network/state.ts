@@ -1,6 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { AssignedNetwork, InstanceId, Isolation, NetworkId, type Bandwidth } from "@bulkhead/contracts";
+import { AssignedNetwork, InstanceId, Isolation, Name, NetworkId, ShareId, type Bandwidth } from "@bulkhead/contracts";
 import { Type, type Static } from "typebox";
 import { readJson, RecordDirectory } from "./record-directory.ts";
 
@@ -15,6 +15,8 @@ export const Attachment = Type.Object({
   network: AssignedNetwork,
   /** it is a tap device: nothing on the other side of it does what it is told */
   tap: Type.Optional(Type.Object({ egressBitsPerSec: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]) })),
+  /** the share whose network namespace it connects, which is there after the run and has one link at most */
+  share: Type.Optional(Type.Object({ shareId: ShareId, name: Name })),
 });
 export type Attachment = Static<typeof Attachment>;
 
@@ -43,6 +45,8 @@ export interface NetworkView {
 export interface Connection extends ConnectedRun {
   readonly network: AssignedNetwork;
   readonly bandwidth: Bandwidth | undefined;
+  /** the share whose network namespace is connected, if it is not the run's own */
+  readonly share?: Attachment["share"];
 }
 
 /** Values of kernel settings as they were before the first network changed them, by path. */

@@ -23,7 +23,7 @@ export interface Answer {
 const networks = new HostNetworks(JSON.parse(process.argv[2] ?? "") as HostNetworksOptions);
 
 const obey = async (order: Order): Promise<NetworkView | undefined> => {
-  if (order.do === "connect") await networks.connect(order.wanted, order.pid);
+  if (order.do === "connect") await networks.connect(order.wanted, `/proc/${order.pid}/ns/net`);
   if (order.do === "disconnect") await networks.disconnect(order.gone);
   if (order.do === "leave" || order.do === "leave and die") networks.leave(order.gone);
   if (order.do === "leave and die") process.kill(process.pid, "SIGKILL");
