@@ -8,12 +8,13 @@ const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 export const Protocol = Type.Union([Type.Literal("tcp"), Type.Literal("udp")]);
 export type Protocol = Static<typeof Protocol>;
 
-/** `none`: loopback only. `host`: the host's own network, where the host's configuration allows it. Else a network's name. */
+/** `none`: loopback, and what another member connects of a shared network namespace. `host`: the host's own network, where the host's configuration allows it. Else a network's name. */
 export const NetworkChoice = Type.String({
   pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
   maxLength: 63,
   default: "none",
-  description: "`none` (loopback only), `host` (where the host allows it), or the name of a network of the project",
+  description:
+    "`none` (loopback only; in a shared network namespace also what another of its users connects), `host` (where the host allows it, and in no shared one), or the name of a network of the project",
 });
 
 /** Names a network cannot have, because they mean something else. */

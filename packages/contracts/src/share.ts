@@ -17,7 +17,7 @@ const SharedNamespaces = Type.Array(Type.Enum(sharedNamespaceTypes), {
   minItems: 1,
   uniqueItems: true,
   description:
-    "what the users of a share of kind namespace have in common: network (loopback and ports), ipc (System V and POSIX, with one /dev/shm), pid (they see and signal each other's processes), uts (the host name, which is the share's)",
+    "what the users of a share of kind namespace have in common: network (loopback, ports, and the place in a network of the one user that names a network), ipc (System V and POSIX, with one /dev/shm), pid (they see and signal each other's processes), uts (the host name, which is the share's)",
 });
 
 export const ShareId = Type.String({

@@ -42,6 +42,12 @@ export const ViewNamespace = Type.Object(
       description: "other instances in it",
     }),
     share: Type.Optional(Type.String({ description: "name of the share that it is in common by" })),
+    connected: Type.Optional(
+      Type.Object(
+        { instanceId: InstanceId, name: Type.String(), network: Type.String(), addresses: Type.Array(Type.String()) },
+        { ...closed, description: "of a shared network namespace: who has connected it to which network, and where" },
+      ),
+    ),
     hostProcesses: Type.Object(
       {
         count: Type.Integer({ description: "processes in it that belong to no instance" }),

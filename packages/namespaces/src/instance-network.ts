@@ -2,6 +2,7 @@ import type { Assignment } from "@bulkhead/contracts";
 import type { Connection, HostNetworks } from "@bulkhead/host";
 import type { Descriptor } from "@bulkhead/native-namespaces";
 import type { JailedProgram } from "@bulkhead/node";
+import type { OpenNamespaces } from "./shares/namespace-holder.ts";
 import { networkFailure } from "./start-failure.ts";
 
 export interface InstanceNetworkParts {
@@ -16,10 +17,11 @@ export interface InstanceNetworkParts {
 }
 
 /**
- * How one start gets its place in its network, if it has one: a link of its own network namespace, or a card's
- * descriptor. Disposing closes ours; whoever runs has its own.
+ * How one start gets its place in its network, if it has one: a link of its own network namespace or of its share's, or
+ * a card's descriptor. Disposing closes ours; whoever runs has its own.
  */
 export class InstanceNetwork implements Disposable {
+  /** a link of its own namespace, which is there when its process is */
   readonly hasLink: boolean;
   readonly hasCard: boolean;
   readonly #parts: InstanceNetworkParts;
@@ -28,10 +30,13 @@ export class InstanceNetwork implements Disposable {
 
   constructor(parts: InstanceNetworkParts) {
     const { assignment, run, program } = parts;
-    const { network, instanceId, spec } = assignment;
+    const { network, instanceId, spec, namespaces } = assignment;
     this.#parts = parts;
-    this.#connection = network === undefined ? undefined : { instanceId, run, network, bandwidth: spec.bandwidth };
-    this.hasLink = network !== undefined && program === undefined;
+    const shared = namespaces?.namespaces.includes("network") === true;
+    const share = shared ? { shareId: namespaces.shareId, name: namespaces.name } : undefined;
+    this.#connection =
+      network === undefined ? undefined : { instanceId, run, network, bandwidth: spec.bandwidth, share };
+    this.hasLink = network !== undefined && program === undefined && !shared;
     this.hasCard = network !== undefined && program !== undefined;
   }
 
@@ -40,17 +45,23 @@ export class InstanceNetwork implements Disposable {
     return this.#card === undefined ? [] : [this.#card.number];
   }
 
-  /** Makes the card, where there is to be one. Rejects StartFailure. */
-  async plug(): Promise<void> {
+  /** Makes what needs no process: a card, or the link of a share's namespace. Rejects StartFailure. */
+  async prepare(shared: OpenNamespaces | undefined): Promise<void> {
     const connection = this.#connection;
-    if (!this.hasCard || connection === undefined) return;
+    if (connection === undefined || this.hasLink) return;
+    const path = shared?.pathOf("network");
+    if (path !== undefined) return await this.#connect(path);
     this.#card = await this.#join(connection, () => this.#parts.networks.plug(connection));
   }
 
   /** Connects the network namespace of a process. Rejects StartFailure. */
-  async connect(pid: number): Promise<void> {
+  connect(pid: number): Promise<void> {
+    return this.#connect(`/proc/${pid}/ns/net`);
+  }
+
+  async #connect(path: string): Promise<void> {
     const connection = this.#connection;
-    if (connection !== undefined) await this.#join(connection, () => this.#parts.networks.connect(connection, pid));
+    if (connection !== undefined) await this.#join(connection, () => this.#parts.networks.connect(connection, path));
   }
 
   async #join<T>(connection: Connection, work: () => Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 import type { Assignment, InstanceId } from "@bulkhead/contracts";
-import type { PromisedCpus } from "@bulkhead/host";
+import type { HostNetworks, PromisedCpus } from "@bulkhead/host";
 import type { CgroupPlacement } from "@bulkhead/native-namespaces";
 import type { RunKey } from "@bulkhead/node";
 import type { RunPaths } from "./instance-paths.ts";
@@ -29,6 +29,7 @@ export interface RunHost {
   release(run: HostedRun, shimGone: Promise<void>): Promise<void>;
   readonly shares: ShareStore;
   readonly disks: ScratchDisks;
+  readonly networks: HostNetworks;
   readonly kernel: string;
   readonly kernelLog: KernelLog;
   /** name of an instance of this host, if it is known */

@@ -15,6 +15,7 @@ import { placeShims, probe, type HostFeatures } from "@bulkhead/native-namespace
 import { enforcementOf } from "./enforcement.ts";
 import { openMountPoints } from "./mount-points.ts";
 import type { Enforcement } from "./resources.ts";
+import { keepNameServers } from "./shares/name-servers.ts";
 
 /** Hard limit on open files of this process, which no child can exceed (proc(5), /proc/PID/limits). */
 export const readOpenFilesMax = (): number => {
@@ -41,11 +42,14 @@ export const openRuntimeParts = async (paths: HostPaths, cgroupParent?: string):
   const layout = readCgroups();
   const parents = await openCgroupParents(paths.cgroups, layout, cgroupParent);
   placeShims(parents.shims);
+  const networks = new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: paths.isolation });
+  // Of the two agents the one that holds namespaces.
+  if (paths.isolation === "container") keepNameServers(paths, networks);
   return {
     layout,
     parents,
     features: probe(),
-    networks: new HostNetworks({ hash: paths.hash, runDir: paths.run, isolation: paths.isolation }),
+    networks,
     packetRules: await hasPacketRules(),
     uidRanges: await UidRanges.open(paths.uidRanges, paths.hash),
     enforcement: await enforcementOf(paths, parents),

@@ -158,9 +158,10 @@ export class Starter {
     mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeLiveRecord(paths, record);
     refuseFor(await this.#options.cpus.refusal(name));
-    await network.plug();
+    await network.prepare(membership?.open);
     steps.begin("files and shares");
-    const files = writeInstanceFiles(paths.runDir, hostnameOf(assignment), assignment.network);
+    const seen = { hostname: hostnameOf(assignment), network: assignment.network, resolvConf: membership?.resolvConf };
+    const files = writeInstanceFiles(paths.runDir, seen);
     const shares = [...(await openShares(this.#options.host, assignment)), ...(membership?.mounts ?? [])];
     refuseSamePlaces([...mounts, ...tmpfs, ...shares].map(({ path }) => path));
     // A shared one has its group's. What is shared may be another by the time that it runs: it is told again (`begun`).

@@ -7,11 +7,15 @@ export interface Fact {
   readonly value: string;
 }
 
-const company = ({ own, instances, hostProcesses, share }: InstanceView["namespaces"][number]): string => {
+const company = ({ own, instances, hostProcesses, share, connected }: InstanceView["namespaces"][number]): string => {
   if (own) return "its own";
   const host = hostProcesses.count === 0 ? [] : [`${hostProcesses.count} host processes`];
   const by = share === undefined ? "" : ` by share ${share}`;
-  return `shared with ${[...instances.map(({ name }) => name), ...host].join(", ")}${by}`;
+  const link =
+    connected === undefined
+      ? ""
+      : `; ${connected.name} connects it to ${connected.network} as ${connected.addresses.join(", ")}`;
+  return `shared with ${[...instances.map(({ name }) => name), ...host].join(", ")}${by}${link}`;
 };
 
 const mountFacts = ({ mounts }: InstanceView): Fact[] =>

@@ -55,6 +55,25 @@ test("a fact is a line that a person can read", () => {
   expect(facts).toContainEqual({ section: "LIMITS", about: "pids.max", value: "64 (pids)" });
 });
 
+test("of a shared network namespace it is said who has connected it", () => {
+  const instanceId = "01890000-0000-7000-8000-000000000002" as InstanceView["instanceId"];
+  const shared: InstanceView["namespaces"][number] = {
+    type: "net",
+    inode: 4,
+    own: false,
+    instances: [{ instanceId, name: "server-0" }],
+    share: "pod",
+    hostProcesses: { count: 1, examples: [] },
+  };
+  const lineOf = (namespace: typeof shared): string | undefined =>
+    factsOf({ ...view(4, [], []), namespaces: [namespace] }).find(({ about }) => about === "net")?.value;
+  expect(lineOf(shared)).toBe("4 shared with server-0, 1 host processes by share pod");
+  const connected = { instanceId, name: "server-0", network: "lan", addresses: ["10.7.0.2", "fd00::2"] };
+  expect(lineOf({ ...shared, connected })).toBe(
+    "4 shared with server-0, 1 host processes by share pod; server-0 connects it to lan as 10.7.0.2, fd00::2",
+  );
+});
+
 test("two instances alike in all but their numbers do not differ", () => {
   expect(differences(view(4, [mount("/", "rw")], ["read"]), view(5, [mount("/", "rw")], ["read"]))).toEqual([]);
 });

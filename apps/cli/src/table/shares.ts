@@ -30,7 +30,8 @@ export const shareCommands: readonly Command[] = [
         name: "namespace",
         value: "TYPE",
         multiple: true,
-        description: "what users of a namespace share have in common: network, ipc, pid or uts (repeatable)",
+        description:
+          "what users of a namespace share have in common: network (which one of them may connect with `run --network`), ipc, pid or uts (repeatable)",
         complete: ["network", "ipc", "pid", "uts"],
       },
       {

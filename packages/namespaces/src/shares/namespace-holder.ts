@@ -20,6 +20,7 @@ import { endLeftover } from "../leftover.ts";
 import { namespacesOf } from "../oci-spec.ts";
 import { ociResources, type Enforcement } from "../resources.ts";
 import { defaultSeccomp } from "../seccomp-profile.ts";
+import { holderDirectory, makeResolvConf } from "./name-servers.ts";
 
 /** Kernel's name of each namespace that instances share. */
 const kernelNames: Readonly<Record<SharedNamespaceType | "user", string>> = {
@@ -46,6 +47,8 @@ export interface HolderHost {
 export interface HeldNamespaces {
   readonly uidRange: UidRange;
   readonly holder: ProcessRef;
+  /** path of what says which name servers can be reached from the network namespace */
+  readonly resolvConf: string;
 }
 
 /** The namespaces of a share, open. */
@@ -66,9 +69,18 @@ export class OpenNamespaces implements Disposable {
     }
   }
 
-  /** How a plan names them: by our descriptors, so that no process number can come to mean another. */
+  /** By our descriptor, so that no process number can come to mean another; undefined for one that is not among them. */
+  pathOf(type: SharedNamespaceType | "user"): string | undefined {
+    const descriptor = this.#descriptors.get(type);
+    return descriptor === undefined ? undefined : `/proc/${process.pid}/fd/${descriptor}`;
+  }
+
+  /** How a plan names them. */
   joins(): OciNamespace[] {
-    return [...this.#descriptors].map(([type, fd]) => ({ type, path: `/proc/${process.pid}/fd/${fd}` }));
+    return [...this.#descriptors.keys()].flatMap((type) => {
+      const path = this.pathOf(type);
+      return path === undefined ? [] : [{ type, path }];
+    });
   }
 
   [Symbol.dispose](): void {
@@ -90,7 +102,7 @@ export class NamespaceHolders {
   }
 
   #runDir(shareId: string): string {
-    return join(this.#host.paths.runShares, shareId, "holder");
+    return holderDirectory(this.#host.paths, shareId);
   }
 
   #cgroup(shareId: string): CgroupPlacement {
@@ -117,7 +129,7 @@ export class NamespaceHolders {
     const { shareId } = share;
     const uidRange = this.#host.uidRanges.allocate(shareId);
     const found = this.find(shareId);
-    if (found !== null) return { uidRange, holder: found };
+    if (found !== null) return this.#held(shareId, uidRange, found);
     // Whatever an earlier one left, or an agent that was killed while it made one.
     await this.end(shareId);
     const runDir = this.#runDir(shareId);
@@ -125,7 +137,11 @@ export class NamespaceHolders {
     const started = await start(this.#plan(share, uidRange, runDir));
     // Its end is looked for when it matters; here it is only reaped.
     void started.watchEnd();
-    return { uidRange, holder: started.init };
+    return this.#held(shareId, uidRange, started.init);
+  }
+
+  #held(shareId: string, uidRange: UidRange, holder: ProcessRef): HeldNamespaces {
+    return { uidRange, holder, resolvConf: makeResolvConf(this.#host.paths, shareId) };
   }
 
   #plan({ shareId, name, namespaces }: AssignedNamespaces, uidRange: UidRange, runDir: string) {

@@ -10,6 +10,8 @@ export interface Membership extends Disposable {
   readonly uidRange: JoinedNamespaces["uidRange"];
   readonly open: OpenNamespaces;
   readonly mounts: readonly SharedMount[];
+  /** what it sees as /etc/resolv.conf, because it is in the network of others; undefined: a file of its own */
+  readonly resolvConf: string | undefined;
 }
 
 /** Its host name: its own, or that of the share whose UTS namespace it is in. */
@@ -22,7 +24,7 @@ export const hostnameOf = ({ name, namespaces }: Pick<Assignment, "name" | "name
  */
 export const openNamespaces = async (
   host: { readonly shares: ShareStore; readonly kernel: string },
-  { instanceId, namespaces }: Pick<Assignment, "instanceId" | "namespaces">,
+  { instanceId, namespaces, network }: Pick<Assignment, "instanceId" | "namespaces" | "network">,
 ): Promise<Membership | null> => {
   if (namespaces === undefined) return null;
   try {
@@ -38,6 +40,7 @@ export const openNamespaces = async (
       uidRange: joined.uidRange,
       open,
       mounts,
+      resolvConf: network === undefined && namespaces.namespaces.includes("network") ? joined.resolvConf : undefined,
       [Symbol.dispose]: () => open[Symbol.dispose](),
     };
   } catch (cause) {

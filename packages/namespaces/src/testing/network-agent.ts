@@ -1,9 +1,9 @@
 // An agent reduced to its runtime and its names, run in a network namespace of a test's: does what each line asks for.
 import { createInterface } from "node:readline";
-import type { Assignment, InstanceId } from "@bulkhead/contracts";
+import type { Assignment, InstanceId, InstanceView } from "@bulkhead/contracts";
 import { hostPaths, MountAllowList, NameResponder, type HostPaths } from "@bulkhead/host";
 import type { EnsuredImage } from "@bulkhead/images";
-import { StartFailure, type Run } from "@bulkhead/node";
+import { StartFailure, type ContractCheck, type Run } from "@bulkhead/node";
 import { ContainerRuntime } from "../runtime.ts";
 
 export type NetworkOrder =
@@ -11,7 +11,9 @@ export type NetworkOrder =
   | { readonly do: "start"; readonly assignment: Assignment; readonly attempt: number }
   | { readonly do: "adopt" }
   | { readonly do: "endNetworks" }
-  | { readonly do: "end"; readonly instanceId: InstanceId }
+  /** `remove` false: it may start again */
+  | { readonly do: "end"; readonly instanceId: InstanceId; readonly remove: boolean }
+  | { readonly do: "look"; readonly instanceId: InstanceId }
   | { readonly do: "await"; readonly instanceId: InstanceId };
 
 export type NetworkReply =
@@ -20,6 +22,8 @@ export type NetworkReply =
       readonly runs?: readonly InstanceId[];
       readonly exitCode?: number | null;
       readonly output?: string;
+      readonly contract?: ContractCheck;
+      readonly view?: InstanceView;
     }
   | { readonly failed: string; readonly detail: string };
 
@@ -74,6 +78,7 @@ const obey = async (order: NetworkOrder): Promise<NetworkReply> => {
     return {};
   }
   const run = runOf(order.instanceId);
+  if (order.do === "look") return { contract: run.checkContract(), view: await run.view("plan") };
   if (order.do === "end") await run.stop(0);
   const ended = await run.ended;
   let output = "";
@@ -81,7 +86,7 @@ const obey = async (order: NetworkOrder): Promise<NetworkReply> => {
     output += `${Buffer.from(line.text).toString()}${line.complete ? "\n" : ""}`;
   }
   await run.release();
-  await runtime.remove(order.instanceId);
+  if (order.do === "await" || order.remove) await runtime.remove(order.instanceId);
   runs.delete(order.instanceId);
   return { exitCode: ended.exit.exitCode, output };
 };

@@ -3,7 +3,14 @@ import { once } from "node:events";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { AssignedNetwork, AssignedPort, Assignment, Digest, InstanceId } from "@bulkhead/contracts";
+import type {
+  AssignedNamespaces,
+  AssignedNetwork,
+  AssignedPort,
+  Assignment,
+  Digest,
+  InstanceId,
+} from "@bulkhead/contracts";
 import type { Rig, SpecChanges } from "./rig.ts";
 import type { NetworkOrder, NetworkReply } from "./network-agent.ts";
 
@@ -93,7 +100,18 @@ export class NetworkHost implements AsyncDisposable {
   async start(script: string, network?: AssignedNetwork, changes: SpecChanges = {}): Promise<Assignment> {
     const spec = { command: ["sh", "-c", script], network: network?.name ?? "none", ...changes };
     const assignment = { ...this.rig.assignment(this.#image, spec), ...(network === undefined ? {} : { network }) };
-    await this.#ask({ do: "start", assignment, attempt: 0 });
+    return this.startAs(assignment);
+  }
+
+  /** The same as a member of a share's namespaces. */
+  async startIn(namespaces: AssignedNamespaces, script: string, network?: AssignedNetwork): Promise<Assignment> {
+    const spec = { command: ["sh", "-c", script], network: network?.name ?? "none" };
+    const assignment = { ...this.rig.assignment(this.#image, spec), namespaces };
+    return this.startAs(network === undefined ? assignment : { ...assignment, network });
+  }
+
+  async startAs(assignment: Assignment, attempt = 0): Promise<Assignment> {
+    await this.#ask({ do: "start", assignment, attempt });
     return assignment;
   }
 
@@ -102,8 +120,13 @@ export class NetworkHost implements AsyncDisposable {
     return (await this.#ask({ do: "await", instanceId })).output ?? "";
   }
 
-  async end({ instanceId }: Assignment): Promise<void> {
-    await this.#ask({ do: "end", instanceId });
+  async end({ instanceId }: Assignment, { remove = true } = {}): Promise<void> {
+    await this.#ask({ do: "end", instanceId, remove });
+  }
+
+  /** Its contract, and what it can see. */
+  async look({ instanceId }: Assignment): Promise<Exclude<NetworkReply, { failed: string }>> {
+    return this.#ask({ do: "look", instanceId });
   }
 
   async adopt(): Promise<readonly InstanceId[]> {
@@ -193,6 +216,11 @@ export class NetworkHost implements AsyncDisposable {
       resolve(out.trim()),
     );
     return promise;
+  }
+
+  /** Ends its first process with -9, whoever looks after it. */
+  async kill({ instanceId }: Assignment): Promise<void> {
+    process.kill(await this.#pidOf(instanceId), "SIGKILL");
   }
 
   async #pidOf(instanceId: InstanceId): Promise<number> {

@@ -44,6 +44,8 @@ export interface ViewQuery {
   readonly shares: readonly (SourceDirectory & { readonly name: string })[];
   /** the share whose namespaces it should be in, with the kernel's links of those; null links: nothing holds them */
   readonly namespaces: { readonly name: string; readonly links: ReadonlyMap<string, string> | null } | null;
+  /** who has connected its network namespace, if that is shared */
+  connected(): Promise<ViewNamespace["connected"]>;
 }
 
 /** Cuts lists that an instance could make as long as it likes, and tells which. */
@@ -135,7 +137,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     orEmpty("/sys/kernel/security/lsm"),
     inspect(init, { stop: query.stop }),
   ]);
-  const [{ namespaces, unreadable }, sockets, processes] = await Promise.all([
+  const [{ namespaces, unreadable }, sockets, processes, connected] = await Promise.all([
     readNamespaces({
       pid,
       instanceId,
@@ -144,6 +146,7 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     }),
     readSockets(pid, uids),
     countProcesses(cgroup),
+    query.connected(),
   ]);
   const origins = await readOrigins(query.shares);
   const bounds = new Bounds();
@@ -156,7 +159,11 @@ const readView = async (query: ViewQuery): Promise<InstanceView> => {
     mounts: bounds
       .take("mounts", parseMountInfo(mounts))
       .map((mount) => ({ ...mount, share: origins.find((origin) => isOf(mount, origin))?.name ?? null })),
-    namespaces: namespaces.map((each) => ({ ...each, ...shareOf(each, query.namespaces) })),
+    namespaces: namespaces.map((each) => ({
+      ...each,
+      ...shareOf(each, query.namespaces),
+      ...(each.type === "net" && connected !== undefined ? { connected } : {}),
+    })),
     unreadable,
     devices: {
       nodes: bounds.take("devices", inspection.devices).map((node) => deviceOf(node, uids, gids)),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { InstanceId } from "@bulkhead/contracts";
+import { parseAddresses } from "./connected.ts";
 import { insideId, parseIdMap } from "./id-map.ts";
 import { parseMountInfo } from "./mountinfo.ts";
 import { instanceOfProcess } from "./namespace-members.ts";
@@ -100,6 +101,24 @@ describe("sockets", () => {
       { protocol: "unix-abstract", address: "@abstract", uid: null },
     ]);
   });
+});
+
+test("addresses of a network namespace are its own ones, as people write them", () => {
+  const trie = `Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 10.31.0.0/24 2 0 2
+        |-- 10.31.0.0
+           /24 link UNICAST
+        |-- 10.31.0.2
+           /32 host LOCAL
+        |-- 10.31.0.255
+           /32 link BROADCAST
+`;
+  const six = "fd000031000000000000000000000002 3e8 40 00 80     eth0\n";
+  expect(parseAddresses(trie, six)).toEqual(new Set(["10.31.0.2", "fd00:31::2"]));
+  expect(parseAddresses("", "")).toEqual(new Set());
 });
 
 test("a process belongs to an instance by its cgroup's name alone", () => {

@@ -1,8 +1,10 @@
 import type { Assignment, InstanceId, InstanceView, ViewInstance } from "@bulkhead/contracts";
+import type { HostNetworks } from "@bulkhead/host";
 import type { CgroupPlacement, ProcessRef } from "@bulkhead/native-namespaces";
 import { defaultCapabilities } from "../capabilities.ts";
 import { defaultSeccomp } from "../seccomp-profile.ts";
 import type { ShareStore } from "../shares/share-store.ts";
+import { readConnected } from "./connected.ts";
 import { instanceView } from "./instance-view.ts";
 
 export interface ViewedRun {
@@ -11,6 +13,7 @@ export interface ViewedRun {
   readonly cgroup: CgroupPlacement;
   readonly host: {
     readonly shares: ShareStore;
+    readonly networks: HostNetworks;
     nameOf(instanceId: InstanceId): string | undefined;
     cgroupOwners(): ReadonlyMap<string, InstanceId>;
   };
@@ -34,5 +37,12 @@ export const viewOfRun = (run: ViewedRun, from: ViewInstance["seccompFrom"]): Pr
     shares: shares.map((share) => ({ ...share, ...host.shares.sourceOf(share) })),
     namespaces:
       namespaces === undefined ? null : { name: namespaces.name, links: host.shares.namespaces.linksOf(namespaces) },
+    connected: () =>
+      readConnected({
+        pid: init.pid,
+        namespaces,
+        attachments: host.networks.view().attachments,
+        nameOf: (id) => host.nameOf(id),
+      }),
   });
 };
