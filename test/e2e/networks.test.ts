@@ -222,6 +222,41 @@ test("a host port that another instance or a program of the host has is refused 
   await fleet.remove("third");
 });
 
+test("helpers use the network of the instance whose namespace they share, and nobody connects it twice", async () => {
+  expect((await fleet.cli("shares", "create", "pod", "--namespace", "network")).code).toBe(0);
+  const shares = [{ share: "pod" }];
+  const helper = "mkdir /www && hostname > /www/index.html && exec httpd -f -p 81 -h /www";
+  await fleet.run("helper", spec(helper, { shares }));
+  const ports = [{ containerPort: 81, hostPort: 20_081 }];
+  const server = await fleet.run("server", spec(idle, { shares, network: "lan", ports }));
+  await expect.poll(() => sh("client-0", get(addressOf(server), 81)), { timeout: 10_000 }).toBe("helper-0");
+  expect(await fetched("127.0.0.1", 20_081)).toBe("helper-0");
+  expect(await sh("helper-0", "nslookup web")).toMatch(/198\.51\.100\.2$/m);
+  expect(await sh("helper-0", get("198.51.100.2"))).toBe("web-0");
+  expect((await fleet.cli("view", "helper-0")).stdout).toContain(
+    `by share pod; server-0 connects it to lan as ${addressOf(server)}, `,
+  );
+  const two = spec(idle, { shares, network: "lan", replicas: 2 });
+  expect(await post("/v1/workloads", { name: "two", spec: two })).toMatchObject({
+    status: 400,
+    body: { code: "REQUEST_INVALID", errors: [{ pointer: "/spec/replicas" }] },
+  });
+  const never = { policy: "never" } as const;
+  await fleet.create("again", spec(idle, { shares, network: "lan", restart: never }));
+  expect(await fleet.waitFor("again-0", "failed")).toMatchObject({
+    reason: "NetworkFailed",
+    detail: expect.stringContaining(
+      "Instance server-0 has connected the network namespace of share pod to network lan",
+    ),
+  });
+  await fleet.remove("again");
+  await fleet.remove("server");
+  await expect.poll(() => sh("helper-0", "ls /sys/class/net"), { timeout: 10_000 }).toBe("lo");
+  expect(await sh("helper-0", get("127.0.0.1", 81))).toBe("helper-0");
+  await fleet.remove("helper");
+  expect((await fleet.cli("shares", "rm", "pod")).code).toBe(0);
+});
+
 test("ranges that overlap or are full, unknown networks and networks in use are refused by code", async () => {
   expect(await post("/v1/networks", { name: "over", ipv4Range: "198.51.100.0/28" })).toMatchObject({
     status: 409,

@@ -1,4 +1,11 @@
-import type { AttachShare, CreateShare, SharedNamespaceType, ShareKind, WorkloadSpec } from "@bulkhead/contracts";
+import {
+  hasOwnNetwork,
+  type AttachShare,
+  type CreateShare,
+  type SharedNamespaceType,
+  type ShareKind,
+  type WorkloadSpec,
+} from "@bulkhead/contracts";
 import { isUuid } from "@bulkhead/inventory";
 import type { Fault } from "./fault.ts";
 import { placeFaults } from "./places.ts";
@@ -70,6 +77,15 @@ export interface KnownShare {
 
 const sharedMemoryPath = "/dev/shm";
 
+/** A shared network namespace has one link at most, which the user brings who names a network. */
+const sharedNetworkFaults = (spec: WorkloadSpec): Fault[] => {
+  if (spec.network === "host") {
+    return [invalid("/spec/network", "cannot be host: its network namespace is the one it shares")];
+  }
+  if (!hasOwnNetwork(spec) || (spec.replicas ?? 1) <= 1) return [];
+  return [invalid("/spec/replicas", "is 1 at most: one instance can connect the network namespace that it shares")];
+};
+
 /** What of a workload does not fit a share of kind namespace that it names. */
 const memberFaults = (spec: WorkloadSpec, pointer: string, namespaces: readonly SharedNamespaceType[]): Fault[] => {
   const faults: Fault[] = [];
@@ -77,9 +93,7 @@ const memberFaults = (spec: WorkloadSpec, pointer: string, namespaces: readonly 
     const message = "is namespaces of the host's kernel, which a VM does not run on";
     faults.push({ code: "FIELD_NOT_APPLICABLE", pointer: `${pointer}/share`, message });
   }
-  if (namespaces.includes("network") && (spec.network ?? "none") !== "none") {
-    faults.push(invalid("/spec/network", "must be none: its network is the one it shares"));
-  }
+  if (namespaces.includes("network")) faults.push(...sharedNetworkFaults(spec));
   if (namespaces.includes("ipc")) {
     const taken = (["tmpfs", "shares"] as const).flatMap((field) =>
       (spec[field] ?? []).flatMap(({ path }, at) => (path === sharedMemoryPath ? [`/spec/${field}/${at}/path`] : [])),
