@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -29,6 +30,13 @@ bool sameCgroups(const Span<plan::CgroupDirectory>& born, const Span<plan::Cgrou
     if (born[index].path.view() != wanted[index].path.view()) return false;
   }
   return true;
+}
+
+/** Hooks look at the host's files, a joined mount namespace has a path, a listener and who joins users ask /proc. */
+bool needsHostTree(const plan::Container& container) {
+  return (container.flags & plan::kPlanAnnounced) != 0 || !container.process.seccomp.listenerPath.empty() ||
+         std::any_of(container.joins.begin(), container.joins.end(),
+                     [](const plan::NamespaceJoin& join) { return (join.type & (CLONE_NEWNS | CLONE_NEWUSER)) != 0; });
 }
 
 }  // namespace
@@ -55,8 +63,8 @@ bool Start::suits(const plan::Container& container) const {
   const bool alive = sys::retry([&] { return poll(&slot, 1, 0); }) == 0;
   // What is inherited from the shim, or joined by it, had to be there at birth.
   const bool inherits = !container.joins.empty() || !container.timeOffsets.empty() ||
-                        !container.process.seccomp.listenerPath.empty() || container.process.preservedFds > 0 ||
-                        (container.flags & (plan::kPlanUnattended | plan::kPlanAnnounced)) != 0;
+                        container.process.preservedFds > 0 || (container.flags & plan::kPlanUnattended) != 0 ||
+                        needsHostTree(container);
   return alive && !inherits && birth_->namespaces == container.namespaces &&
          sameCgroups(birth_->cgroups, container.cgroups);
 }
@@ -139,8 +147,7 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   // namespace's birth. So the child begins where the shim is, and the shim goes elsewhere until the start is over.
   const int cpu = container == nullptr ? sched_getcpu() : -1;
   stayOnCpu(cpu);
-  // Whoever is born with its plan may be wanted to see the host's tree: for hooks, or a namespace that has a path.
-  const bool fromBase = container == nullptr && base_.valid();
+  const bool fromBase = base_.valid() && (container == nullptr || !needsHostTree(*container));
   if (fromBase) TRY(base_.enter());
   Result<sys::Cloned> born = joined.user.valid() ? cloneThrough(joined.user.get(), flags, cgroups_.unified())
                                                  : sys::cloneProcess(flags, cgroups_.unified());
