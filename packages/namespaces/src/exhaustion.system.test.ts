@@ -1,18 +1,26 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, open, rm, rmdir } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Digest } from "@bulkhead/contracts";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { Rig } from "./testing/rig.ts";
 
+let root: string;
 let disk: string;
 let rig: Rig;
 let busybox: Digest;
 
 beforeAll(async () => {
-  disk = await mkdtemp("/tmp/bulkhead-disk-");
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", disk]);
+  root = await mkdtemp("/tmp/bulkhead-disk-");
+  disk = join(root, "host");
+  await mkdir(disk);
+  // Not a tmpfs: before Linux 6.3 an image's layers cannot be id-mapped there.
+  const image = join(root, "image");
+  await writeFile(image, "");
+  await truncate(image, 48 * 2 ** 20);
+  execFileSync("mkfs.ext4", ["-q", image]);
+  execFileSync("mount", ["-o", "loop", image, disk]);
   rig = await Rig.open({ parent: disk });
   busybox = await rig.image(await busyboxImage());
   await rig.ensured(busybox);
@@ -20,7 +28,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await rig[Symbol.asyncDispose]();
   execFileSync("umount", [disk]);
-  await rmdir(disk);
+  await rm(root, { recursive: true });
 });
 
 /** Writes until the disk takes no more, and answers the file that holds its last byte. */
