@@ -30,7 +30,9 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "too little memory to set up is a failed start with a step, not a container that never ran",
     "a leftover empty cgroup gives way, one with processes does not",
   ],
-  "native/namespaces/src/features.system.test.ts": [],
+  "native/namespaces/src/features.system.test.ts": [
+    "every namespace but the mount namespace can be joined by path, and its type is checked",
+  ],
   "native/namespaces/src/descriptors.system.test.ts": [],
   "native/namespaces/src/mount-features.system.test.ts": [
     "an id-mapped mount with maps of its own",

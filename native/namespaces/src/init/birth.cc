@@ -32,11 +32,12 @@ bool sameCgroups(const Span<plan::CgroupDirectory>& born, const Span<plan::Cgrou
   return true;
 }
 
-/** Hooks look at the host's files, a joined mount namespace has a path, a listener and who joins users ask /proc. */
+/** Hooks look at the host's files, a joined mount namespace has a path, a listener and cloneThrough ask /proc. */
 bool needsHostTree(const plan::Container& container) {
+  constexpr uint32_t kAsking = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWCGROUP;
   return (container.flags & plan::kPlanAnnounced) != 0 || !container.process.seccomp.listenerPath.empty() ||
          std::any_of(container.joins.begin(), container.joins.end(),
-                     [](const plan::NamespaceJoin& join) { return (join.type & (CLONE_NEWNS | CLONE_NEWUSER)) != 0; });
+                     [](const plan::NamespaceJoin& join) { return (join.type & kAsking) != 0; });
 }
 
 }  // namespace
@@ -149,8 +150,8 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   stayOnCpu(cpu);
   const bool fromBase = base_.valid() && (container == nullptr || !needsHostTree(*container));
   if (fromBase) TRY(base_.enter());
-  Result<sys::Cloned> born = joined.user.valid() ? cloneThrough(joined.user.get(), flags, cgroups_.unified())
-                                                 : sys::cloneProcess(flags, cgroups_.unified());
+  Result<sys::Cloned> born = joined.throughAnother() ? cloneThrough(joined, flags, cgroups_.unified())
+                                                     : sys::cloneProcess(flags, cgroups_.unified());
   if (fromBase && !(born.ok() && born.value().pid == 0)) TRY(base_.leave());
   sys::Cloned cloned = TRY(std::move(born));
   if (cloned.pid == 0) {

@@ -63,6 +63,13 @@ bool begins(const Span<plan::IdMap>& maps, const plan::IdMap& first) {
   });
 }
 
+Result<sys::Cloned> cloneInside(const Joined& joined, uint64_t flags) {
+  // Who is in the user namespace has no right to a cgroup namespace of the host's.
+  if (joined.cgroup.valid()) TRY(sys::enterNamespace(joined.cgroup.get(), CLONE_NEWCGROUP));
+  if (joined.user.valid()) TRY(sys::enterNamespace(joined.user.get(), CLONE_NEWUSER));
+  return sys::cloneProcess(flags | CLONE_PARENT, -1);
+}
+
 }  // namespace
 
 bool hasUserNamespace(const plan::Container& container) {
@@ -94,8 +101,8 @@ Status joinNamespaces(const plan::Container& container, Joined* joined) {
     // A sysctl or a name would be the host's.
     if (same && changesNamespaces(container)) return failure("setns", EPERM, join.path.view());
     if (same && join.type == CLONE_NEWUSER) return failure("setns", EINVAL, join.path.view());
-    if (join.type == CLONE_NEWUSER) {
-      joined->user = std::move(space);
+    if (join.type == CLONE_NEWUSER || join.type == CLONE_NEWCGROUP) {
+      (join.type == CLONE_NEWUSER ? joined->user : joined->cgroup) = std::move(space);
       continue;
     }
     // A plan names each kind once (plan/namespaces.cc), and of a hostile one only the first are looked at.
@@ -127,23 +134,28 @@ Status returnHome(const Joined& joined) {
   return Done{};
 }
 
-Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup) {
+Result<sys::Cloned> cloneThrough(const Joined& joined, uint64_t flags, int cgroup) {
   sys::Pair pair = TRY(sys::socketPair(SOCK_SEQPACKET));
-  sys::Cloned middle = TRY(sys::cloneProcess(0, -1));
+  sys::Cloned middle = TRY(sys::cloneProcess(0, cgroup));
   if (middle.pid == 0) {
-    if (!sys::enterNamespace(user, CLONE_NEWUSER).ok()) _exit(1);
-    Result<sys::Cloned> cloned = sys::cloneProcess(flags | CLONE_PARENT, cgroup);
-    if (!cloned.ok()) _exit(1);
-    if (cloned.value().pid == 0) return cloned;
+    Result<sys::Cloned> cloned = cloneInside(joined, flags);
+    if (cloned.ok() && cloned.value().pid == 0) return cloned;
+    if (!cloned.ok()) {
+      (void)sys::sendMessage(pair.right.get(), &cloned.error(), sizeof(Error)).ok();
+      _exit(1);
+    }
     const int pidfd = cloned.value().pidfd.get();
     _exit(sys::sendMessage(pair.right.get(), "p", 1, &pidfd, 1).ok() ? 0 : 1);
   }
   pair.right.reset();
-  char byte;
+  Error error;
   int pidfd = -1;
-  Result<sys::Received> received = sys::receiveMessage(pair.left.get(), &byte, 1, &pidfd, 1);
+  Result<sys::Received> received = sys::receiveMessage(pair.left.get(), &error, sizeof error, &pidfd, 1);
   (void)sys::reap(middle.pidfd.get(), true).ok();
-  if (!received.ok() || received.value().fdCount == 0) return failure("setns", EPERM, "user namespace");
+  if (!received.ok()) return received.error();
+  // A fork of this program has its literals where we have them.
+  if (received.value().size == sizeof error) return error;
+  if (received.value().fdCount == 0) return failure("clone3", ECONNRESET);
   Fd process(pidfd);
   const pid_t pid = TRY(sys::numberOf(process.get()));
   return sys::Cloned{pid, std::move(process)};

@@ -13,6 +13,9 @@ namespace bulkhead::init {
 struct Joined {
   /** The user namespace to be entered by the child only: who enters it loses the host's privileges. */
   Fd user;
+  /** The cgroup namespace, likewise: who is in one is let into no cgroup2 outside it (nsdelegate). */
+  Fd cgroup;
+  bool throughAnother() const { return user.valid() || cgroup.valid(); }
   struct Own {
     uint32_t type = 0;
     Fd space;
@@ -38,10 +41,10 @@ Status offsetClocks(const plan::Container& container);
 Status returnHome(const Joined& joined);
 
 /**
- * clone3 by way of a process that enters `user` first, so that what the child makes belongs to it; the child is the
- * caller's all the same. Returns pid 0 in the child.
+ * clone3 by way of a process that is in `cgroup` (-1: none) and then enters what only the child may: what the child
+ * makes belongs to that user namespace. The child is the caller's all the same. Returns pid 0 in the child.
  */
-Result<sys::Cloned> cloneThrough(int user, uint64_t flags, int cgroup);
+Result<sys::Cloned> cloneThrough(const Joined& joined, uint64_t flags, int cgroup);
 /** EINVAL when the process's id maps do not begin as the plan says. */
 Status compareMaps(const plan::Container& container, pid_t pid);
 /** The container has a user namespace that is not ours. */
