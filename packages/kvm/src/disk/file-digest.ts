@@ -37,7 +37,8 @@ export const digestOf = async (
     return await digested;
   } finally {
     clearTimeout(timer);
-    // It may hang in a read: nobody waits for that.
-    void worker.terminate();
+    // It may hang in a call of the kernel: it ends by itself when that is over, and nobody waits for it. Ended from outside it
+    // would take the process with it, if that call then failed (napi_throw in a thread that is being terminated).
+    worker.unref();
   }
 };
