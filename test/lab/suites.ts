@@ -106,6 +106,7 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
   "packages/namespaces/src/ready-processes.system.test.ts": [
     "a process that waits is in all of its cgroups but the scheduler's of v1, and in all once it is taken",
   ],
+  "packages/namespaces/src/connected-share.system.test.ts": [],
   "packages/namespaces/src/namespaces.system.test.ts": [],
   "packages/namespaces/src/disk.system.test.ts": [],
   "packages/namespaces/src/exhaustion.system.test.ts": [],
