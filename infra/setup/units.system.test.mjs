@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { root } from "./paths.mjs";
+import { pinnedNode, root } from "./paths.mjs";
 
 const folder = join(root, "infra", "systemd");
 /** Where units expect the checkout. */
@@ -33,6 +33,22 @@ test.for(units)("systemd finds nothing wrong with %s, and what it starts is ther
   expect(verify(name, textOf(name))).toEqual({ status: 0, said: [] });
   const program = /^ExecStart=\S+ (\S+)$/m.exec(textOf(name))?.[1] ?? "none";
   expect(existsSync(join(root, program))).toBe(true);
+});
+
+test.for(units)("what %s starts says its settings and does nothing else", (name) => {
+  const program = /^ExecStart=\S+ (\S+)$/m.exec(textOf(name))?.[1] ?? "none";
+  // What the control plane has no default for.
+  const needed = { BULKHEAD_HOST_SIGNER_FILE: "/none", BULKHEAD_BLOB_DIR: "/none" };
+  const DATABASE_URL = "postgresql://bulkhead:secret@127.0.0.1:1/none";
+  const { status, stdout } = spawnSync(pinnedNode, [join(root, program), "--print-config"], {
+    env: { PATH: process.env.PATH, DATABASE_URL, ...needed },
+    encoding: "utf8",
+  });
+  expect(status).toBe(0);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.filter((line) => !/^(BULKHEAD_\w+=|OTEL_\w+=|DATABASE_URL=|# \w+ is not set$)/.test(line))).toEqual([]);
+  expect(lines).toContain("BULKHEAD_LOG_LEVEL=info");
+  expect(stdout).not.toContain("secret");
 });
 
 test("systemd does find what is wrong", () => {

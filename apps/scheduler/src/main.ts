@@ -3,7 +3,7 @@ import type { HostId } from "@bulkhead/contracts";
 import { fleetError } from "@bulkhead/contracts";
 import { connectBus, mintHostUser, readCredential, readSigner } from "@bulkhead/bus";
 import { migrate, openInventory, statement } from "@bulkhead/inventory";
-import { loadConfig, runService } from "@bulkhead/service";
+import { runService } from "@bulkhead/service";
 import { prometheusContentType, renderPrometheus, startTelemetry } from "@bulkhead/telemetry";
 import { busCommands } from "./agent-commands.ts";
 import { buildApp } from "./app.ts";
@@ -27,8 +27,7 @@ const readAdminToken = async (file: string): Promise<string | undefined> => {
   return token;
 };
 
-await runService("scheduler", async (scope) => {
-  const config = loadConfig(SchedulerConfig);
+await runService({ name: "scheduler", config: SchedulerConfig }, async (scope, config) => {
   const { log, readiness } = scope;
   const nowMs = () => performance.now();
 

@@ -6,7 +6,7 @@ import { fleetError, type ClusterId, type Isolation } from "@bulkhead/contracts"
 import { acquireHostLock, hostPaths, openStateDirectory, readOrCreateHostId, type HostPaths } from "@bulkhead/host";
 import { LayerStore } from "@bulkhead/images";
 import type { Log } from "@bulkhead/node";
-import { loadConfig, runService, type Scope } from "@bulkhead/service";
+import { runService, type Scope } from "@bulkhead/service";
 import { startTelemetry } from "@bulkhead/telemetry";
 import { AgentConfig } from "./agent-config.ts";
 import { BusControlPlane } from "./bus-control-plane.ts";
@@ -50,10 +50,14 @@ const setDocumentAside = async (paths: HostPaths, left: ClusterId, log: Log): Pr
 };
 
 /** Runs an agent until it is told to stop; what it started runs on. */
-export const runAgent = (kind: AgentKind): Promise<void> => runService(kind.name, (scope) => openAgent(kind, scope));
+export const runAgent = (kind: AgentKind): Promise<void> =>
+  runService({ name: kind.name, config: AgentConfig }, (scope, config) => openAgent(kind, scope, config));
 
-const openAgent = async ({ name, isolation, powers, openRuntime }: AgentKind, scope: Scope): Promise<void> => {
-  const config = loadConfig(AgentConfig);
+const openAgent = async (
+  { name, isolation, powers, openRuntime }: AgentKind,
+  scope: Scope,
+  config: AgentConfig,
+): Promise<void> => {
   const { log, signal } = scope;
   if (getuid?.() !== 0) {
     throw fleetError("SETUP_FAILED", `${name} ${powers} and must be started by root.`);

@@ -99,7 +99,7 @@ export const loadConfig = <Schema extends TObject>(
 const maskPassword = (text: string): string => text.replace(/(:\/\/[^:/@\s]*):[^@\s]*@/, "$1:[redacted]@");
 
 /** `VARIABLE=value` lines of a loaded configuration for `--print-config`, secrets and URL passwords redacted. */
-export const printConfig = <Schema extends TObject>(schema: Schema, config: Static<Schema>): string =>
+export const printConfig = <Schema extends TObject>(schema: Schema, config: Readonly<Static<Schema>>): string =>
   Object.entries(schema.properties)
     .map(([key, property]) => {
       const source = sourceOf(property);

@@ -1,11 +1,11 @@
-export { loadConfig, printConfig } from "./config.ts";
+export { loadConfig } from "./config.ts";
 export type { Environment } from "./config.ts";
 export { createLogger, logLevels } from "./log.ts";
 export type { Logger, LogLevel } from "./log.ts";
 export { RateLimiter } from "./rate-limit.ts";
 export { Readiness } from "./readiness.ts";
 export type { ReadinessAnswer } from "./readiness.ts";
-export { configExitCode, runService, ServiceConfig } from "./run.ts";
+export { configExitCode, runService, ServiceConfig, type ServiceOptions } from "./run.ts";
 export type { Scope } from "./scope.ts";
 export { setting } from "./setting.ts";
 export type { SettingOptions } from "./setting.ts";

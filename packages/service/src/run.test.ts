@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -76,6 +76,24 @@ test("a release that fails is logged, the others still run, exit code 1", async 
 test("an invalid configuration ends with 78 and names the variable", async () => {
   const ended = await run("normal", {}, { BULKHEAD_LOG_LEVEL: "loud" });
   expect(ended.code).toBe(78);
+});
+
+test("--print-config says every setting, and starts nothing", () => {
+  const { status, stdout } = spawnSync(process.execPath, [fixture, "normal", "--print-config"], {
+    env: { ...process.env, NODE_NO_WARNINGS: "1", T_SIZE: "4" },
+    encoding: "utf8",
+  });
+  expect({ status, stdout }).toEqual({
+    status: 0,
+    stdout: "BULKHEAD_LOG_LEVEL=info\nBULKHEAD_SHUTDOWN_MS=10000\nT_SIZE=4\n",
+  });
+  const bad = spawnSync(process.execPath, [fixture, "normal", "--print-config"], {
+    env: { ...process.env, NODE_NO_WARNINGS: "1", T_SIZE: "many" },
+    encoding: "utf8",
+  });
+  expect(bad.status).toBe(78);
+  expect(bad.stdout).toContain("T_SIZE");
+  expect(bad.stdout).not.toContain("service started");
 });
 
 test("told to stop while starting: abandons the start and closes what is open", async () => {

@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { isFleetError } from "@bulkhead/contracts";
-import { Type } from "typebox";
-import { loadConfig, type Environment } from "./config.ts";
+import { Type, type Static, type TObject } from "typebox";
+import { loadConfig, printConfig, type Environment } from "./config.ts";
 import { createLogger, logLevels, type Logger } from "./log.ts";
 import { Readiness } from "./readiness.ts";
 import { Scope } from "./scope.ts";
@@ -27,17 +27,29 @@ const stopSignals = ["SIGTERM", "SIGINT"] as const;
 /** Writes one line even when the configuration of the log itself is what is wrong. */
 const bareLogger = (service: string): Logger => createLogger({ service });
 
+export interface ServiceOptions<Config extends TObject> {
+  readonly name: string;
+  /** what it reads beside `ServiceConfig` */
+  readonly config: Config;
+  readonly environment?: Environment;
+}
+
+/** Every setting as a service would run with it, for `--print-config`. Throws CONFIG_INVALID. */
+const settingsOf = <Config extends TObject>(schema: Config, environment: Environment | undefined): string =>
+  printConfig(schema, loadConfig(schema, environment));
+
 /**
- * Runs a service until it is told to stop. `start` opens resources with `scope.use` and resolves when all are open.
+ * Runs a service until it is told to stop, or with the argument `--print-config` prints its settings and does nothing
+ * else. `start` opens resources with `scope.use` and resolves when all are open.
  * SIGTERM and SIGINT: readiness turns false, `scope.signal` aborts, resources close in reverse order, all within one
  * deadline (`BULKHEAD_SHUTDOWN_MS`); a second signal exits at once. Exit code 0 after a clean stop, 1 after a failure,
  * 78 when the configuration is invalid, 128 + n on a second signal. Unhandled rejections and exceptions end it.
  */
-export const runService = async (
-  name: string,
-  start: (scope: Scope) => Promise<void>,
-  environment?: Environment,
+export const runService = async <Config extends TObject>(
+  service: ServiceOptions<Config>,
+  start: (scope: Scope, config: Readonly<Static<Config>>) => Promise<void>,
 ): Promise<void> => {
+  const { name, environment } = service;
   const stop = Promise.withResolvers<number>();
   const abort = new AbortController();
   let log = bareLogger(name);
@@ -68,7 +80,7 @@ export const runService = async (
       log = createLogger({ service: name, level: config.logLevel });
       scope = new Scope({ log, readiness, signal: abort.signal, fail });
       const begun = performance.now();
-      await start(scope);
+      await start(scope, loadConfig(service.config, environment));
       if (abort.signal.aborted) return;
       readiness.open();
       log.info({ startMs: Math.round(performance.now() - begun) }, "service started");
@@ -78,7 +90,15 @@ export const runService = async (
       else fail(err);
     }
   };
-  const opening = open();
+  const print = async (): Promise<void> => {
+    try {
+      process.stdout.write(`${settingsOf(ServiceConfig, environment)}\n${settingsOf(service.config, environment)}\n`);
+      process.exit(0);
+    } catch (err) {
+      fail(err);
+    }
+  };
+  const opening = process.argv.includes("--print-config") ? print() : open();
 
   let exitCode = await stop.promise;
   readiness.close();

@@ -1,10 +1,13 @@
 import { createServer } from "node:net";
-import { runService } from "../index.ts";
+import { Type } from "typebox";
+import { runService, setting } from "../index.ts";
 
 const mode = process.argv[2];
 
 /** A service for run.test.ts: two resources and one way to misbehave, named by the first argument. */
-await runService("sample", async (scope) => {
+const config = Type.Object({ size: setting("T_SIZE", Type.Integer({ default: 3 })) });
+
+await runService({ name: "sample", config }, async (scope) => {
   const closing = (name: string) => () => {
     scope.log.info(`closed ${name}, ready ${scope.readiness.isOpen}`);
   };
