@@ -46,7 +46,14 @@ const selectHosts = statement<HostRow>(
 
 const toHost = ({ cpuMillis, memoryBytes, instances, cpuIds, ports, diskBytes, ...host }: HostRow): FleetHost => ({
   ...host,
-  held: { cpuMillis, memoryBytes, instances, cpuIds, diskBytes, ...(ports.length === 0 ? {} : { ports }) },
+  held: {
+    cpuMillis,
+    memoryBytes,
+    instances,
+    cpuIds,
+    ...(diskBytes === 0 ? {} : { diskBytes }),
+    ...(ports.length === 0 ? {} : { ports }),
+  },
 });
 
 /** Hosts as placement sees them: all, or those with the given ids. */
