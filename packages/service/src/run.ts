@@ -35,7 +35,7 @@ export interface ServiceOptions<Config extends TObject> {
 }
 
 /** Every setting as a service would run with it, for `--print-config`. Throws CONFIG_INVALID. */
-const settingsOf = <Config extends TObject>(schema: Config, environment: Environment | undefined): string =>
+const settingsOf = (schema: TObject, environment: Environment | undefined): string =>
   printConfig(schema, loadConfig(schema, environment));
 
 /**
