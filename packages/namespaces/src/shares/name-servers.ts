@@ -9,8 +9,7 @@ type Paths = Pick<HostPaths, "runShares">;
 export const holderDirectory = ({ runShares }: Paths, shareId: string): string => join(runShares, shareId, "holder");
 
 /** /etc/resolv.conf of those in a share's network namespace who have not connected it themselves. */
-const resolvConfOf = (paths: Paths, shareId: string): string =>
-  join(holderDirectory(paths, shareId), "resolv.conf");
+const resolvConfOf = (paths: Paths, shareId: string): string => join(holderDirectory(paths, shareId), "resolv.conf");
 
 /** Makes a share's, for nobody has connected it; one that is there stays. Answers its path. */
 export const makeResolvConf = (paths: Paths, shareId: string): string => {
