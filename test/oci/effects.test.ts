@@ -117,3 +117,28 @@ test("a volume is seen with the ids of its own lists of mappings, in both direct
   const { uid, gid } = statSync(join(volume, "made"));
   expect([uid, gid]).toEqual([1000, 2000]);
 });
+
+test.each([true, false])(
+  "a /dev that is to be read-only is complete, and nothing can be made in it (terminal: %s)",
+  async (terminal) => {
+    await using place = new Place();
+    const show =
+      "touch /dev/new 2>&1; ls -1 /dev; echo x > /dev/null && echo discarded; touch /dev/shm/new && echo shared; grep -o ' /dev .* ro,' /proc/mounts";
+    const bundle = place.bundle(["sh", "-c", show], (config) => {
+      config.process.terminal = terminal;
+      config.mounts.find(({ destination }) => destination === "/dev")?.options.push("ro");
+      config.mounts.push({ destination: "/dev/shm", type: "tmpfs", source: "shm", options: [] });
+    });
+    const { status, stdout } = await place.run(["run", "--bundle", bundle, "one"]);
+    const nodes = ["fd", "full", "null", "ptmx", "pts", "random", "shm"];
+    const more = ["stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+    expect({ status, lines: stdout.replaceAll("\r", "").trimEnd().split("\n") }).toEqual({
+      status: 0,
+      lines: [
+        "touch: /dev/new: Read-only file system",
+        ...(terminal ? ["console", ...nodes, ...more] : [...nodes, ...more]),
+        ...["discarded", "shared", " /dev tmpfs ro,"],
+      ],
+    });
+  },
+);

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "init/area.h"
+#include "init/pseudo.h"
 #include "init/root.h"
 
 namespace bulkhead::init {
@@ -65,6 +66,12 @@ Status makeDevice(int root, const plan::Container& container, const plan::Device
   return made;
 }
 
+/** Where the terminal will show: by then a /dev that is to be read-only is. */
+Status makeConsolePlace(int root) {
+  const Result<Fd> made = sys::openAt(root, "console", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  return made.ok() ? Status(Done{}) : Status(made.error());
+}
+
 }  // namespace
 
 Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount, Area* area) {
@@ -73,8 +80,8 @@ Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount, A
   const struct stat status = TRY(sys::statusOf(area->get()));
   Result<Fd> own = area->part("dev", status.st_mode & 07777, owner);
   Fd root = own.ok() ? own.take() : area->release();
-  TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, mount.attributesSet & ~MOUNT_ATTR_NODEV,
-                              MOUNT_ATTR__ATIME));
+  const uint64_t attributes = mount.attributesSet & ~(MOUNT_ATTR_NODEV | lateAttributes(mount));
+  TRY(sys::setMountAttributes(root.get(), "", AT_EMPTY_PATH, attributes, MOUNT_ATTR__ATIME));
   for (const Node& node : kNodes) {
     TRY(makeNode(root.get(), node.name, S_IFCHR | 0666, makedev(node.major, node.minor), owner));
   }
@@ -82,6 +89,7 @@ Result<Fd> makeDev(const plan::Container& container, const plan::Mount& mount, A
     TRY(sys::symlinkAt(link.target, root.get(), link.name));
     if (owner.uid != 0) TRY(sys::changeOwner(root.get(), link.name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW));
   }
+  if ((container.process.flags & plan::kProcessTerminal) != 0) TRY(makeConsolePlace(root.get()));
   for (const plan::Device& device : container.devices) TRY(makeDevice(root.get(), container, device));
   return root;
 }

@@ -190,6 +190,7 @@ bool isMadeByShim(const plan::Mount& mount) {
 Status mountAll(const plan::Container& container, Steps& steps, int root, PreparedMounts* prepared, Handed* handed,
                 Fd* cover) {
   Target target = {root, 0};
+  Fd readOnlyDevices;
   for (uint32_t index = 0; index < container.mounts.count; ++index) {
     const plan::Mount& mount = container.mounts[index];
     FixedText<64> step("mount /");
@@ -201,10 +202,13 @@ Status mountAll(const plan::Container& container, Steps& steps, int root, Prepar
     }
     Fd tree = isMadeByShim(mount) ? TRY(handed->next()) : TRY(prepared->take(container, index));
     TRY(attach(&target, mount, tree));
-    if (mount.kind == plan::MountKind::dev) *cover = TRY(handed->further());
     if (mount.kind == plan::MountKind::cgroup) TRY(attachHierarchies(container, tree, handed));
+    if (mount.kind != plan::MountKind::dev) continue;
+    *cover = TRY(handed->further());
+    if (lateAttributes(mount) != 0) readOnlyDevices = std::move(tree);
   }
-  return Done{};
+  if (!readOnlyDevices.valid()) return Done{};
+  return sys::setMountAttributes(readOnlyDevices.get(), "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0);
 }
 
 }  // namespace bulkhead::init

@@ -20,7 +20,7 @@ Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& optio
 }
 
 uint64_t lateAttributes(const plan::Mount& mount) {
-  if (mount.kind != plan::MountKind::tmpfs) return 0;
+  if (mount.kind != plan::MountKind::tmpfs && mount.kind != plan::MountKind::dev) return 0;
   return (mount.attributesSet | mount.recursiveSet) & MOUNT_ATTR_RDONLY;
 }
 
