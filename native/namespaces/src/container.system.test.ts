@@ -282,6 +282,9 @@ test("a fork server that was killed is replaced by the next start, and its conta
   const before = forkServers();
   expect(before).toHaveLength(1);
   for (const pid of before) process.kill(pid, "SIGKILL");
+  // Not before its socket is closed: what is asked of a dying server is lost with it.
+  const ended = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  await eventually(() => before.every(ended), "the fork server has ended");
   await using second = new Area();
   const started = await second.start(["true"]);
   await started.watchEnd();
