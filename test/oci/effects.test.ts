@@ -137,7 +137,9 @@ test.each([true, false])(
       lines: [
         "touch: /dev/new: Read-only file system",
         ...(terminal ? ["console", ...nodes, ...more] : [...nodes, ...more]),
-        ...["discarded", "shared", " /dev tmpfs ro,"],
+        "discarded",
+        "shared",
+        " /dev tmpfs ro,",
       ],
     });
   },

@@ -2,14 +2,16 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { Area, eventually, hostState } from "../test/fixture.ts";
+import { Area, eventually, forkServers, hostState } from "../test/fixture.ts";
 import {
   type BirthInput,
   compilePlan,
   initPath,
+  isAlive,
   NativeError,
   type PlanInput,
   PreparedStart,
+  readExit,
   readStatus,
   sendSignal,
 } from "./index.ts";
@@ -170,4 +172,34 @@ test("a start that fails after its process was born leaves nothing", async () =>
     await eventually(() => gone(before.children), "the shim is gone and reaped");
     expect(hostState().mounts).toEqual(before.mounts);
   }
+});
+
+test("a fork server that was killed is replaced by the next start, and its containers live on", async () => {
+  await using first = new Area();
+  const living = await first.start(["sleep", "1000"]);
+  const before = forkServers();
+  expect(before.length).toBeGreaterThan(0);
+  for (const pid of before) process.kill(pid, "SIGKILL");
+  // Not before its socket is closed: what is asked of a dying server is lost with it.
+  const ended = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  await eventually(() => before.every(ended), "the fork server has ended");
+  await using second = new Area();
+  const started = await second.start(["true"]);
+  await started.watchEnd();
+  expect(readExit(second.runDir)?.exitCode).toBe(0);
+  expect(forkServers().filter((pid) => !before.includes(pid))).toHaveLength(1);
+  expect(isAlive(living.shim) && isAlive(living.init)).toBe(true);
+});
+
+test("one that a killed fork server had in its hands is asked of the next", async () => {
+  await using first = new Area();
+  expect((await first.run(["true"])).exit.exitCode).toBe(0);
+  const servers = forkServers();
+  await using area = new Area();
+  for (const pid of servers) process.kill(pid, "SIGSTOP");
+  await using prepared = new PreparedStart({ birth: birthOf(area) });
+  for (const pid of servers) process.kill(pid, "SIGKILL");
+  await area.ended(await prepared.run(plan(area, ["sh", "-c", "exit 5"])));
+  expect(readExit(area.runDir)?.exitCode).toBe(5);
+  expect(forkServers().filter((pid) => !servers.includes(pid))).toHaveLength(1);
 });

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Area, eventually, forkServers } from "../test/fixture.ts";
+import { Area, eventually } from "../test/fixture.ts";
 import {
   isAlive,
   type PlanInput,
@@ -274,24 +274,6 @@ test("layers stack, and attaching them as older kernels need gives the same root
     expect(stdout).toBe("above\n0\nok\n");
     expect(existsSync(join(area.path, "upper/written"))).toBe(true);
   }
-});
-
-test("a fork server that was killed is replaced by the next start, and its containers live on", async () => {
-  await using first = new Area();
-  const living = await first.start(["sleep", "1000"]);
-  const before = forkServers();
-  expect(before).toHaveLength(1);
-  for (const pid of before) process.kill(pid, "SIGKILL");
-  // Not before its socket is closed: what is asked of a dying server is lost with it.
-  const ended = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
-  await eventually(() => before.every(ended), "the fork server has ended");
-  await using second = new Area();
-  const started = await second.start(["true"]);
-  await started.watchEnd();
-  expect(readExit(second.runDir)?.exitCode).toBe(0);
-  expect(forkServers()).toHaveLength(1);
-  expect(forkServers()).not.toEqual(before);
-  expect(isAlive(living.shim) && isAlive(living.init)).toBe(true);
 });
 
 test("an end that comes before anybody asks for it is told to whoever asks then", async () => {

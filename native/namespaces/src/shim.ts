@@ -33,10 +33,17 @@ export interface ShimOptions {
 
 type Received = ReturnType<typeof addon.receive>;
 
+const ECONNRESET = 104;
+
 const noBirth = new Uint8Array();
+
+/** Asks for a shim; answers this end of its report socket. */
+const fork = ({ mode, stdio, relay, birth = noBirth, initPath: path = initPath }: ShimOptions): number =>
+  unwrap(addon.fork(path, mode, stdio, relay ?? -1, birth));
 
 /** A shim that is forked while its plan is made, and its report socket; messages are taken one by one. */
 export class Shim {
+  readonly #options: ShimOptions;
   #report: number;
   #watch: FdWatch | undefined;
   readonly #arrived: Received[] = [];
@@ -46,8 +53,8 @@ export class Shim {
   #forked = false;
 
   constructor(options: ShimOptions) {
-    const { mode, stdio, relay, birth = noBirth } = options;
-    this.#report = unwrap(addon.fork(options.initPath ?? initPath, mode, stdio, relay ?? -1, birth));
+    this.#options = options;
+    this.#report = fork(options);
   }
 
   /** Lets it begin. Throws NativeError when it could not be forked. */
@@ -69,7 +76,14 @@ export class Shim {
 
   #await(): void {
     this.#forked = true;
-    reapWhenEnded(unwrap(addon.awaitFork(this.#report)).pidfd);
+    let answer = addon.awaitFork(this.#report);
+    if (!answer.ok && answer.errno === ECONNRESET) {
+      // Somebody killed the fork server with the request in its hands. No shim has the other end, so there is none.
+      addon.closeFd(this.#report);
+      this.#report = fork(this.#options);
+      answer = addon.awaitFork(this.#report);
+    }
+    reapWhenEnded(unwrap(answer).pidfd);
   }
 
   /**
