@@ -19,9 +19,11 @@ export const suites: Readonly<Record<string, readonly string[]>> = {
     "limits are read back, usage is counted, changes apply live",
     "death by memory limit is recorded as such",
     "layers stack, and attaching them as older kernels need gives the same root",
+  ],
+  "native/namespaces/src/birth.system.test.ts": [
+    "limits of the plan hold although the process was born without them",
     "a fork server that was killed is replaced by the next start, and its containers live on",
   ],
-  "native/namespaces/src/birth.system.test.ts": ["limits of the plan hold although the process was born without them"],
   "native/namespaces/src/exec.system.test.ts": [
     "it is in the container's namespaces and cgroups, with no more rights than asked for",
     "a frozen container takes no new process, and its end takes the joined ones with it",
