@@ -15,7 +15,7 @@ interface InLab {
 export const benchInLab = async (
   name: string,
   options: readonly string[],
-  { host = { modprobe: [] }, env = {} }: InLab = {},
+  { host = { modprobe: [], inTurns: true }, env = {} }: InLab = {},
 ): Promise<void> => {
   // The lab host cannot download; it finds the image in the cache.
   await busyboxImage();

@@ -1,6 +1,6 @@
 /**
  * oci-start against `crun run` inside a lab host, as container-start-lab is. Takes the same options. Measured with ten
- * pairs on a busy machine: 0.18 (207 ms against 1,143 ms of crun 1.8.1).
+ * pairs on a quiet machine, one processor after the other: 0.32 (79 ms against 250 ms of crun 1.8.1).
  */
 import { benchInLab } from "./in-lab.ts";
 
