@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { closeSync, readFileSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Area, eventually } from "../test/fixture.ts";
+import { Area, eventually, forkServers } from "../test/fixture.ts";
 import { exec, type ExecInput, freeze, killAll, type ProcessRef, thaw } from "./index.ts";
 
 function input(area: Area, target: ProcessRef, args: readonly string[], change: Partial<ExecInput> = {}): ExecInput {
@@ -142,3 +142,21 @@ function ttySize(pid: number): string {
   // The stream itself shows nothing of its size; a look at the terminal from outside does.
   return execFileSync("stty", ["-F", `/proc/${pid}/fd/0`, "size"], { encoding: "utf8" }).trim();
 }
+
+test("one that a killed fork server had in its hands is asked of the next, with the streams it was to have", async () => {
+  await using area = new Area();
+  const { init } = await area.start(["sleep", "1000"]);
+  const servers = forkServers();
+  for (const pid of servers) process.kill(pid, "SIGSTOP");
+  // exec() asks and waits for the answer in one go, so somebody else kills: when this process is in poll(2).
+  const waits = `[ "$(cut -d ' ' -f 1 /proc/${process.pid}/syscall)" = 7 ]`;
+  const killer = spawn("sh", ["-c", `until ${waits}; do :; done; kill -9 ${servers.join(" ")}`]);
+  const run = await exec(input(area, init, ["sh", "-c", "cat; echo err >&2; exit 3"]));
+  writeSync(run.stdin, "through\n");
+  closeSync(run.stdin);
+  expect(await rest(run.stdout)).toBe("through\n");
+  expect(await rest(run.stderr!)).toBe("err\n");
+  expect(await run.exited).toMatchObject({ exitCode: 3, signal: null });
+  await eventually(() => killer.exitCode !== null, "the server is killed");
+  expect(killer.exitCode).toBe(0);
+});

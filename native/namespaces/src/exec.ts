@@ -47,17 +47,19 @@ interface Ends {
 export async function exec(input: ExecInput): Promise<ExecStarted> {
   const plan = unwrap(addon.compile("exec", JSON.stringify(input)));
   const ends = openEnds(input.stdio);
-  let shim: Shim;
+  let shim: Shim | undefined;
   try {
     shim = new Shim({ mode: "exec", stdio: ends.theirs, relay: ends.relay });
+    // Its ends stay open until it has them: until then they may be handed over anew.
+    shim.begin(plan.bytes);
   } catch (error) {
+    shim?.close();
     for (const fd of ends.all) addon.closeFd(fd);
     throw error;
   }
   const mine = new Set([ends.ours.stdin, ends.ours.stdout, ends.ours.stderr]);
   for (const fd of ends.all) if (!mine.has(fd)) addon.closeFd(fd);
   try {
-    shim.begin(plan.bytes);
     const report = await shim.next();
     if (report === null || report.kind !== "started") throw ended();
     const exited = untilExit(shim);

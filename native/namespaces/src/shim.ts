@@ -23,6 +23,7 @@ export function placeShims(cgroups: readonly string[]): void {
 
 export interface ShimOptions {
   mode: "container" | "exec";
+  /** These, and `relay`, stay open until `begin`. */
   stdio: readonly [number, number, number];
   /** exec with a terminal: the end of a stream that the shim relays to it. */
   relay: number | null;

@@ -104,13 +104,9 @@ Status Base::moveTo(int first) {
   return Done{};
 }
 
-Status Base::enter() const {
-  return valid() ? sys::enterNamespace(base_.get(), CLONE_NEWNS) : Status(Done{});
-}
+Status Base::enter() const { return sys::enterNamespace(base_.get(), CLONE_NEWNS); }
 
-Status Base::leave() const {
-  return valid() ? sys::enterNamespace(home_.get(), CLONE_NEWNS) : Status(Done{});
-}
+Status Base::leave() const { return sys::enterNamespace(home_.get(), CLONE_NEWNS); }
 
 Status leaveBase(int root) {
   for (const Shown& shown : kShown) {
