@@ -76,7 +76,7 @@ class Sweep {
       : options_(options),
         scene_(scene),
         plain_(directory + "bulkhead-init"),
-        tracer_(directory + "bulkhead-init", options.exec ? "exec" : "container") {}
+        tracer_(directory + "bulkhead-init", options.exec ? "exec" : "container", options.ahead ? "based" : nullptr) {}
 
   int run();
 

@@ -38,10 +38,11 @@ void* registerAt(size_t offset) {
   return reinterpret_cast<void*>(offsetof(struct user, regs) + offset);
 }
 
-/** A container's shim waits by epoll, an exec's by a poll that is more than a look. */
+/** A container's shim waits by epoll, an exec's by a poll that is more than a look, and not a pause. */
 bool waits(const struct user_regs_struct& registers) {
   const long number = static_cast<long>(registers.orig_rax);
-  return number == SYS_epoll_wait || number == SYS_epoll_pwait || (number == SYS_poll && registers.rdx != 0);
+  return number == SYS_epoll_wait || number == SYS_epoll_pwait ||
+         (number == SYS_poll && registers.rdi != 0 && registers.rdx != 0);
 }
 
 }  // namespace
@@ -100,7 +101,7 @@ void Tracer::launch(std::string_view plan) {
   ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
   raise(SIGSTOP);
   char name[] = "bulkhead-init";
-  char* arguments[] = {name, const_cast<char*>(mode_), nullptr};
+  char* arguments[] = {name, const_cast<char*>(mode_), const_cast<char*>(more_), nullptr};
   char* environment[] = {nullptr};
   execve(executable_.c_str(), arguments, environment);
   _exit(126);

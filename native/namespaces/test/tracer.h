@@ -37,8 +37,9 @@ struct Traced {
 
 class Tracer {
  public:
-  /** `executable` is bulkhead-init; `mode` "container" or "exec". */
-  Tracer(std::string executable, const char* mode) : executable_(std::move(executable)), mode_(mode) {}
+  /** `executable` is bulkhead-init; `mode` "container" or "exec", and what more it is told. */
+  Tracer(std::string executable, const char* mode, const char* more = nullptr)
+      : executable_(std::move(executable)), mode_(mode), more_(more) {}
 
   /** `command`: bulkhead-oci and its arguments; its standard output and errors go nowhere. */
   explicit Tracer(std::vector<std::string> command) : executable_(command[0]), command_(std::move(command)) {}
@@ -76,6 +77,7 @@ class Tracer {
 
   std::string executable_;
   const char* mode_ = nullptr;
+  const char* more_ = nullptr;
   std::vector<std::string> command_;
   std::string next_;
   int status_ = 0;

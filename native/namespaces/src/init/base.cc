@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -17,6 +18,8 @@
 namespace bulkhead::init {
 namespace {
 
+constexpr int kLeaveRetryMs = 10;
+constexpr int kLeaveTries = 100;
 // Copied over what must not be seen.
 constexpr const char* kEmpty = "/empty";
 /** File systems that show the kernel, of a process and a network namespace that are gone. */
@@ -76,18 +79,24 @@ Result<Base> Base::make() {
   }
   pair.right.reset();
   Result<Fd> opened = openFurnished(furnisher, pair.left.get());
-  (void)sys::signalPid(furnisher.pidfd.get(), SIGKILL).ok();
+  // At the end of its socket it ends.
+  pair.left.reset();
   (void)sys::reap(furnisher.pidfd.get(), true).ok();
   made.base_ = TRY(std::move(opened));
   // Who comes back is at the root of the namespace; a caller whose root is another one would not be where it was.
   const struct stat before = TRY(sys::statusAt(AT_FDCWD, "/", 0));
   Fd root = TRY(sys::openAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
   TRY(made.enter());
-  TRY(made.leave());
+  made.leave();
   const struct stat after = TRY(sys::statusAt(AT_FDCWD, "/", 0));
   if (before.st_dev == after.st_dev && before.st_ino == after.st_ino) return made;
   TRY(sys::changeRoot(root.get()));
   return failure("setns", ENOTSUP, "/");
+}
+
+Base Base::makeIfAllowed() {
+  Result<Base> made = make();
+  return made.ok() ? made.take() : Base();
 }
 
 Status Base::moveTo(int first) {
@@ -104,9 +113,17 @@ Status Base::moveTo(int first) {
   return Done{};
 }
 
-Status Base::enter() const { return sys::enterNamespace(base_.get(), CLONE_NEWNS); }
+Status Base::enter() const {
+  return sys::enterNamespace(base_.get(), CLONE_NEWNS);
+}
 
-Status Base::leave() const { return sys::enterNamespace(home_.get(), CLONE_NEWNS); }
+void Base::leave() const {
+  for (int tries = 0; tries < kLeaveTries; ++tries) {
+    if (sys::enterNamespace(home_.get(), CLONE_NEWNS).ok()) return;
+    poll(nullptr, 0, kLeaveRetryMs);
+  }
+  _exit(1);
+}
 
 Status leaveBase(int root) {
   for (const Shown& shown : kShown) {

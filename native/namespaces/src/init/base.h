@@ -15,13 +15,19 @@ class Base {
   Base() = default;
   /** In a process of its own; leaves the caller as it was. */
   static Result<Base> make();
+  /** None where this kernel or the caller's surroundings do not allow one. */
+  static Base makeIfAllowed();
   /** Both descriptors, where processes forked later find them; none of them is open when this fails. */
   Status moveTo(int first);
   bool valid() const { return base_.valid(); }
 
   /** From here until `leave` the caller is in it, and has no path to anything of the host. */
   Status enter() const;
-  Status leave() const;
+  /**
+   * Tried for a second while the kernel lacks memory. A process that cannot come back has no path to what it must undo:
+   * it ends as if it were killed.
+   */
+  void leave() const;
 
  private:
   Fd base_;

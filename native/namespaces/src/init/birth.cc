@@ -152,7 +152,7 @@ Status Start::cloneChild(uint32_t namespaces, const plan::Container* container) 
   if (fromBase) TRY(base_.enter());
   Result<sys::Cloned> born = joined.throughAnother() ? cloneThrough(joined, flags, cgroups_.unified())
                                                      : sys::cloneProcess(flags, cgroups_.unified());
-  if (fromBase && !(born.ok() && born.value().pid == 0)) TRY(base_.leave());
+  if (fromBase && !(born.ok() && born.value().pid == 0)) base_.leave();
   sys::Cloned cloned = TRY(std::move(born));
   if (cloned.pid == 0) {
     if (container != nullptr) {

@@ -91,8 +91,9 @@ int runInit(int argc, char** argv) {
     (void)write(STDERR_FILENO, kText.data(), kText.size());
     return 2;
   }
+  const bool based = container && argc == 3 && strcmp(argv[2], "based") == 0;
   // The OCI command line says "exact": it passes nothing that is not meant, and more than the agent does.
-  if (argc == 2) close_range((server ? kBellFd : exec ? kRelayFd : kReportFd) + 1, ~0u, 0);
+  if (argc == 2 || based) close_range((server ? kBellFd : exec ? kRelayFd : kReportFd) + 1, ~0u, 0);
   fcntl(server ? kServerFd : kReportFd, F_SETFD, FD_CLOEXEC);
   if (server) fcntl(kBellFd, F_SETFD, FD_CLOEXEC);
   // The container must not be able to look into the process that joins or makes it (CVE-2016-9962).
@@ -108,7 +109,8 @@ int runInit(int argc, char** argv) {
   Fd file(kPlanFd);
   MappedPlan plan(file.get());
   file.reset();
-  return exec ? runExec(std::move(plan)) : runContainer(std::move(plan), HandedFds(), Base());
+  return exec ? runExec(std::move(plan))
+              : runContainer(std::move(plan), HandedFds(), based ? Base::makeIfAllowed() : Base());
 }
 
 }  // namespace bulkhead::init

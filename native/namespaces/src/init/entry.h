@@ -45,7 +45,8 @@ Fd receivePlan(int socket, HandedFds* handed = nullptr);
 
 /**
  * `argv`: "serve" (server.h), "hold" (inside a container, for namespaces that others share), or "container" or "exec"
- * for one of them at once, then "exact" when the caller left no other descriptor open. The exit status.
+ * for one of them at once, then "exact" when the caller left no other descriptor open, or "based" for a container that
+ * is born as the fork server's are (base.h). The exit status.
  */
 int runInit(int argc, char** argv);
 

@@ -87,12 +87,6 @@ Heard receive(Request* request) {
   return Heard::request;
 }
 
-/** None when this kernel or this server's surroundings do not allow it: then containers copy the host's tree. */
-Base makeBase() {
-  Result<Base> made = Base::make();
-  return made.ok() && made.value().moveTo(kBaseFd).ok() ? made.take() : Base();
-}
-
 /** Until the bell rings or the agent has ended; both may have left requests. False when there is no bell to hear. */
 bool awaitBell() {
   // No event is asked of the socket: its end is always told, and its data wakes nobody.
@@ -107,7 +101,9 @@ bool awaitBell() {
 
 int serve(char* title) {
   (void)sys::processControl("prctl PR_SET_NAME", PR_SET_NAME, reinterpret_cast<unsigned long>("bulkhead-fork")).ok();
-  Base base = makeBase();
+  // Without one, containers copy the host's tree.
+  Base base = Base::makeIfAllowed();
+  if (base.valid()) (void)base.moveTo(kBaseFd).ok();
   for (;;) {
     Request request;
     const Heard heard = receive(&request);
