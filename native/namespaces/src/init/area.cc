@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "init/pseudo.h"
 #include "sys/syscalls.h"
 
 namespace bulkhead::init {
@@ -20,15 +21,11 @@ Status configureNumber(int context, const char* key, unsigned value) {
 }  // namespace
 
 Result<Area> Area::make(const Span<plan::MountOption>& options, Owner owner) {
-  Fd context = TRY(sys::openFilesystem("tmpfs"));
-  for (const plan::MountOption& option : options) {
-    TRY(sys::configureString(context.get(), option.key.c_str(), option.value.c_str()));
-  }
+  const Fd context = TRY(configureFilesystem("tmpfs", options));
   TRY(configureNumber(context.get(), "uid", owner.uid));
   TRY(configureNumber(context.get(), "gid", owner.gid));
-  TRY(sys::configureCreate(context.get()));
   Area made;
-  made.whole_ = TRY(sys::createMount(context.get(), 0));
+  made.whole_ = TRY(createFilesystem(context, "tmpfs", 0));
   return made;
 }
 

@@ -6,14 +6,26 @@
 #include <cerrno>
 
 namespace bulkhead::init {
+namespace {
 
 Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& options, uint64_t attributes) {
+  const Fd context = TRY(configureFilesystem(type, options));
+  return createFilesystem(context, type, attributes);
+}
+
+}  // namespace
+
+Result<Fd> configureFilesystem(const char* type, const Span<plan::MountOption>& options) {
   Fd context = TRY(sys::openFilesystem(type));
   for (const plan::MountOption& option : options) {
     Status set = option.value.empty() ? sys::configureFlag(context.get(), option.key.c_str())
                                       : sys::configureString(context.get(), option.key.c_str(), option.value.c_str());
     if (!set.ok()) return sys::explain(context.get(), set.error(), option.key.view());
   }
+  return context;
+}
+
+Result<Fd> createFilesystem(const Fd& context, const char* type, uint64_t attributes) {
   Status created = sys::configureCreate(context.get());
   if (!created.ok()) return sys::explain(context.get(), created.error(), type);
   return sys::createMount(context.get(), static_cast<unsigned>(attributes));

@@ -7,8 +7,10 @@
 
 namespace bulkhead::init {
 
-/** A new file system, detached; an option without a value is a flag. */
-Result<Fd> makeFilesystem(const char* type, const Span<plan::MountOption>& options, uint64_t attributes);
+/** The context of a new file system; an option without a value is a flag. */
+Result<Fd> configureFilesystem(const char* type, const Span<plan::MountOption>& options);
+/** What such a context describes, as a detached mount. */
+Result<Fd> createFilesystem(const Fd& context, const char* type, uint64_t attributes);
 /**
  * Attributes that a mount gets late. A tmpfs once it is in its place, from where it takes over; /dev when everything is
  * on it.
