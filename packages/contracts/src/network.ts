@@ -8,7 +8,10 @@ const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 export const Protocol = Type.Union([Type.Literal("tcp"), Type.Literal("udp")]);
 export type Protocol = Static<typeof Protocol>;
 
-/** `none`: loopback, and what another member connects of a shared network namespace. `host`: the host's own network, where the host's configuration allows it. Else a network's name. */
+/**
+ * `none`: loopback, and what another member connects of a shared network namespace. `host`: the host's own network, where
+ * the host's configuration allows it. Else a network's name.
+ */
 export const NetworkChoice = Type.String({
   pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
   maxLength: 63,

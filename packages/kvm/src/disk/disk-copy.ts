@@ -17,12 +17,15 @@ export const shareDisk = (from: string, to: string): Promise<boolean> =>
     () => false,
   );
 
+/** Copies a disk with its holes, and shares nothing. It is there whole or not at all. */
+export const copyWholeDisk = (from: string, to: string): Promise<void> => copied("never", from, to);
+
 /**
  * Copies a disk with its holes; where the file system can, both share what they have in common, and the answer is true. It
  * is there whole or not at all.
  */
 export const copyDisk = async (from: string, to: string): Promise<boolean> => {
   if (await shareDisk(from, to)) return true;
-  await copied("never", from, to);
+  await copyWholeDisk(from, to);
   return false;
 };

@@ -9,8 +9,8 @@ const isDiskFull = (error: unknown): boolean => error instanceof Error && diskFu
 const mib = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
 
 /**
- * Room for snapshots and for the disks of their copies: what the file system has for others than root (ext4 keeps a twentieth back by default), without what
- * was promised to those that are just being made.
+ * Room for snapshots and for the disks of their copies: what the file system has for others than root (ext4 keeps a
+ * twentieth back by default), without what was promised to those that are just being made.
  */
 export class SnapshotRoom {
   readonly #directory: string;

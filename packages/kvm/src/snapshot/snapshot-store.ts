@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fleetError, type SnapshotId } from "@bulkhead/contracts";
 import type { ReadProgress } from "@bulkhead/node";
-import { copyDisk, shareDisk, statBlockBytes } from "../disk/disk-copy.ts";
+import { copyWholeDisk, shareDisk, statBlockBytes } from "../disk/disk-copy.ts";
 import { placeAt, type SnapshotPlace, type StoredSnapshot } from "./snapshot-place.ts";
 import { SnapshotRoom } from "./snapshot-room.ts";
 import { corrupt, SnapshotCheck } from "./snapshot-check.ts";
@@ -53,7 +53,7 @@ export class SnapshotStore {
   /** Gives a copy its own of a snapshot's disk. Rejects SNAPSHOT_NO_ROOM, mostly before anything is written. */
   async copyDisk({ place }: StoredSnapshot, to: string): Promise<void> {
     if (await shareDisk(place.disk, to)) return;
-    await this.#room.during(statSync(place.disk).blocks * statBlockBytes, () => copyDisk(place.disk, to));
+    await this.#room.during(statSync(place.disk).blocks * statBlockBytes, () => copyWholeDisk(place.disk, to));
   }
 
   async #stored(id: SnapshotId): Promise<StoredSnapshot> {
