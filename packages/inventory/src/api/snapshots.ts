@@ -61,6 +61,10 @@ const insertSnapshot = statement(
    FROM instance i JOIN workload w ON w.id = i.workload_id, image WHERE i.id = $2 AND i.host_id IS NOT NULL`,
 );
 
+const lockHost = statement(
+  "api_snapshot_host_lock",
+  `SELECT FROM host WHERE id = (SELECT host_id FROM instance WHERE id = $1) FOR NO KEY UPDATE`,
+);
 const selectRoom = statement<{
   hostName: string;
   freeBytes: number | null;
@@ -78,6 +82,8 @@ const mib = (bytes: number): number => Math.ceil(bytes / 2 ** 20);
 
 /** What its agent finds out before it lets anything stand still is known here mostly. Rejects SNAPSHOT_NO_ROOM. */
 const assertRoom = async (sql: Sql, instanceId: string): Promise<void> => {
+  // Held until commit, so that two of one host do not count on the same room.
+  await sql.rows(lockHost, [instanceId]);
   const [room] = await sql.rows(selectRoom, [instanceId]);
   if (room === undefined || room.freeBytes === null) return;
   const { hostName, freeBytes, promisedBytes, wantedBytes } = room;
