@@ -14,6 +14,8 @@ export interface InnerTests {
   readonly deadlineMs: number;
   /** processors of the lab host; default 4 */
   readonly cpus?: number;
+  /** each in a NUMA node of its own */
+  readonly apart?: boolean;
 }
 
 interface Report {
@@ -42,6 +44,8 @@ const runInside = async (lab: Lab, { files, titles, deadlineMs }: InnerTests): P
       "--no-isolate",
       "--execArgv=--single-threaded",
       "--experimental.viteModuleRunner=false",
+      // What is shown of a run that takes too long.
+      "--reporter=verbose",
       "--reporter=json",
       `--outputFile.json=${report}`,
       `--testTimeout=${deadlineMs}`,
@@ -79,8 +83,13 @@ export const runOnMachines = async (tests: InnerTests): Promise<Record<string, s
   // The lab host cannot download; it finds all of it in the cache.
   for (const build of [busyboxImage, nginxImage, redisImage]) await build();
   await new GuestKernels(join(checkout, "node_modules/.cache/bulkhead-guest-kernels")).current();
-  const processors = tests.cpus === undefined ? {} : { coresPerSocket: tests.cpus };
+  const { cpus = 4, apart = false } = tests;
+  const memoryMib = 4096;
+  const numa = apart
+    ? Array.from({ length: cpus }, (_, cpu) => ({ cpus: String(cpu), memoryMib: memoryMib / cpus }))
+    : [];
+  const processors = apart ? { sockets: cpus, coresPerSocket: 1 } : { coresPerSocket: cpus };
   const modprobe = ["kvm_amd", "loop", "tun"];
-  await using lab = await Lab.boot({ modprobe, memoryMib: 4096, inTurns: true, ...processors });
+  await using lab = await Lab.boot({ modprobe, memoryMib, numa, inTurns: true, ...processors });
   return await runInside(lab, tests);
 };

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import type { Assignment } from "@bulkhead/contracts";
-import { formatCpuList, usableCpus } from "@bulkhead/host";
+import { formatCpuList, readTopology, usableCpus } from "@bulkhead/host";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, expect, test } from "vitest";
 import { engine, MachineRig, sharedParts, testKernels } from "./testing/machine-rig.ts";
@@ -116,7 +116,7 @@ test("a machine under load uses no more than it has and its monitor may", async 
 /** What the kernel says of a machine whose memory is locked and whose one processor has a CPU of its own. */
 const placesOf = async (rig: MachineRig, assignment: Assignment): Promise<object> => {
   const run = await rig.start(assignment);
-  const { pid, lockedBytes, rings } = monitorOf(assignment.instanceId);
+  const { pid, lockedBytes, rings, boundTo } = monitorOf(assignment.instanceId);
   const threads = threadsOf(pid).filter(({ name }) => !name.startsWith("iou-"));
   const processors = threads.filter(({ name }) => name.startsWith("vcpu "));
   const others = new Set(threads.filter((thread) => !processors.includes(thread)).map(({ cpus }) => cpus));
@@ -124,7 +124,7 @@ const placesOf = async (rig: MachineRig, assignment: Assignment): Promise<object
   const { monitorApart } = run.machine ?? {};
   await run.stop(0);
   const locked = lockedBytes >= assignment.spec.resources.memoryBytes;
-  return { locked, processors, others: [...others], monitorApart, rings, contract };
+  return { locked, processors, others: [...others], monitorApart, rings, boundTo, contract };
 };
 
 test("what only our own monitor holds is held by it, and refused by another engine", async () => {
@@ -132,6 +132,7 @@ test("what only our own monitor holds is held by it, and refused by another engi
   const resources = { cpuMillis: 1000, cpuPolicy: "dedicated", memoryBytes: 160 * 2 ** 20 } as const;
   const assignment = rig.assignment({ command: ["sleep", "1000"], resources, vm: { memoryPolicy: "locked" } });
   const places = placesOf(rig, { ...assignment, cpuIds: [1] });
+  const { cpus, nodes } = readTopology();
   expect(await places.catch((error: Error) => error.message)).toEqual(
     engine.holdsPlaces
       ? {
@@ -140,6 +141,7 @@ test("what only our own monitor holds is held by it, and refused by another engi
           others: [formatCpuList(usableCpus().filter((cpu) => cpu !== 1))],
           monitorApart: true,
           rings: 4,
+          boundTo: nodes.length < 2 ? [] : [String(cpus.find(({ id }) => id === 1)?.numaNodeId)],
           contract: { held: true, violations: [] },
         }
       : "the engine qemu cannot lock a machine's memory or give it large pages",

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { open, readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import type { Assignment, SnapshotId } from "@bulkhead/contracts";
+import { processEnded } from "@bulkhead/namespaces/testing/told-process";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Mark } from "./testing/both-agents.ts";
@@ -15,7 +16,6 @@ let original: Assignment;
 
 vi.setConfig({ testTimeout: 300_000 });
 const patience = { timeout: 120_000, interval: 500 };
-const killed = "the agents have ended";
 const snapshotId = "0198c0de-4444-7000-8000-000000000001" as SnapshotId;
 
 /** Counts in its memory, and says so on its disk. */
@@ -71,7 +71,7 @@ describe("kill -9 of the agent while a machine is taken to files", () => {
 
   test.each(steps)("and $name: it goes on, and nothing is left of the snapshot", async ({ mark }) => {
     await host.agentsDieAt(mark());
-    await expect(host.snapshot(original, snapshotId)).rejects.toThrow(killed);
+    await expect(host.snapshot(original, snapshotId)).rejects.toThrow(processEnded);
     expect(await restart()).toBe(original.instanceId);
     await expect.poll(() => existsSync(runOf(original, "halted")), patience).toBe(false);
     await expectGoesOn(original);
@@ -114,7 +114,7 @@ describe("kill -9 of the agent while a copy begins", () => {
 
   test.each(steps)("and $name: it is ended, and begins as a copy again", async ({ mark }) => {
     await host.agentsDieAt(mark());
-    await expect(host.begin(copy)).rejects.toThrow(killed);
+    await expect(host.begin(copy)).rejects.toThrow(processEnded);
     expect(await restart()).toBe(original.instanceId);
     await expectGoesOn(await host.begin(copy));
     await host.end(copy);
@@ -122,7 +122,7 @@ describe("kill -9 of the agent while a copy begins", () => {
 
   test("and it knows who it is: it goes on with the next agent", async () => {
     await host.agentsDieAt({ path: runOf(copy, "halted"), content: "thaw" });
-    await expect(host.begin(copy)).rejects.toThrow(killed);
+    await expect(host.begin(copy)).rejects.toThrow(processEnded);
     expect(await restart()).toContain(copy.instanceId);
     await expect.poll(() => existsSync(runOf(copy, "halted")), patience).toBe(false);
     await expectGoesOn(copy);

@@ -19,6 +19,8 @@ export interface SeenMonitor {
   readonly lockedBytes: number;
   /** io_uring(7): one for each disk */
   readonly rings: number;
+  /** NUMA nodes that a mapping of its is bound to, as in `1` (numa_maps(5)) */
+  readonly boundTo: string[];
 }
 
 const ringsOf = (pid: string): number =>
@@ -33,7 +35,8 @@ export const monitorOf = (instanceId: InstanceId): SeenMonitor => {
   );
   if (found === undefined) throw new Error(`no monitor of ${instanceId} is running`);
   const lockedBytes = Number.parseInt(line(read(found, "status"), "VmLck"), 10) * 1024;
-  return { pid: Number(found), lockedBytes, rings: ringsOf(found) };
+  const boundTo = Array.from(read(found, "numa_maps").matchAll(/ bind:(\S+) /g), ([, nodes = ""]) => nodes);
+  return { pid: Number(found), lockedBytes, rings: ringsOf(found), boundTo };
 };
 
 /** Names of a process's threads, and the CPUs that each may run on. */

@@ -1,6 +1,9 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 
+/** What each order that is under way fails with when its process ends. */
+export const processEnded = "the process has ended";
+
 interface Refusal {
   readonly failed: string;
 }
@@ -18,12 +21,13 @@ export class ToldProcess<Order, Reply extends object> {
     this.#process = process;
     process.on("message", ({ id, reply }: { id: number; reply: Reply | Refusal }) => this.#waiting.get(id)?.(reply));
     process.on("exit", () => {
-      for (const answer of this.#waiting.values()) answer({ failed: "the process has ended" });
+      for (const answer of this.#waiting.values()) answer({ failed: processEnded });
     });
   }
 
   /** What came of an order. Rejects with what it failed with. */
   async ask(order: Order): Promise<Reply> {
+    if (this.#hasEnded) throw new Error(processEnded);
     const id = (this.#asked += 1);
     const { promise, resolve } = Promise.withResolvers<Reply | Refusal>();
     this.#waiting.set(id, resolve);
@@ -33,7 +37,12 @@ export class ToldProcess<Order, Reply extends object> {
     return reply;
   }
 
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
   async kill(): Promise<void> {
+    if (this.#hasEnded) return;
     const exited = once(this.#process, "exit");
     this.#process.kill("SIGKILL");
     await exited;
