@@ -1,4 +1,4 @@
-import { mkdir, open, rmdir } from "node:fs/promises";
+import { mkdir, open, readFile, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileSystemCommand as command, isMountPoint } from "@bulkhead/host";
 
@@ -49,11 +49,21 @@ export const makeImage = async (path: string, sizeBytes: number): Promise<void> 
   await command("mv", [draft, path]);
 };
 
+/** Whether the kernel has loop devices now; opening /dev/loop-control loads them where they are a module (loop(4)). */
+const hasLoopDevices = async (): Promise<boolean> => /^ *\d+ loop$/m.test(await readFile("/proc/devices", "utf8"));
+
 /** Mounts an image by a loop device, unless it is there. */
 export const mountImage = async (image: string, path: string): Promise<void> => {
   await mkdir(path, { recursive: true, mode: 0o700 });
   if (await isMountPoint(path)) return;
-  await command("mount", ["-t", "ext4", "-o", "loop,nosuid,nodev,noinit_itable", image, path]);
+  try {
+    await command("mount", ["-t", "ext4", "-o", "loop,nosuid,nodev,noinit_itable", image, path]);
+  } catch (cause) {
+    if (await hasLoopDevices()) throw cause;
+    // All that mount(8) says is "Operation not permitted".
+    const why = "this host's kernel has no loop devices, which whatever has a size is kept on";
+    throw new Error(`${why}: load its module with \`modprobe loop\`, or leave the size out`, { cause });
+  }
 };
 
 /** Takes a mounted file system away, in spite of whoever still has files of it open, and its directory. */
