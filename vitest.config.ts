@@ -54,7 +54,7 @@ export default defineConfig({
           // Minutes of an emulated host each: by themselves, or with `npm run test:lab`.
           exclude:
             process.env["BULKHEAD_LAB_MACHINES"] === undefined
-              ? ["machine-network", "machine-places", "machine-shares", "snapshot-kill", "first-session"].map(
+              ? ["machine-network", "machine-places", "machine-shares", "snapshot-kill", "first-session", "units"].map(
                   (name) => `test/lab/${name}.test.ts`,
                 )
               : [],

@@ -3,9 +3,10 @@ import { type Image, ImageName, Image as ImageSchema, type PullImage, fleetError
 import { formatReference, parseReference } from "@bulkhead/images";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
-import { accepted, answers, byReference, dryRun, query, ref } from "../http/answers.ts";
+import { accepted, answers, byReference, query, ref } from "../http/answers.ts";
 import { addArchiveBodies, archiveTypes } from "../http/bodies.ts";
-import { answerOnce, rehearse } from "../http/once.ts";
+import { addDelete } from "../http/deleting.ts";
+import { answerOnce } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
 import { addGet, addList } from "../http/reading.ts";
 import { importNames, pullNames } from "../images/import-name.ts";
@@ -132,25 +133,12 @@ export const addImageRoutes: AddRoutes = (app, context) => {
     read: ({ project, idOrName }) => inventory.read.image(project, idOrName),
   });
 
-  app.delete<{ Params: { image: string }; Querystring: { dryRun?: boolean } }>(
-    "/v1/images/:image",
-    {
-      config: { access: "write" },
-      schema: {
-        operationId: "deleteImage",
-        summary: "Forget an image that no workload uses; unused blobs are freed within two hours",
-        tags,
-        params: one,
-        querystring: query({ dryRun }),
-        response: answers({ 204: { description: "gone" } }),
-      },
-    },
-    async (request, reply) => {
-      const change = changeOf(request);
-      const { image } = request.params;
-      if (request.query.dryRun === true) await rehearse(inventory, (tx) => tx.deleteImage(change, image));
-      else await inventory.write((tx) => tx.deleteImage(change, image));
-      return reply.code(204).send();
-    },
-  );
+  addDelete(app, inventory, {
+    noun: "images",
+    member: "image",
+    schema: "Image",
+    summary: "Forget an image that no workload uses; unused blobs are freed within two hours",
+    params: one,
+    remove: (tx, change, image) => tx.deleteImage(change, image),
+  });
 };

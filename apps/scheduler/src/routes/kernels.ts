@@ -1,5 +1,6 @@
 import type { CreateKernel } from "@bulkhead/contracts";
 import { answers, byReference, dryRun, query, ref } from "../http/answers.ts";
+import { addDelete } from "../http/deleting.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { addGet, addList } from "../http/reading.ts";
 import { changeOf } from "../http/request-context.ts";
@@ -61,25 +62,12 @@ export const addKernelRoutes: AddRoutes = (app, { inventory, images }) => {
     read: (reference) => inventory.read.kernel(reference),
   });
 
-  app.delete<{ Params: { kernel: string }; Querystring: { dryRun?: boolean } }>(
-    "/v1/kernels/:kernel",
-    {
-      config: { access: "write" },
-      schema: {
-        operationId: "deleteKernel",
-        summary: "Forget a kernel that no workload runs on; its image stays",
-        tags,
-        params: one,
-        querystring: query({ dryRun }),
-        response: answers({ 204: { description: "gone" } }),
-      },
-    },
-    async (request, reply) => {
-      const change = changeOf(request);
-      const { kernel } = request.params;
-      if (request.query.dryRun === true) await rehearse(inventory, (tx) => tx.deleteKernel(change, kernel));
-      else await inventory.write((tx) => tx.deleteKernel(change, kernel));
-      return reply.code(204).send();
-    },
-  );
+  addDelete(app, inventory, {
+    noun: "kernels",
+    member: "kernel",
+    schema: "Kernel",
+    summary: "Forget a kernel that no workload runs on; its image stays",
+    params: one,
+    remove: (tx, change, kernel) => tx.deleteKernel(change, kernel),
+  });
 };

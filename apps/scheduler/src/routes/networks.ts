@@ -1,6 +1,7 @@
 import type { CreateNetwork } from "@bulkhead/contracts";
 import { newNetwork } from "../admission/network-rules.ts";
 import { answers, byReference, dryRun, query, ref } from "../http/answers.ts";
+import { addDelete } from "../http/deleting.ts";
 import { answerOnce, rehearse } from "../http/once.ts";
 import { changeOf } from "../http/request-context.ts";
 import { addGet, addList } from "../http/reading.ts";
@@ -56,25 +57,12 @@ export const addNetworkRoutes: AddRoutes = (app, { inventory }) => {
     read: (reference) => inventory.read.network(reference),
   });
 
-  app.delete<{ Params: { network: string }; Querystring: { dryRun?: boolean } }>(
-    "/v1/networks/:network",
-    {
-      config: { access: "write" },
-      schema: {
-        operationId: "deleteNetwork",
-        summary: "Delete a network that no workload uses",
-        tags,
-        params: one,
-        querystring: query({ dryRun }),
-        response: answers({ 204: { description: "gone" } }),
-      },
-    },
-    async (request, reply) => {
-      const change = changeOf(request);
-      const { network } = request.params;
-      if (request.query.dryRun === true) await rehearse(inventory, (tx) => tx.deleteNetwork(change, network));
-      else await inventory.write((tx) => tx.deleteNetwork(change, network));
-      return reply.code(204).send();
-    },
-  );
+  addDelete(app, inventory, {
+    noun: "networks",
+    member: "network",
+    schema: "Network",
+    summary: "Delete a network that no workload uses",
+    params: one,
+    remove: (tx, change, network) => tx.deleteNetwork(change, network),
+  });
 };
