@@ -92,6 +92,20 @@ describe("instances in a network", () => {
     expect((await fleet.call("DELETE", "/v1/networks/lan")).status).toBe(204);
   });
 
+  test("are one, when it connects the network namespace that it shares", async () => {
+    await make({ name: "pods" });
+    const share = { name: "pod", spec: { kind: "namespace", namespaces: ["network"] } };
+    expect((await fleet.call("POST", "/v1/shares", { body: share })).status).toBe(201);
+    await run("server", { network: "pods", shares: [{ share: "pod" }] });
+    const body = { spec: { replicas: 2 } };
+    for (const query of ["", "?dryRun=true"]) {
+      const refused = await fleet.call<Problem>("PATCH", `/v1/workloads/server${query}`, { body });
+      expect(refused.body).toMatchObject({ code: "REQUEST_INVALID", errors: [{ pointer: "/spec/replicas" }] });
+    }
+    expect(await instancesOf("server")).toHaveLength(1);
+    await remove("server");
+  });
+
   test("wait with the reason when a range is exhausted or a host port is taken", async () => {
     await make({ name: "small", ipv4Range: "10.61.0.0/29" });
     await run("many", { network: "small", replicas: 6 });

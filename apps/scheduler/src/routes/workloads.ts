@@ -168,6 +168,9 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
           ? []
           : sizeFaults(after, largest);
       });
+      const after = revised(before);
+      // What more instances of it may see is for its shares to say.
+      if ((after.replicas ?? 1) > (before.spec.replicas ?? 1)) await resolveShares(context, before.project, after);
       const update = {
         workload,
         ...(ifGeneration === undefined ? {} : { ifGeneration }),
@@ -175,7 +178,7 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
       };
       if (request.query.dryRun === true) {
         await rehearse(inventory, (tx) => tx.patchWorkload(change, update));
-        return reply.send(await previewReplicas(context, before, revised(before)));
+        return reply.send(await previewReplicas(context, before, after));
       }
       await answerOnce({ request, reply, inventory }, async (tx) => {
         const made = await tx.patchWorkload(change, update);
