@@ -10,8 +10,9 @@ export const patientMs = 600_000;
 
 /** The first block of commands below a title of a page of the checkout, without their comments. */
 export const commandsBelow = (page: string, title: string): string[] => {
-  const text = readFileSync(join(checkout, page), "utf8");
-  const [, block = ""] = /```(?:sh)?\n(.*?)\n```/s.exec(text.split(`\n${title}\n`)[1] ?? "") ?? [];
+  const [, below = ""] = `\n${readFileSync(join(checkout, page), "utf8")}`.split(`\n${title}\n`);
+  const [, block] = /```(?:sh)?\n(.*?)\n```/s.exec(below) ?? [];
+  if (block === undefined) throw new Error(`${page} has no commands below ${title}`);
   return block.split("\n").map((line) => line.replace(/\s+#.*$/, ""));
 };
 

@@ -1,6 +1,7 @@
 import { Writable } from "node:stream";
 import { expect, test } from "vitest";
-import { formatTable, formatValue, StatusLine } from "./output.ts";
+import { OptionValues } from "./command.ts";
+import { formatTable, formatValue, printNamed, StatusLine } from "./output.ts";
 
 const stream = (isTTY: boolean): NodeJS.WriteStream & { text: string } => {
   const sink = Object.assign(
@@ -25,6 +26,17 @@ test("columns are as wide as their widest cell, without blanks at the end", () =
 
 test("an empty list still has its titles", () => {
   expect(formatTable([{ title: "NAME", value: String }], [])).toBe("NAME\n");
+});
+
+test("a quiet list is names for the next command", async () => {
+  const printed: string[] = [];
+  const print = (text: string) => void printed.push(text);
+  const columns = [{ title: "NAME", value: ({ name }: { name: string }) => `<${name}>` }];
+  for (const quiet of [true, false]) {
+    const invocation = { format: "table", print, options: new OptionValues({ quiet }) } as const;
+    await printNamed(invocation, columns, [{ name: "a" }, { name: "b" }], ({ name }) => name);
+  }
+  expect(printed).toEqual(["a\nb\n", "NAME\n<a>\n<b>\n"]);
 });
 
 test("json and yaml hold the same value", async () => {

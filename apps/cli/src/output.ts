@@ -37,6 +37,17 @@ export const printList = async <Row>(
   print(format === "table" ? formatTable(columns, rows) : await formatValue(rows, format));
 };
 
+/** As `printList`; with `--quiet` nothing but the names, for other commands to take. */
+export const printNamed = async <Row>(
+  invocation: Pick<Invocation, "format" | "print" | "options">,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  nameOf: (row: Row) => string,
+): Promise<void> => {
+  if (!invocation.options.flag("quiet")) return printList(invocation, columns, rows);
+  invocation.print(rows.map((row) => `${nameOf(row)}\n`).join(""));
+};
+
 /** Prints one object; people get YAML, which shows everything and can be read. */
 export const printObject = async (invocation: Pick<Invocation, "format" | "print">, value: unknown): Promise<void> => {
   invocation.print(await formatValue(value, invocation.format === "table" ? "yaml" : invocation.format));

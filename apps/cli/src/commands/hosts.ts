@@ -1,6 +1,6 @@
 import type { Host } from "@bulkhead/contracts";
 import type { Invocation, Run } from "../command.ts";
-import { printList, printObject } from "../output.ts";
+import { printNamed, printObject } from "../output.ts";
 import { formatBytes, formatCpu } from "../quantity.ts";
 
 const sum = (host: Host, of: (facts: Host["agents"][number]["facts"]) => number): number =>
@@ -34,7 +34,8 @@ const columns = [
 
 /** `bulkhead hosts` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns, await Array.fromAsync(invocation.client().hosts.list()));
+  const rows = await Array.fromAsync(invocation.client().hosts.list());
+  await printNamed(invocation, columns, rows, ({ name }) => name);
 };
 
 /** `bulkhead hosts inspect HOST` */

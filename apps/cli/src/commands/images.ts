@@ -2,7 +2,7 @@ import type { Image } from "@bulkhead/contracts";
 import { openFile, withProgress, type Progress } from "@bulkhead/client";
 import { basename } from "node:path";
 import type { Invocation } from "../command.ts";
-import { printList, printObject, StatusLine } from "../output.ts";
+import { printNamed, printObject, StatusLine } from "../output.ts";
 import { formatAge, formatBytes } from "../quantity.ts";
 
 const columns = (now: number) => [
@@ -15,7 +15,8 @@ const columns = (now: number) => [
 
 /** `bulkhead images` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().images.list()));
+  const rows = await Array.fromAsync(invocation.client().images.list());
+  await printNamed(invocation, columns(Date.now()), rows, ({ digest }) => digest);
 };
 
 /** `bulkhead images inspect IMAGE` */

@@ -2,7 +2,7 @@ import type { Client } from "@bulkhead/client";
 import type { Instance } from "@bulkhead/contracts";
 import { fleetError, isFleetError } from "@bulkhead/contracts/errors";
 import type { Invocation } from "../command.ts";
-import { printList, printObject } from "../output.ts";
+import { printNamed, printObject } from "../output.ts";
 import { formatAge, formatBytes, formatCpu } from "../quantity.ts";
 
 const orUndefined = async <T>(reading: Promise<T>): Promise<T | undefined> => {
@@ -84,12 +84,9 @@ export const ps = async (invocation: Invocation): Promise<void> => {
   const [workload] = invocation.positionals;
   const { instances } = invocation.client();
   const rows = await Array.fromAsync(instances.list(workload === undefined ? {} : { workload }));
-  if (invocation.options.flag("quiet")) {
-    invocation.print(rows.map(({ name }) => `${name}\n`).join(""));
-    return;
-  }
   const shown = columns(Date.now());
-  await printList(invocation, invocation.options.flag("wide") ? [...shown, ...wideColumns] : shown, rows);
+  const asked = invocation.options.flag("wide") ? [...shown, ...wideColumns] : shown;
+  await printNamed(invocation, asked, rows, ({ name }) => name);
 };
 
 /** `bulkhead inspect NAME` */

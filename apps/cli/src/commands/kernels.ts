@@ -3,7 +3,7 @@ import type { Kernel } from "@bulkhead/contracts";
 import { buildKernelImage } from "@bulkhead/images";
 import type { Invocation } from "../command.ts";
 import { imageCache } from "../image-cache.ts";
-import { printList, printObject, StatusLine } from "../output.ts";
+import { printList, printNamed, printObject, StatusLine } from "../output.ts";
 import { formatAge } from "../quantity.ts";
 
 const columns = (now: number) => [
@@ -17,7 +17,8 @@ const columns = (now: number) => [
 
 /** `bulkhead kernels` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().kernels.list()));
+  const rows = await Array.fromAsync(invocation.client().kernels.list());
+  await printNamed(invocation, columns(Date.now()), rows, ({ name }) => name);
 };
 
 /** `bulkhead kernels inspect KERNEL` */

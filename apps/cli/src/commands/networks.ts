@@ -1,6 +1,6 @@
 import type { Network } from "@bulkhead/contracts";
 import type { Invocation } from "../command.ts";
-import { printList, printObject } from "../output.ts";
+import { printList, printNamed, printObject } from "../output.ts";
 import { formatAge, parseCount } from "../quantity.ts";
 
 const columns = (now: number) => [
@@ -15,7 +15,8 @@ const columns = (now: number) => [
 
 /** `bulkhead networks` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().networks.list()));
+  const rows = await Array.fromAsync(invocation.client().networks.list());
+  await printNamed(invocation, columns(Date.now()), rows, ({ name }) => name);
 };
 
 /** `bulkhead networks inspect NETWORK` */

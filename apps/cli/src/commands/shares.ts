@@ -10,7 +10,7 @@ import type {
 } from "@bulkhead/contracts";
 import { sharedNamespaceTypes } from "@bulkhead/contracts";
 import { type Invocation, UsageError } from "../command.ts";
-import { formatTable, formatValue, printList, printObject } from "../output.ts";
+import { formatTable, formatValue, printNamed, printObject } from "../output.ts";
 import { formatAge, formatBytes, parseBytes } from "../quantity.ts";
 import { findInstance } from "./instances.ts";
 
@@ -46,7 +46,8 @@ const columns = (now: number) => [
 
 /** `bulkhead shares` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().shares.list()));
+  const rows = await Array.fromAsync(invocation.client().shares.list());
+  await printNamed(invocation, columns(Date.now()), rows, ({ name }) => name);
 };
 
 /** `bulkhead shares inspect SHARE` */

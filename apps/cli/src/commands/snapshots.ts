@@ -1,6 +1,6 @@
 import type { Snapshot } from "@bulkhead/contracts";
 import type { Invocation } from "../command.ts";
-import { printList, printObject } from "../output.ts";
+import { printNamed, printObject } from "../output.ts";
 import { formatAge, formatBytes, parseCount, parseDuration } from "../quantity.ts";
 import { runDefaults } from "../run-defaults.ts";
 import { describeInstances, followOperation } from "./follow-operation.ts";
@@ -20,7 +20,8 @@ const timeoutOf = ({ options }: Invocation): number =>
 
 /** `bulkhead snapshots` */
 export const list = async (invocation: Invocation): Promise<void> => {
-  await printList(invocation, columns(Date.now()), await Array.fromAsync(invocation.client().snapshots.list()));
+  const rows = await Array.fromAsync(invocation.client().snapshots.list());
+  await printNamed(invocation, columns(Date.now()), rows, ({ id }) => id);
 };
 
 /** `bulkhead snapshots inspect SNAPSHOT` */

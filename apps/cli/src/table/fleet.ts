@@ -10,7 +10,7 @@ export const fleetCommands: readonly Command[] = [
     path: ["images"],
     summary: "List images",
     positionals: [],
-    options: [],
+    options: [{ ...shared.quiet, description: "print digests only" }],
     load: async () => ({ run: (await import("../commands/images.ts")).list }),
   },
   {
@@ -86,7 +86,7 @@ export const fleetCommands: readonly Command[] = [
     path: ["networks"],
     summary: "List networks",
     positionals: [],
-    options: [],
+    options: [shared.quiet],
     load: async () => ({ run: (await import("../commands/networks.ts")).list }),
   },
   {
@@ -121,7 +121,7 @@ export const fleetCommands: readonly Command[] = [
     path: ["hosts"],
     summary: "List hosts",
     positionals: [],
-    options: [],
+    options: [shared.quiet],
     load: async () => ({ run: (await import("../commands/hosts.ts")).list }),
   },
   {

@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { shared } from "./options.ts";
 
 const kernel = { name: "KERNEL" } as const;
 
@@ -10,7 +11,7 @@ export const kernelCommands: readonly Command[] = [
     description:
       "Beside these there is Debian's own for virtual machines, which hosts fetch themselves: a machine that names none runs on the project's default kernel, or else on that one.",
     positionals: [],
-    options: [],
+    options: [shared.quiet],
     load: async () => ({ run: (await import("../commands/kernels.ts")).list }),
   },
   {

@@ -3,6 +3,7 @@ import { runDefaults } from "../run-defaults.ts";
 
 /** Options that several commands share, written once. */
 export const shared = {
+  quiet: { name: "quiet", short: "q", description: "print names only" },
   wait: { name: "wait", description: "wait until it is done (the default); --no-wait returns at once" },
   timeout: {
     name: "timeout",

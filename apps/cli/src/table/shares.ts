@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { shared } from "./options.ts";
 
 const share = { name: "SHARE" } as const;
 const instance = { name: "NAME", complete: "instances" } as const;
@@ -9,7 +10,7 @@ export const shareCommands: readonly Command[] = [
     path: ["shares"],
     summary: "List shares and who uses them",
     positionals: [],
-    options: [],
+    options: [shared.quiet],
     load: async () => ({ run: (await import("../commands/shares.ts")).list }),
   },
   {

@@ -9,7 +9,7 @@ export const snapshotCommands: readonly Command[] = [
     path: ["snapshots"],
     summary: "List snapshots",
     positionals: [],
-    options: [],
+    options: [{ ...shared.quiet, description: "print ids only" }],
     load: async () => ({ run: (await import("../commands/snapshots.ts")).list }),
   },
   {

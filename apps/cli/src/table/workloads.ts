@@ -125,7 +125,7 @@ export const workloadCommands: readonly Command[] = [
     summary: "List instances",
     positionals: [{ name: "WORKLOAD", optional: true, complete: "workloads" }],
     options: [
-      { name: "quiet", short: "q", description: "print names only" },
+      shared.quiet,
       {
         name: "wide",
         short: "w",
