@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => host[Symbol.asyncDispose]());
 
 test("comes up as a unit of systemd", { timeout: 2 * patientMs }, async () => {
-  expect(await host.up()).toContain("Bulkhead is up.\n");
+  await expect(host.up()).resolves.toBeUndefined();
 });
 
 test("does what the README's first session says", { timeout: 20 * patientMs }, async () => {

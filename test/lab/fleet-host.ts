@@ -42,12 +42,13 @@ export class FleetHost implements AsyncDisposable {
     await this.typed(`until ${command}; do sleep 1; done`);
   }
 
-  /** Starts a fleet of this host as a unit of systemd; answers what it said until it was up or had failed. */
-  async up(): Promise<string> {
+  /** Starts a fleet of this host as a unit of systemd. Rejects with what it said when it does not come up. */
+  async up(): Promise<void> {
     const unit = "-p Delegate=yes -p StandardOutput=file:/tmp/up.log -p StandardError=inherit --collect";
     await this.typed(`systemd-run -q --unit=fleet ${unit} '${join(checkout, "apps/cli/bin/bulkhead")}' up --bare`);
     await this.until("grep -q '^Bulkhead is up' /tmp/up.log || ! systemctl -q is-active fleet");
-    return this.typed("cat /tmp/up.log");
+    const said = await this.typed("cat /tmp/up.log");
+    if (!said.includes("\nBulkhead is up.\n")) throw new Error(`the fleet did not come up:\n${said}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

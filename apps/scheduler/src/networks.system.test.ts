@@ -99,7 +99,7 @@ describe("instances in a network", () => {
     await run("server", { network: "pods", shares: [{ share: "pod" }] });
     const body = { spec: { replicas: 2 } };
     for (const query of ["", "?dryRun=true"]) {
-      const refused = await fleet.call<Problem>("PATCH", `/v1/workloads/server${query}`, { body });
+      const refused = await fleet.call("PATCH", `/v1/workloads/server${query}`, { body });
       expect(refused.body).toMatchObject({ code: "REQUEST_INVALID", errors: [{ pointer: "/spec/replicas" }] });
     }
     expect(await instancesOf("server")).toHaveLength(1);
