@@ -7,7 +7,7 @@ const unit = "bulkhead-container-node";
 
 /** Beside the one that `up` keeps, on the same machine, so with directories of its own. */
 const settings = `BULKHEAD_API_URL=http://127.0.0.1:7480
-BULKHEAD_JOIN_TOKEN_FILE=/var/lib/bulkhead/control/keys/scheduler/admin-token
+BULKHEAD_JOIN_TOKEN_FILE=/etc/bulkhead/join-token
 BULKHEAD_HOST_NAME=kept-by-systemd
 BULKHEAD_STATE_DIR=/var/lib/bulkhead/by-systemd
 BULKHEAD_RUN_DIR=/run/bulkhead-by-systemd`;
@@ -19,7 +19,8 @@ beforeAll(async () => {
   host = await FleetHost.boot();
   await host.up();
   await host.typed(`mkdir -p /opt/bulkhead /etc/bulkhead && mount --bind '${checkout}' /opt/bulkhead`);
-  await host.typed(`echo '${settings}' > /etc/bulkhead/agent.env && chmod 600 /etc/bulkhead/agent.env`);
+  await host.typed(`umask 077 && echo '${settings}' > /etc/bulkhead/agent.env`);
+  await host.typed("umask 077 && bulkhead tokens create 'new hosts' --role join > /etc/bulkhead/join-token");
   await host.until("bulkhead hosts | grep -q ' ready '");
   await host.typed("bulkhead hosts cordon $(uname -n)");
   await host.typed(`bulkhead images import '${image}' --name busybox`);

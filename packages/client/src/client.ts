@@ -3,6 +3,7 @@ import type {
   CreateKernel,
   CreateShare,
   CreateNetwork,
+  CreateToken,
   CreateWorkload,
   Host,
   Image,
@@ -18,6 +19,7 @@ import type {
   ShareChange,
   ShareGraph,
   Snapshot,
+  Token,
   ViewInstance,
   Workload,
 } from "@bulkhead/contracts";
@@ -214,6 +216,12 @@ export const createClient = (options: ClientOptions) => {
           what: "The end of the operation",
           ...wait,
         }),
+    },
+    tokens: {
+      /** The secret is in this answer only. */
+      create: (body: CreateToken) => transport.json<Token>({ method: "POST", path: "/v1/tokens", json: body }),
+      list: () => listAll<Token>(transport, "/v1/tokens"),
+      revoke: (token: string) => transport.json<Token>({ method: "DELETE", path: `/v1/tokens/${segment(token)}` }),
     },
     events: (watch: WatchEvents) => watchEvents(transport, watch),
   };

@@ -4,6 +4,7 @@ import { kernelCommands } from "./kernels.ts";
 import { localCommands } from "./local.ts";
 import { shareCommands } from "./shares.ts";
 import { snapshotCommands } from "./snapshots.ts";
+import { tokenCommands } from "./tokens.ts";
 import { workloadCommands } from "./workloads.ts";
 
 /** Commands by what they are about, in the order help shows them. */
@@ -13,6 +14,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: "Snapshots", commands: snapshotCommands },
   { title: "Images, hosts and events", commands: fleetCommands },
   { title: "Kernels of virtual machines", commands: kernelCommands },
+  { title: "Who may do what", commands: tokenCommands },
   { title: "This machine", commands: localCommands },
 ];
 
