@@ -39,6 +39,26 @@ describe("bodies", () => {
   });
 });
 
+describe("text that no database keeps", () => {
+  const torn = "\ud83d";
+  const withDetail = (detail: string) => ({
+    ...reports(1),
+    reports: [{ ...reports(1).reports[0], detail }],
+  });
+  const detailOf = (body: unknown) => (body as ReturnType<typeof reports>).reports[0]?.detail;
+
+  test.each([
+    ["NUL", "a\0b", "a\ufffdb"],
+    ["half a character", `a${torn}`, "a\ufffd"],
+    ["a whole one", "a\u{1f600}", "a\u{1f600}"],
+    ["what only looks like an escape", String.raw`\u0000 \ud83d`, String.raw`\u0000 \ud83d`],
+  ])("%s is replaced when it is sent and when it comes", (_what, sent, wanted) => {
+    const { body } = subjects.report;
+    expect(detailOf(JSON.parse(encode(body, withDetail(sent))))).toBe(wanted);
+    expect(detailOf(decode(body, JSON.stringify(withDetail(sent))))).toBe(wanted);
+  });
+});
+
 describe("the sender", () => {
   test("is the subject's", () => {
     const message = readMessage(subjects.report, raw(reports(1)));

@@ -1,3 +1,4 @@
+import { storable } from "@bulkhead/contracts";
 import type { TSchema } from "typebox";
 import { Compile } from "typebox/compile";
 
@@ -31,13 +32,23 @@ const check = (schema: TSchema, value: unknown): void => {
   throw new BadMessage(error?.instancePath ?? "", error?.message ?? "does not fit its schema");
 };
 
-/** JSON text of a body. Throws BadMessage when it does not fit: that is a fault of our own. */
+/**
+ * Escapes as which alone JSON carries what storable() replaces: NUL and halves of surrogate pairs. Most messages have
+ * none, and are not looked through.
+ */
+const suspect = /\\u(?:0000|d[89a-f])/i;
+
+/** JSON text of a body, its texts made storable. Throws BadMessage when it does not fit: that is a fault of our own. */
 export const encode = (schema: TSchema, body: unknown): string => {
   check(schema, body);
-  return JSON.stringify(body);
+  const text = JSON.stringify(body);
+  return suspect.test(text) ? JSON.stringify(storable(body)) : text;
 };
 
-/** A body from the wire, checked. Throws BadMessage. */
+/**
+ * A body from the wire, its texts made storable, checked. Refusing a text that no database keeps would not do: a host
+ * repeats its oldest report until it is taken, and everything after it would wait for ever. Throws BadMessage.
+ */
 export const decode = (schema: TSchema, text: string): unknown => {
   let value: unknown;
   try {
@@ -45,6 +56,7 @@ export const decode = (schema: TSchema, text: string): unknown => {
   } catch {
     throw new BadMessage("", "is not JSON");
   }
-  check(schema, value);
-  return value;
+  const body = suspect.test(text) ? storable(value) : value;
+  check(schema, body);
+  return body;
 };

@@ -156,6 +156,7 @@ export {
   type SubjectKey,
   type SubjectParameters,
 } from "./subjects.ts";
+export { isStorable, storable, storableText, unstorableAt } from "./text.ts";
 export { CreateToken, Token, tokenRoles, type TokenRole } from "./token.ts";
 export { UsageWindowItem, UsageWindowPoint, UsageWindows } from "./usage.ts";
 export { uuidV7 } from "./uuid.ts";

@@ -60,10 +60,17 @@ export interface BegunMachine {
   readonly lastWords: () => Promise<string>;
 }
 
+/** What a guest wrote goes to terminals: without what would move their cursors, and the end of a line. */
+const shown = ({ text }: LogLine): string =>
+  Buffer.from(text)
+    .toString()
+    .trimEnd()
+    .replaceAll(/\p{Cc}/gu, "?");
+
 /** The end of a log, for an error's detail; nothing when it cannot be read. */
 export const wordsOf = async (log: AsyncIterable<LogLine>): Promise<string> => {
   const lines = await Array.fromAsync(log).catch(() => []);
-  return lines.length === 0 ? "" : `: ${lines.map(({ text }) => Buffer.from(text).toString()).join(" / ")}`;
+  return lines.length === 0 ? "" : `: ${lines.map(shown).join(" / ")}`;
 };
 
 /** Resolves when the guest says that its program runs, or that it ran; rejects StartFailure. */

@@ -47,6 +47,16 @@ describe("restarts", () => {
     expect(host.runtime.started).toHaveLength(1);
   });
 
+  test("a detail is cut between characters, not through one", async () => {
+    const host = new FakeHost();
+    const command = `/${"a/".repeat(1022)}a\u{1f600}b`;
+    host.runtime.script.start = () => new StartFailure("EntrypointNotFound", `"${command}" is not in the image`);
+    await host.start();
+    host.control.assign(assignment());
+    await settle();
+    expect(host.control.newest(one).detail).toBe(`"${command.slice(0, command.indexOf("\u{1f600}"))}`);
+  });
+
   test("a missing image is waited for, under every policy, without using up an attempt", async () => {
     const host = new FakeHost();
     let missing = true;

@@ -16,7 +16,7 @@ export const checkContract = (instance: DrivenInstance, tools: StepTools): void 
   }
   if (check.held === record.contractHeld) return;
   record.contractHeld = check.held;
-  const detail = check.held ? null : `not enforced as promised: ${check.violations.join("; ")}`.slice(0, 4096);
+  const detail = check.held ? null : `not enforced as promised: ${check.violations.join("; ")}`;
   if (!check.held) tools.log.warn({ instanceId: record.instanceId, violations: check.violations }, "contract broken");
   const state = held.run.paused ? "paused" : "running";
   tools.reporter.report(record.draft({ state, detail }, memory, tools.clock.now()), { soon: true });

@@ -2,6 +2,7 @@ import { assignment, FakeClock, instanceId, MemoryStorage, settle } from "@bulkh
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Journal, type ReportDraft } from "./journal.ts";
+import { encodeRecord } from "./records.ts";
 
 const name = "journal/container.log";
 const everything = { reports: 1_000, bytes: 2 ** 30 };
@@ -21,11 +22,39 @@ const draft = (attempt: number): ReportDraft => ({
   at: "2026-01-01T00:00:00.000Z",
 });
 
+/** Half of a character, which a text may end in that was cut by its units. */
+const torn = "\ud83d";
+
 const open = async (storage: MemoryStorage, clock = new FakeClock(), id = "first") => {
   const { journal, damaged } = await Journal.open({ storage, clock, name, newId: () => id });
   return { journal, damaged, clock };
 };
 const attempts = (journal: Journal): number[] => journal.unacknowledged(everything).map(({ attempt }) => attempt);
+
+describe("text of reports", () => {
+  const resize = { generation: 1, outcome: "deferred", detail: `b${torn}` } as const;
+
+  test("is such as every database keeps, and no longer than the contract allows", async () => {
+    const { journal } = await open(new MemoryStorage());
+    const odd = journal.append({ ...draft(0), detail: "a\0", resize });
+    expect(odd).toMatchObject({ detail: "a\ufffd", resize: { detail: "b\ufffd" } });
+    const long = journal.append({ ...draft(0), detail: `${"a".repeat(4095)}\u{1f600}` });
+    expect(long.detail).toBe("a".repeat(4095));
+    const longResize = journal.append({ ...draft(0), resize: { ...resize, detail: "b".repeat(100_000) } });
+    expect(longResize.resize?.detail).toHaveLength(4096);
+  });
+
+  test("is made so when it is read as well: an agent before this one may have left what nobody takes", async () => {
+    const storage = new MemoryStorage();
+    const old = { ...draft(3), seq: 7, journal: "first", detail: `\0${"a".repeat(5_000)}`, resize };
+    const lines = [{ journal: "first", nextSeq: 1 }, { report: old }].map((record) => encodeRecord(record));
+    await storage.replace(name, Buffer.from(lines.join("")));
+    const { journal } = await open(storage, new FakeClock(), "second");
+    const [read] = journal.unacknowledged(everything);
+    expect(read).toMatchObject({ seq: 7, journal: "first", attempt: 3, resize: { detail: "b\ufffd" } });
+    expect(read?.detail).toBe(`\ufffd${"a".repeat(4095)}`);
+  });
+});
 
 describe("journal", () => {
   test("keeps what is not acknowledged, in order, across a crash", async () => {

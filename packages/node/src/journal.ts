@@ -3,6 +3,7 @@ import type { Clock } from "./clock.ts";
 import { Flusher } from "./flusher.ts";
 import { encodeRecord } from "./records.ts";
 import { RecordFile } from "./record-file.ts";
+import { withSoundText } from "./report-text.ts";
 import type { Storage } from "./storage.ts";
 
 /** A report before the journal numbers it. */
@@ -67,7 +68,7 @@ export class Journal {
       if ("report" in record) highest = Math.max(highest, record.report.seq);
     }
     const waiting = records.flatMap((record) =>
-      "report" in record && record.report.seq > acknowledged ? [record.report] : [],
+      "report" in record && record.report.seq > acknowledged ? [withSoundText(record.report)] : [],
     );
     if (head !== undefined) {
       const state = { id: head.journal, nextSeq: Math.max(highest, acknowledged) + 1 + restartGap, acknowledged };
@@ -97,7 +98,7 @@ export class Journal {
 
   /** Numbers and keeps a report. It is on its way to the disk when this returns, or with `lazy` at the next occasion. */
   append(draft: ReportDraft, options: { lazy?: boolean } = {}): InstanceReport {
-    const report = { ...draft, seq: this.#nextSeq, journal: this.id };
+    const report = { ...withSoundText(draft), seq: this.#nextSeq, journal: this.id };
     this.#nextSeq += 1;
     this.#keep(report);
     this.#unwritten.add(report.seq);

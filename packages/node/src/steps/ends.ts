@@ -1,8 +1,15 @@
-import { compareEpochs, type Assignment, type ExitStatus, type InstanceReason } from "@bulkhead/contracts";
+import {
+  compareEpochs,
+  storableText,
+  type Assignment,
+  type ExitStatus,
+  type InstanceReason,
+} from "@bulkhead/contracts";
 import { afterEnd, type ActualRun, type InstanceMemory } from "@bulkhead/lifecycle";
 import type { DrivenInstance } from "../driven-instance.ts";
 import type { StepTools } from "../step-tools.ts";
 import { checkContract } from "../contract-check.ts";
+import { detailMax } from "../report-text.ts";
 import { blankMemory, memoryOf, memoryOfRun } from "./memory.ts";
 
 export interface End {
@@ -16,9 +23,6 @@ export interface End {
 const lastedMs = (exit: ExitStatus | null): number =>
   exit === null ? 0 : Math.max(Date.parse(exit.finishedAt) - Date.parse(exit.startedAt), 0);
 
-/** Longest `detail` of a report, in characters (contracts/event.ts). */
-const detailLimit = 4096;
-
 /** Reports an end with what its restart policy makes of it, and remembers that. */
 export const conclude = async (instance: DrivenInstance, tools: StepTools, end: End): Promise<void> => {
   const { memory, reason, exit } = end;
@@ -26,7 +30,8 @@ export const conclude = async (instance: DrivenInstance, tools: StepTools, end: 
   const answer = afterEnd({
     policy: record.assignment?.spec.restart,
     reason,
-    detail: end.detail?.slice(0, detailLimit / 2) ?? null,
+    // Half of what a report takes: what is made of the end here is said around it.
+    detail: end.detail === null ? null : storableText(end.detail, detailMax / 2),
     exitCode: exit?.exitCode ?? null,
     ranMs: lastedMs(exit),
     restarts: memory.restarts,

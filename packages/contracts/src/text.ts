@@ -1,0 +1,44 @@
+/**
+ * Text that JSON, UTF-8 and Postgres all keep as it is. JavaScript's strings and JSON hold more: NUL, which Postgres has
+ * in no text, and halves of surrogate pairs, which are no characters. What a host or a user sends may have them.
+ */
+const unstorable = /[\0\p{Surrogate}]/u;
+const eachUnstorable = new RegExp(unstorable, "gu");
+/** U+FFFD, which stands for what cannot be shown. */
+const standIn = "\ufffd";
+
+export const isStorable = (text: string): boolean => !unstorable.test(text);
+
+/** The text with a stand-in for each unit that cannot be kept, and of at most `lengthMax` UTF-16 units. */
+export const storableText = (text: string, lengthMax = Infinity): string => {
+  // Replaced first: whether the cut goes through a character is then seen by its last unit alone.
+  const kept = isStorable(text) ? text : text.replace(eachUnstorable, standIn);
+  if (kept.length <= lengthMax) return kept;
+  const cut = kept.slice(0, lengthMax);
+  return isStorable(cut) ? cut : cut.slice(0, -1);
+};
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
+
+/** JSON pointer (RFC 6901) of the first text in a JSON value that cannot be kept; undefined without one. */
+export const unstorableAt = (value: unknown): string | undefined => {
+  if (typeof value === "string") return isStorable(value) ? undefined : "";
+  if (!isObject(value)) return undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const inside = isStorable(name) ? unstorableAt(member) : "";
+    if (inside !== undefined) return `/${storableText(name).replaceAll("~", "~0").replaceAll("/", "~1")}${inside}`;
+  }
+  return undefined;
+};
+
+/** A JSON value all of whose texts can be kept: itself when they can, else a copy with stand-ins. */
+export const storable = <Value>(value: Value): Value =>
+  unstorableAt(value) === undefined ? value : (copy(value) as Value);
+
+const copy = (value: unknown): unknown => {
+  if (typeof value === "string") return storableText(value);
+  if (Array.isArray(value)) return value.map(copy);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [storableText(name), copy(member)]));
+};
