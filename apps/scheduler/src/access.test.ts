@@ -121,7 +121,7 @@ test("the API says what it is", async () => {
   expect(JSON.parse(body)).toMatchObject({
     version: "0.0.0",
     features: expect.arrayContaining(["exec", "live-resize"]),
-    limits: { bodyBytes: 2 ** 20, streams: 2 },
+    limits: { bodyBytes: 2 ** 20, specBytes: 2 ** 16, streams: 2 },
   });
   const metrics = await app.inject({ url: "/metrics", headers: bearer(tokens.admin) });
   expect(metrics.body).toBe("up 1\n");

@@ -1,6 +1,7 @@
 import { kernelErrors } from "./kernel-errors.ts";
 import { networkErrors } from "./network-errors.ts";
 import type { Problem } from "./problem.ts";
+import { sizeErrors } from "./size-errors.ts";
 import { snapshotErrors } from "./snapshot-errors.ts";
 
 interface ErrorRow {
@@ -66,6 +67,7 @@ export const errors = {
   ...kernelErrors,
   ...networkErrors,
   ...snapshotErrors,
+  ...sizeErrors,
   IMAGE_IN_USE: {
     status: 409,
     retry: false,
@@ -102,12 +104,6 @@ export const errors = {
     retry: false,
     title: "The object changed since it was read",
     remedy: "Read it again and repeat with the new ETag.",
-  },
-  BODY_TOO_LARGE: {
-    status: 413,
-    retry: false,
-    title: "The body is too large",
-    remedy: "Send less; the limit is in `detail`.",
   },
   MEDIA_TYPE_UNSUPPORTED: {
     status: 415,
@@ -150,12 +146,6 @@ export const errors = {
     retry: false,
     title: "Content does not match its digest",
     remedy: "The archive is corrupt; export it again.",
-  },
-  IMAGE_TOO_LARGE: {
-    status: 413,
-    retry: false,
-    title: "The image exceeds a limit",
-    remedy: "Use a smaller image or raise the limit on the scheduler.",
   },
   IMAGE_UNAVAILABLE: {
     status: 404,

@@ -188,6 +188,7 @@ export {
   PatchWorkload,
   Resources,
   RestartPolicy,
+  specBytesMax,
   Workload,
   WorkloadSpec,
 } from "./workload.ts";

@@ -15,6 +15,12 @@ const minimumDiskBytes = 16 * 1024 * 1024;
 /** Smallest CPU limit the kernel's CFS quota can express at its 100 ms period (1 ms), in thousandths of a CPU. */
 export const minimumCpuMillis = 10;
 
+/**
+ * Longest specification, in bytes of JSON with every default filled in. Each of up to 10,000 instances carries it to its
+ * host, and what is larger (data, files) belongs into the image or a share.
+ */
+export const specBytesMax = 64 * 1024;
+
 /** Block I/O limits; bytes and operations per second, weight as in cgroup v2 `io.weight`. */
 export const IoLimits = Type.Object(
   {

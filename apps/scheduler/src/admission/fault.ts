@@ -1,17 +1,22 @@
 import { type ErrorCode, type Problem, fleetError } from "@bulkhead/contracts";
 
+/** The most basic failure names the answer; the others are listed with it. */
+const order = [
+  "REQUEST_INVALID",
+  "SPEC_TOO_LARGE",
+  "FIELD_NOT_APPLICABLE",
+  "LIMIT_INFEASIBLE",
+] as const satisfies ErrorCode[];
+
 /** One thing wrong with a request, found by a rule that a schema cannot express. */
 export interface Fault {
-  readonly code: Extract<ErrorCode, "REQUEST_INVALID" | "FIELD_NOT_APPLICABLE" | "LIMIT_INFEASIBLE">;
+  readonly code: (typeof order)[number];
   /** RFC 6901 pointer into the body */
   readonly pointer: string;
   readonly message: string;
   /** field and the value that would do */
   readonly nearest?: NonNullable<Problem["nearestFeasible"]>;
 }
-
-/** The most basic failure names the answer; the others are listed with it. */
-const order: readonly Fault["code"][] = ["REQUEST_INVALID", "FIELD_NOT_APPLICABLE", "LIMIT_INFEASIBLE"];
 
 /** Throws one problem that lists all faults; does nothing without any. */
 export const assertNoFaults = (faults: readonly Fault[]): void => {

@@ -5,6 +5,7 @@ import { demandOf } from "@bulkhead/placement";
 import { withDefaults } from "./defaults.ts";
 import { type Fault, assertNoFaults } from "./fault.ts";
 import { type LargestCapacity, limitFaults, sizeFaults } from "./spec-rules.ts";
+import { specSizeFaults } from "./spec-size.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -68,6 +69,7 @@ export const revise = (
     ...(changed.length === 0 ? [] : [...limitFaults(after), ...sizeFaults(after, largest)]),
     ...dedicatedFaults(before, after),
     ...nameFaults(workload.name, after.replicas ?? 1),
+    ...specSizeFaults(after, before),
     ...(labels <= 64
       ? []
       : [{ code: "REQUEST_INVALID" as const, pointer: "/spec/labels", message: "must not be more than 64" }]),

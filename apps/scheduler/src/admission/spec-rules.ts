@@ -11,6 +11,7 @@ import type { Fault } from "./fault.ts";
 import { networkFaults } from "./network-rules.ts";
 import { pathFaults, seenFaults } from "./places.ts";
 import { shareMountFaults } from "./share-rules.ts";
+import { specSizeFaults } from "./spec-size.ts";
 
 /** Longest host name label (RFC 1123); an instance's name is its host name. */
 const maximumNameLength = 63;
@@ -154,6 +155,7 @@ export const sizeFaults = (spec: WorkloadSpec, largest: LargestCapacity | undefi
 /** Everything wrong with a new workload that can be told without the fleet. */
 export const workloadFaults = ({ name, spec }: CreateWorkload): Fault[] => [
   ...nameFaults(name, spec.replicas ?? 1),
+  ...specSizeFaults(spec),
   ...isolationFaults(spec),
   ...textFaults(spec),
   ...hostPathFaults(spec),

@@ -1,3 +1,4 @@
+import { specBytesMax } from "@bulkhead/contracts";
 import { addHealthRoutes } from "@bulkhead/service/http";
 import { Type } from "typebox";
 import { answers } from "../http/answers.ts";
@@ -54,6 +55,7 @@ export const addInformationRoutes: AddRoutes = (app, { readiness, settings, ownM
         pageItems: 1000,
         requestsBurst: settings.requestsBurst,
         requestsPerSecond: settings.requestsPerSecond,
+        specBytes: specBytesMax,
         streams: settings.streamsMax,
       },
     }),
