@@ -116,3 +116,13 @@ test("an aborted put stops and leaves nothing", async () => {
   await expect(store.put(hello, endless, { signal: stop.signal })).rejects.toThrow("enough");
   await expect(leftovers()).resolves.toEqual([]);
 });
+
+test("staged content that is gone fails whoever reads it, and nobody before", async () => {
+  const store = await BlobStore.open({ root });
+  await using staged = await store.stage(source(), { what: "it" });
+  const read = staged.read();
+  await rm(staged.path);
+  // A stream that had been opened would have failed by now.
+  await new Promise((resolve) => setImmediate(resolve));
+  await expect(text(read)).rejects.toMatchObject({ code: "ENOENT" });
+});

@@ -39,8 +39,9 @@ export class StagedBlob implements AsyncDisposable {
     this.#durable = content.durable;
   }
 
-  read(): ByteSource {
-    return createReadStream(this.path);
+  /** Opened with its first byte: a stream that fails before anybody reads it would end the process. */
+  async *read(): AsyncGenerator<Uint8Array> {
+    yield* createReadStream(this.path) as ByteSource;
   }
 
   /** Gives it its name. The staged file is gone afterwards. */

@@ -61,3 +61,14 @@ test("a guest of another version, and one that sends no frames, are refused at o
   });
   await expect(GuestChannel.open(guest.connect)).rejects.toMatchObject({ code: "RUNTIME_FAILED" });
 });
+
+test("a connection that has ended before it is used is told at once", async () => {
+  await using guest = await guestOf([]);
+  const ended = async () => {
+    const socket = await guest.connect();
+    socket.destroy();
+    await once(socket, "close");
+    return socket;
+  };
+  await expect(GuestChannel.open(ended, [30_000])).rejects.toThrow("the machine closed the connection");
+});

@@ -55,6 +55,8 @@ export class GuestChannel {
     socket.on("data", (bytes) => this.#take(bytes));
     socket.on("error", () => undefined);
     socket.on("close", () => this.#lose());
+    // Nothing tells again of one that has ended by now.
+    if (socket.destroyed) this.#lose();
   }
 
   /** Rejects RUNTIME_FAILED when the guest does not answer. */

@@ -21,6 +21,8 @@ const firstLine = (socket: Socket): Promise<string> => {
   };
   const gone = (): void => line.reject(new Error("nobody listens in the guest"));
   socket.on("readable", read).on("end", gone).on("error", gone).on("close", gone);
+  // Nothing tells again of one that has ended by now.
+  if (socket.destroyed) gone();
   return line.promise.finally(() => {
     clearTimeout(late);
     socket.off("readable", read).off("end", gone).off("error", gone).off("close", gone);

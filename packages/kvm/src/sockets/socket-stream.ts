@@ -44,6 +44,11 @@ export class SocketStream implements StreamListener {
       socket.destroy();
       return;
     }
+    // Whoever listens there has ended it already, and nothing tells that again.
+    if (socket.destroyed) {
+      this.#close();
+      return;
+    }
     this.#socket = socket;
     socket
       .on("error", () => undefined)
