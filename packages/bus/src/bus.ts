@@ -15,6 +15,7 @@ import { Consumption, type BatchHandler, type ConsumeOptions } from "./consumpti
 import type { BusLog, Faults } from "./faults.ts";
 import { readMessage, type MessageContext } from "./inbound.ts";
 import type { Link } from "./link.ts";
+import { assertFits } from "./payload.ts";
 import { sendRequest } from "./requests.ts";
 import { answer, type RequestHandler } from "./responses.ts";
 import { contextOf, traceHeaders } from "./trace-headers.ts";
@@ -82,7 +83,7 @@ export class Bus implements AsyncDisposable {
   /**
    * Sends a message with the active trace context. While disconnected it is dropped and counted (false): everything on
    * the bus is repeated or superseded, and an old heartbeat sent late would say what is no longer true. Throws when the
-   * body does not fit its schema.
+   * body does not fit its schema, and BODY_TOO_LARGE.
    */
   publish<Subject extends MessageSubject>(
     subject: Subject,
@@ -91,6 +92,7 @@ export class Bus implements AsyncDisposable {
   ): boolean {
     const name = subjectFor(subject.pattern, parameters);
     const text = encode(subject.body, body);
+    assertFits(text, { link: this.#link, what: `A message of ${subject.pattern}`, code: "BODY_TOO_LARGE" });
     if (!this.#link.connected) {
       this.#faults.add("message dropped while disconnected", subject.pattern, {});
       return false;
@@ -116,7 +118,7 @@ export class Bus implements AsyncDisposable {
 
   /**
    * Asks and waits at most the subject's `timeoutMs`. Rejects with the other side's error, HOST_UNREACHABLE when an
-   * agent does not answer, or BUS_UNAVAILABLE.
+   * agent does not answer, BODY_TOO_LARGE, or BUS_UNAVAILABLE.
    */
   request<Subject extends RequestSubject>(
     subject: Subject,
@@ -134,7 +136,10 @@ export class Bus implements AsyncDisposable {
     handler: RequestHandler<BodyOf<Subject>, ReplyOf<Subject>>,
     options: { queue?: string } = {},
   ): Subscription {
-    const answerOne = answer(subject, handler as RequestHandler<unknown, unknown>, this.#faults);
+    const answerOne = answer(subject, handler as RequestHandler<unknown, unknown>, {
+      link: this.#link,
+      faults: this.#faults,
+    });
     return this.#connection.subscribe(subjectFor(subject.pattern, parameters), {
       ...options,
       callback: (error, message) => {

@@ -11,6 +11,7 @@ export type Fault =
   | "message refused"
   | "handler failed"
   | "reply not sent"
+  | "reply too large"
   | "message dropped while disconnected"
   | "request refused, too many at once"
   | "not permitted";

@@ -38,6 +38,11 @@ export class Link {
     return this.#serverVersion;
   }
 
+  /** Most that the server takes as one message, headers included, in bytes. */
+  get maxPayloadBytes(): number {
+    return this.#connection.info?.max_payload ?? Infinity;
+  }
+
   /** Whether the server says that it has JetStream. */
   get hasJetStream(): boolean {
     return this.#connection.info?.jetstream === true;

@@ -9,6 +9,7 @@ import {
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { decode, encode } from "./codec.ts";
 import type { Link } from "./link.ts";
+import { assertFits } from "./payload.ts";
 import { decodeFailure, errorHeader } from "./reply.ts";
 import { traceHeaders } from "./trace-headers.ts";
 
@@ -44,6 +45,7 @@ export const sendRequest = async (request: Request): Promise<unknown> => {
   const { connection, link, subject, parameters, body } = request;
   const name = subjectFor(subject.pattern, parameters);
   const text = encode(subject.body, body);
+  assertFits(text, { link, what: `A request of ${subject.pattern}`, code: "BODY_TOO_LARGE" });
   link.requireConnection();
   const tracer = trace.getTracer("bulkhead.bus");
   const attributes = { "messaging.system": "nats", "messaging.destination.template": subject.pattern };

@@ -4,6 +4,8 @@ import { headers, type Msg } from "@nats-io/transport-node";
 import { BadMessage, encode } from "./codec.ts";
 import type { Faults } from "./faults.ts";
 import { readMessage, type MessageContext } from "./inbound.ts";
+import type { Link } from "./link.ts";
+import { assertFits } from "./payload.ts";
 import { encodeFailure, errorHeader } from "./reply.ts";
 import { contextOf } from "./trace-headers.ts";
 
@@ -30,7 +32,7 @@ const encodeReply = (subject: RequestSubject, reply: unknown): string => {
 export const answer = (
   subject: RequestSubject,
   handler: RequestHandler<unknown, unknown>,
-  faults: Faults,
+  { link, faults }: { link: Link; faults: Faults },
 ): ((message: Msg) => Promise<void>) => {
   const { pattern, timeoutMs } = subject;
   let inFlight = 0;
@@ -47,6 +49,16 @@ export const answer = (
       faults.add("reply not sent", pattern, { err });
     }
   };
+  const reply = (message: Msg, body: unknown): void => {
+    const text = encodeReply(subject, body);
+    try {
+      assertFits(text, { link, what: `The answer of ${pattern}`, code: "ANSWER_TOO_LARGE" });
+    } catch (err) {
+      faults.add("reply too large", pattern, { err, subject: message.subject });
+      throw err;
+    }
+    send(message, text);
+  };
   const handle = async (message: Msg): Promise<void> => {
     const tracer = trace.getTracer("bulkhead.bus");
     const attributes = { "messaging.system": "nats", "messaging.destination.template": pattern };
@@ -55,8 +67,7 @@ export const answer = (
     try {
       const { body, ...about } = readMessage(subject, message);
       const call = { ...about, signal: AbortSignal.timeout(timeoutMs) };
-      const reply = await context.with(trace.setSpan(parent, span), handler, undefined, body, call);
-      send(message, encodeReply(subject, reply));
+      reply(message, await context.with(trace.setSpan(parent, span), handler, undefined, body, call));
     } catch (err) {
       span.setStatus({ code: SpanStatusCode.ERROR, message: err instanceof Error ? err.message : "" });
       if (err instanceof BadMessage) faults.add("message refused", pattern, { err, subject: message.subject });
