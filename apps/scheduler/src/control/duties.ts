@@ -60,7 +60,9 @@ export class Duties {
     const { ports, times, term, watch } = this.#parts;
     const changes = watch.changes(ports.nowMs());
     if (changes.length > 0) await this.#record(changes);
-    const replaced = await ports.store.replaceLost(term.term, watch.lost(ports.nowMs()), times.driftMs);
+    // Asked at each one's turn: others may take long, and this one be back.
+    const lost = watch.lost().map((agent) => ({ ...agent, quietMs: () => watch.quietMs(agent, ports.nowMs()) }));
+    const replaced = await ports.store.replaceLost(term.term, lost, times.driftMs);
     if (replaced > 0) ports.log.warn({ instances: replaced }, "instances of lost hosts are replaced");
     return changes.length + replaced > 0;
   }

@@ -46,19 +46,25 @@ export class Heartbeats {
 
   /** Looks at everything that came since the last time. */
   async pass(): Promise<void> {
-    const { store } = this.#parts.ports;
     if (this.#waiting.size === 0) return;
     const heartbeats = [...this.#waiting.values()];
     this.#waiting.clear();
-    const heads = new Map((await store.readHeads(heartbeats)).map((head) => [keyOf(head), head]));
+    let heads = await this.#heads(heartbeats);
     const known = heartbeats.filter((heartbeat) => this.#isKnown(heartbeat, heads));
     for (const heartbeat of known) await this.#catchUp(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
-    await this.#write(known);
-    for (const heartbeat of known) {
+    // Of an agent that was given up until now the heads may be from before its instances were replaced. The writing has
+    // waited for that, or has prevented it (see `replaceLost`): what is read after it counts.
+    if (await this.#write(known)) heads = await this.#heads(known);
+    for (const heartbeat of known.filter((agent) => heads.has(keyOf(agent)))) {
       await this.#grant(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
       await this.#explain(heartbeat);
       this.#account(heartbeat);
     }
+  }
+
+  async #heads(heartbeats: readonly Heartbeat[]): Promise<ReadonlyMap<string, DocumentHead>> {
+    const heads = await this.#parts.ports.store.readHeads(heartbeats);
+    return new Map(heads.map((head) => [keyOf(head), head]));
   }
 
   #isKnown(heartbeat: Heartbeat, heads: ReadonlyMap<string, DocumentHead>): boolean {
@@ -90,7 +96,8 @@ export class Heartbeats {
     }
   }
 
-  async #write(heartbeats: readonly Heartbeat[]): Promise<void> {
+  /** Notes who was heard. True when that was news of some, and is written. */
+  async #write(heartbeats: readonly Heartbeat[]): Promise<boolean> {
     const { ports, times, term, watch, onChange } = this.#parts;
     const nowMs = ports.nowMs();
     let matters = false;
@@ -108,7 +115,7 @@ export class Heartbeats {
       const told = changed ? { bootId, facts, unknown } : null;
       return [{ hostId, isolation, state: "ready", heardMsAgo: 0, heartbeat: told, reachedVersion, foreignClusterId }];
     });
-    if (news.length === 0) return;
+    if (news.length === 0) return false;
     try {
       await ports.store.recordAgents(term.term, news);
     } catch (error) {
@@ -116,19 +123,17 @@ export class Heartbeats {
       throw error;
     }
     if (matters) onChange();
+    return matters;
   }
 
   /** The lease counts from the host's own send time, which the answer repeats. */
   async #grant(heartbeat: Heartbeat, head: DocumentHead): Promise<void> {
-    const { ports, term, watch } = this.#parts;
+    const { ports, term } = this.#parts;
     const { hostId, isolation, sentAtBoottimeNs, position, digest } = heartbeat;
     if (this.#foreign(heartbeat) !== null) return;
     const wanted = await this.#parts.documents.digest(head);
     const refetch = digest !== wanted || position === null || position.era !== this.#parts.era.value;
-    const granted = term.valid();
-    // Noted before it is sent: what may have been granted counts as granted.
-    if (granted) watch.granted(heartbeat, ports.nowMs());
-    const answer = { term: term.term, sentAtBoottimeNs, granted, refetch };
+    const answer = { term: term.term, sentAtBoottimeNs, granted: term.valid(), refetch };
     ports.bus.publish(subjects.lease, { hostId, isolation }, answer);
   }
 

@@ -31,12 +31,14 @@ describe("silence", () => {
     expect(statesAt(subject, 30_000)).toEqual(["unknown"]);
   });
 
-  test("that ends while it is being written is not entered", () => {
+  test("that ends while it is being written is not entered, and the next heartbeat is written", () => {
     const subject = watch(known());
     const changes = subject.changes(startMs + 10_000);
     subject.heard(a, startMs + 10_001, null);
     subject.settle(changes, startMs + 10_002);
     expect(statesAt(subject, 10_002)).toEqual([]);
+    expect(subject.heard(a, startMs + 10_003, null)).toBe(true);
+    expect(subject.heard(a, startMs + 10_004, null)).toBe(false);
   });
 });
 
@@ -82,19 +84,24 @@ describe("accounts", () => {
 });
 
 describe("a lost agent's quiet time", () => {
-  const quietMs = (subject: HostWatch, ms: number) => subject.lost(startMs + ms)[0]?.quietMs;
+  const quietMs = (subject: HostWatch, ms: number) => subject.quietMs(a, startMs + ms);
 
-  test("counts from the last grant, or from the takeover when this leader granted none", () => {
+  test("counts from when this leader heard it last, or from the takeover", () => {
     const subject = watch(known());
     subject.heard(a, startMs + 1_000, null);
-    subject.granted(a, startMs + 1_000);
     subject.settle(subject.changes(startMs + 40_000), startMs + 40_000);
+    expect(subject.lost()).toEqual([a]);
     expect(quietMs(subject, 40_000)).toBe(39_000);
     expect(quietMs(watch(known({ state: "unknown" })), 40_000)).toBe(40_000);
   });
 
-  test("is not asked for while the agent is only suspect", () => {
+  test("is nothing while the agent is only suspect, and from the moment it is heard again", () => {
     const subject = watch(known({ state: "suspect" }));
-    expect(subject.lost(startMs + 29_000)).toEqual([]);
+    expect(subject.lost()).toEqual([]);
+    expect(quietMs(subject, 29_000)).toBe(0);
+    const back = watch(known({ state: "unknown" }));
+    back.heard(a, startMs + 40_000, null);
+    expect(back.lost()).toEqual([]);
+    expect(quietMs(back, 400_000)).toBe(0);
   });
 });

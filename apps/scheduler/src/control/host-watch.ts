@@ -12,10 +12,10 @@ interface Watched extends AgentKey {
   foreignClusterId: string | null;
   /** of the monotonic clock; the takeover, before the first heartbeat */
   heardAtMs: number;
+  /** was heard while its silence was being written: the row may say either */
+  inDoubt: boolean;
   /** what runs there is in the database: its document is of this era, and what that did not explain was looked up */
   accounted: boolean;
-  /** when a lease was last granted; null while this leader has granted none */
-  grantedAtMs: number | null;
 }
 
 /** An agent whose silence has changed what it is. */
@@ -33,7 +33,6 @@ const keyOf = (agent: AgentKey): string => `${agent.hostId} ${agent.isolation}`;
  */
 export class HostWatch {
   readonly #times: Pick<ControlTimes, "suspectAfterMs" | "unknownAfterMs">;
-  readonly #startedAtMs: number;
   readonly #agents = new Map<string, Watched>();
   #accountsSinceMs: number;
   #accountsClosed = false;
@@ -44,11 +43,10 @@ export class HostWatch {
     known: readonly KnownAgent[],
   ) {
     this.#times = times;
-    this.#startedAtMs = startedAtMs;
     this.#accountsSinceMs = startedAtMs;
     for (const { hostId, isolation, state, foreignClusterId } of known) {
       const agent = { hostId, isolation, state, foreignClusterId };
-      this.#agents.set(keyOf(agent), { ...agent, heardAtMs: startedAtMs, accounted: false, grantedAtMs: null });
+      this.#agents.set(keyOf(agent), { ...agent, heardAtMs: startedAtMs, inDoubt: false, accounted: false });
     }
   }
 
@@ -78,26 +76,21 @@ export class HostWatch {
     this.#accountsClosed = false;
   }
 
-  /** A heartbeat came: the agent is well. True when that is news to the database. */
+  /** A heartbeat came: the agent is well. True when that is, or may be, news to the database. */
   heard(agent: AgentKey, nowMs: number, foreignClusterId: string | null): boolean {
     const key = keyOf(agent);
     const known = this.#agents.get(key);
-    const news = known === undefined || known.state !== "ready" || known.foreignClusterId !== foreignClusterId;
+    const same = known?.state === "ready" && !known.inDoubt && known.foreignClusterId === foreignClusterId;
     this.#agents.set(key, {
       hostId: agent.hostId,
       isolation: agent.isolation,
       state: "ready",
       foreignClusterId,
       heardAtMs: nowMs,
+      inDoubt: false,
       accounted: known?.accounted ?? false,
-      grantedAtMs: known?.grantedAtMs ?? null,
     });
-    return news;
-  }
-
-  granted(agent: AgentKey, nowMs: number): void {
-    const known = this.#agents.get(keyOf(agent));
-    if (known !== undefined) known.grantedAtMs = nowMs;
+    return !same;
   }
 
   /** Agents whose silence makes them something else by now. `settle` enters it once it is written. */
@@ -112,20 +105,28 @@ export class HostWatch {
   settle(changes: readonly StateChange[], nowMs: number): void {
     for (const change of changes) {
       const agent = this.#agents.get(keyOf(change));
-      // Heard while it was being written: the next heartbeat's writing puts it right.
-      if (agent !== undefined && nowMs - agent.heardAtMs >= change.silentMs) agent.state = change.state;
+      if (agent === undefined) continue;
+      // Heard while it was being written: the next heartbeat is written in any case, and puts it right.
+      if (nowMs - agent.heardAtMs >= change.silentMs) agent.state = change.state;
+      else agent.inDoubt = true;
     }
   }
 
-  /** Agents given up, with the time for which no lease of theirs can have been renewed, in milliseconds. */
-  lost(nowMs: number): (AgentKey & { readonly quietMs: number })[] {
+  /** Agents given up. */
+  lost(): AgentKey[] {
     return [...this.#agents.values()]
       .filter((agent) => agent.state === "unknown")
-      .map(({ hostId, isolation, grantedAtMs }) => ({
-        hostId,
-        isolation,
-        quietMs: nowMs - Math.max(grantedAtMs ?? this.#startedAtMs, this.#startedAtMs),
-      }));
+      .map(({ hostId, isolation }) => ({ hostId, isolation }));
+  }
+
+  /**
+   * For how long an agent was certainly given no lease, in milliseconds; 0 when it is not given up. A lease counts from
+   * when its heartbeat was sent, so what this leader granted is over a lease after it was heard, however late the answer
+   * left; what a predecessor granted is over a lease after the takeover.
+   */
+  quietMs(agent: AgentKey, nowMs: number): number {
+    const known = this.#agents.get(keyOf(agent));
+    return known?.state === "unknown" ? nowMs - known.heardAtMs : 0;
   }
 
   #stateAfter(silentMs: number, state: HostState): HostState {

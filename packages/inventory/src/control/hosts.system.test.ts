@@ -86,7 +86,7 @@ describe("news of agents", () => {
 
 describe("a lost host", () => {
   const lose = (host: TestHost, quietMs: number) =>
-    fleet.control.replaceLost(fleet.term, [{ ...host, quietMs }], 1_000);
+    fleet.control.replaceLost(fleet.term, [{ ...host, quietMs: () => quietMs }], 1_000);
 
   test("replaces only what allows it, only after its own lease and the drift", async () => {
     const { host } = await fleet.placedInstance("short", { onLoss: "replace", leaseMs: 5_000 });

@@ -7,6 +7,17 @@ const replaceable = (quietMs: string, driftMs: string): string =>
   `NOT i.removing AND i.desired <> 'stopped' AND i.state NOT IN ('pending', 'stopped', 'failed')
      AND i.spec ->> 'onLoss' = 'replace' AND coalesce((i.spec ->> 'leaseMs')::int8, 300000) + ${driftMs} <= ${quietMs}`;
 
+// Rows are locked in one order everywhere: the instances before the agent.
+const lockInstances = statement(
+  "control_replace_instances",
+  `SELECT FROM instance i WHERE i.host_id = $1 AND i.isolation = $2 AND ${replaceable("$3::float8", "$4::int8")}
+   ORDER BY i.id FOR UPDATE`,
+);
+const lockAgent = statement(
+  "control_replace_agent",
+  `SELECT FROM host_agent WHERE host_id = $1 AND isolation = $2 FOR UPDATE`,
+);
+
 const replaceStatement = statement<{ id: string }>(
   "control_replace",
   `WITH lost AS MATERIALIZED (
@@ -51,14 +62,24 @@ const selectReplaceable = statement<AgentName>(
 );
 
 export interface LostAgent extends AgentName {
-  /** for how long its lease was certainly not renewed, in milliseconds */
-  readonly quietMs: number;
+  /** for how long it was certainly given no lease, in milliseconds, at the moment of asking; 0 when it was heard again */
+  readonly quietMs: () => number;
 }
 
 /**
  * Lets instances with `onLoss: replace` start elsewhere, when their own leases and `driftMs` (for clocks of different
  * rates) ran out: their shims have ended them. The old assignment gets a tombstone, the instance waits for a host.
  * Resolves to how many.
+ *
+ * The host may return at any moment, and may start the instance again once the leader has told it, with a lease, that
+ * its document is the newest. That it is never told so of a document without the tombstone is carried by the lock on the
+ * agent's row (`host_agent`), held from before `quietMs` is asked until the tombstone is committed:
+ *
+ *     leader hears a lost agent:  note it heard  ->  write its row `ready`  ->  read its document's head  ->  answer
+ *     here:                       lock its row   ->  ask quietMs            ->  tombstone, commit
+ *
+ * Heard before the question: `quietMs` is 0, nothing is replaced. Heard after it: the writing waits for the lock, even of
+ * a transaction whose connection was lost, so the head has the tombstone, and the answer says that the document is old.
  */
 export const replaceLost = async (
   database: Database,
@@ -69,18 +90,20 @@ export const replaceLost = async (
   const found = await database.rows(selectReplaceable, [
     agents.map((agent) => agent.hostId),
     agents.map((agent) => agent.isolation),
-    agents.map((agent) => agent.quietMs),
+    agents.map((agent) => agent.quietMs()),
     driftMs,
   ]);
   let total = 0;
   for (const { hostId, isolation } of found) {
-    const quietMs = agents.find((agent) => agent.hostId === hostId && agent.isolation === isolation)?.quietMs ?? 0;
+    const quietMs = agents.find((agent) => agent.hostId === hostId && agent.isolation === isolation)?.quietMs;
+    if (quietMs === undefined) continue;
     total += await database.transaction(async (sql) => {
-      const [, replaced] = await Promise.all([
+      await Promise.all([
         assertLeading(sql, term),
-        sql.rows(replaceStatement, [hostId, isolation, quietMs, driftMs]),
+        sql.count(lockInstances, [hostId, isolation, quietMs(), driftMs]),
+        sql.count(lockAgent, [hostId, isolation]),
       ]);
-      return replaced.length;
+      return (await sql.rows(replaceStatement, [hostId, isolation, quietMs(), driftMs])).length;
     });
   }
   return total;
