@@ -1,6 +1,6 @@
 import { fleetError } from "@bulkhead/contracts";
 import { describe, expect, test } from "vitest";
-import { databaseFailure, isRetryable, isUniqueViolation, sqlState } from "./failure.ts";
+import { databaseFailure, isRefusedValue, isRetryable, isUniqueViolation, sqlState } from "./failure.ts";
 
 const failure = (members: object, message = "x") => Object.assign(new Error(message), members);
 const wrapped = (cause: unknown) => new Error("outer", { cause });
@@ -58,4 +58,17 @@ test("unique violations are told apart by the name of their constraint", () => {
     isUniqueViolation(error, "other"),
   ]).toEqual([true, true, false]);
   expect(isUniqueViolation(failure({ code: "P2002" }))).toBe(true);
+});
+
+test.each([
+  ["22P05", true],
+  ["22008", true],
+  ["54000", true],
+  ["23514", true],
+  ["23505", false],
+  ["40001", false],
+  ["57014", false],
+  ["53100", false],
+])("%s is the values' own fault: %s", (code, wanted) => {
+  expect(isRefusedValue(wrapped(failure({ code })))).toBe(wanted);
 });

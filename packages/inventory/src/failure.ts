@@ -56,6 +56,12 @@ export const sqlState = (error: unknown): string | undefined => {
   return undefined;
 };
 
+/** Values that no such type holds, or too much of them for one row, or a check that refuses them. */
+const refusingStates = /^(22...|54...|23514)$/;
+
+/** True when the database refuses the values themselves: it would refuse them again, whenever they come. */
+export const isRefusedValue = (error: unknown): boolean => refusingStates.test(sqlState(error) ?? "");
+
 /** Name of the constraint that a statement would have broken; undefined when it failed otherwise. */
 export const constraintOf = (error: unknown): string | undefined => {
   for (const cause of causes(error)) {

@@ -1,6 +1,6 @@
 import type { Inbound } from "@bulkhead/bus";
 import { isFleetError, subjects, type ReportBatch } from "@bulkhead/contracts";
-import { NotLeading, type FoldResult } from "@bulkhead/inventory";
+import { isRefusedValue, NotLeading, type Acknowledgement } from "@bulkhead/inventory";
 import type { ControlPorts, Term } from "./ports.ts";
 import { inTraces } from "./traces.ts";
 
@@ -34,32 +34,54 @@ export class ReportFolder {
   /** Folds messages of the reports stream. Rejects when they must come again. */
   async fold(messages: readonly Inbound<ReportBatch>[]): Promise<void> {
     const batches = messages.map((message) => message.body);
-    try {
-      await this.#fold(batches);
-    } catch (err) {
-      if (isPassing(err)) {
-        this.#events.failed(err);
-        throw err;
-      }
-      await this.#foldEach(batches, err);
+    if ((await this.#tried(batches)) === undefined) return;
+    // One agent's poison must not stop the others.
+    for (const batch of batches) {
+      const err = await this.#tried([batch]);
+      if (err !== undefined) await this.#foldParts(batch, err);
     }
   }
 
-  /** One agent's poison must not stop the others: what cannot be folded alone is left to its agent, and said. */
-  async #foldEach(batches: readonly ReportBatch[], cause: unknown): Promise<void> {
-    const { log } = this.#ports;
-    if (batches.length === 1) {
-      log.error({ err: cause, hostId: batches[0]?.hostId, reports: batches[0]?.reports.length }, "reports not folded");
-      return;
+  /** What the batches cannot be folded for, by a fault of their own or of ours. Rejects when they must come again. */
+  async #tried(batches: readonly ReportBatch[]): Promise<unknown> {
+    try {
+      await this.#fold(batches);
+      return undefined;
+    } catch (err) {
+      if (!isPassing(err)) return err;
+      this.#events.failed(err);
+      throw err;
     }
-    for (const batch of batches) {
-      try {
-        await this.#fold([batch]);
-      } catch (err) {
-        if (isPassing(err)) throw err;
-        log.error({ err, hostId: batch.hostId, reports: batch.reports.length }, "reports not folded");
-      }
+  }
+
+  /**
+   * Folds by halves what cannot be folded whole, so that one report holds up no other. One that the database will never
+   * take is said and passed over; one that a fault of ours stops waits with its agent, and what comes after it as well.
+   * Resolves to whether the agent's reports may go on.
+   */
+  async #foldParts(batch: ReportBatch, cause: unknown): Promise<boolean> {
+    const { reports } = batch;
+    if (reports.length === 1) return this.#passOver(batch, cause);
+    const middle = Math.ceil(reports.length / 2);
+    for (const half of [reports.slice(0, middle), reports.slice(middle)]) {
+      const part = { ...batch, reports: half };
+      const err = await this.#tried([part]);
+      if (err !== undefined && !(await this.#foldParts(part, err))) return false;
     }
+    return true;
+  }
+
+  async #passOver(batch: ReportBatch, err: unknown): Promise<boolean> {
+    const { log, store } = this.#ports;
+    const [report] = batch.reports;
+    const about = { err, hostId: batch.hostId, instanceId: report?.instanceId, state: report?.state, seq: report?.seq };
+    if (!isRefusedValue(err)) {
+      log.error(about, "reports not folded");
+      return false;
+    }
+    log.error(about, "report cannot be kept and is left out");
+    this.#acknowledge(await store.passReports(this.#term.term, batch));
+    return true;
   }
 
   async #fold(batches: readonly ReportBatch[]): Promise<void> {
@@ -76,14 +98,14 @@ export class ReportFolder {
     // The events first: someone may be waiting for just this state.
     onEvents?.();
     this.#events.folded();
-    this.#acknowledge(result);
+    this.#acknowledge(result.acknowledgements);
     meters?.reportsFolded(result.folded);
     if (result.illegal > 0) log.warn({ reports: result.illegal }, "reports contradict the state of their instances");
     if (result.touched.length > 0) this.#events.touched(result.touched);
     if (result.freed) this.#events.freed();
   }
 
-  #acknowledge({ acknowledgements }: FoldResult): void {
+  #acknowledge(acknowledgements: readonly Acknowledgement[]): void {
     for (const { hostId, isolation, journal, upToSeq } of acknowledgements) {
       if (journal !== "") this.#ports.bus.publish(subjects.reportAck, { hostId, isolation }, { journal, upToSeq });
     }

@@ -5,15 +5,14 @@ import { foldInstance, type InstanceRow, type ReportEvent } from "./fold-instanc
 import * as statements from "./fold-statements.ts";
 import { assertLeading } from "./leadership.ts";
 import { markCorruptSnapshots } from "./corrupt-snapshots.ts";
-import { queueReports, type FoldedPosition, type Queue } from "./report-queue.ts";
-
-/** What an agent may forget now. */
-export interface Acknowledgement {
-  readonly hostId: string;
-  readonly isolation: string;
-  readonly journal: string;
-  readonly upToSeq: number;
-}
+import {
+  acknowledgementsOf,
+  agentsOf,
+  movePositions,
+  queuesOf,
+  type Acknowledgement,
+  type AgentQueue,
+} from "./fold-positions.ts";
 
 export interface FoldResult {
   readonly acknowledgements: readonly Acknowledgement[];
@@ -26,24 +25,6 @@ export interface FoldResult {
   /** something was freed: instances without a host may have one now */
   readonly freed: boolean;
 }
-
-const agentKey = (agent: { hostId: string; isolation: string }): string => `${agent.hostId} ${agent.isolation}`;
-
-interface AgentQueue extends Queue {
-  readonly hostId: string;
-  readonly isolation: string;
-  readonly before: FoldedPosition;
-}
-
-const queuesOf = (batches: readonly ReportBatch[], positions: readonly statements.PositionRow[]): AgentQueue[] => {
-  const byAgent = Map.groupBy(batches, agentKey);
-  // Reports of a host that never joined this control plane are nobody's: they stay with the agent.
-  return positions.map(({ hostId, isolation, journal, foldedSeq }) => {
-    const before = { journal, foldedSeq };
-    const mine = byAgent.get(agentKey({ hostId, isolation })) ?? [];
-    return { ...queueReports(mine, before), hostId, isolation, before };
-  });
-};
 
 interface Changes {
   readonly rows: Map<string, InstanceRow>;
@@ -103,23 +84,6 @@ const writeEvents = (sql: Sql, events: Changes["events"]): Promise<number> =>
     events.map(({ event }) => event.traceId),
   ]);
 
-const movePositions = async (sql: Sql, queues: readonly AgentQueue[]): Promise<void> => {
-  const moved = queues.filter(
-    ({ position, before }) => position.journal !== before.journal || position.foldedSeq !== before.foldedSeq,
-  );
-  if (moved.length === 0) return;
-  const written = await sql.rows(statements.movePositions, [
-    moved.map((queue) => queue.hostId),
-    moved.map((queue) => queue.isolation),
-    moved.map((queue) => queue.position.journal),
-    moved.map((queue) => queue.position.foldedSeq),
-    moved.map((queue) => queue.before.journal),
-    moved.map((queue) => queue.before.foldedSeq),
-  ]);
-  // As a serialization failure, so that the whole batch is read and folded again on the new position.
-  if (written.length !== moved.length) throw Object.assign(new Error("another folder was faster"), { code: "40001" });
-};
-
 const endAssignments = async (sql: Sql, gone: Changes["gone"]): Promise<string[]> => {
   const ended = await sql.rows(statements.endAssignments, [
     gone.map(({ instanceId }) => instanceId),
@@ -132,12 +96,11 @@ const endAssignments = async (sql: Sql, gone: Changes["gone"]): Promise<string[]
 };
 
 const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number): Promise<FoldResult> => {
-  const agents = [...new Map(batches.map((batch) => [agentKey(batch), batch])).values()];
   const ids = [...new Set(batches.flatMap((batch) => batch.reports.map((report) => report.instanceId)))];
   const [, locked, positions] = await Promise.all([
     assertLeading(sql, term),
     sql.rows(statements.lockInstances, [ids]),
-    sql.rows(statements.selectPositions, [agents.map((agent) => agent.hostId), agents.map((agent) => agent.isolation)]),
+    sql.rows(statements.selectPositions, agentsOf(batches)),
   ]);
   const queues = queuesOf(batches, positions);
   const known = new Map(locked.map((row) => [row.id, { ...row, startedAt: row.startedAt?.toISOString() ?? null }]));
@@ -156,12 +119,7 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number)
       : await Promise.all([endAssignments(sql, changes.gone), ...writes]);
   if (changes.gone.length > 0) await moveEvents(sql);
   return {
-    acknowledgements: queues.map(({ hostId, isolation, position }) => ({
-      hostId,
-      isolation,
-      journal: position.journal,
-      upToSeq: position.foldedSeq,
-    })),
+    acknowledgements: acknowledgementsOf(queues),
     folded: queues.reduce((total, queue) => total + queue.reports.length, 0),
     illegal: changes.illegal,
     touched: [
@@ -174,6 +132,25 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number)
     freed: changes.gone.length > 0,
   };
 };
+
+/**
+ * Moves the position of an agent past reports that cannot be kept, which are lost with this: else nothing that comes
+ * after them would ever be folded. Rejects as foldReports does.
+ */
+export const passReports = (
+  database: Database,
+  term: number,
+  batch: ReportBatch,
+): Promise<readonly Acknowledgement[]> =>
+  database.transaction(async (sql) => {
+    const [, positions] = await Promise.all([
+      assertLeading(sql, term),
+      sql.rows(statements.selectPositions, agentsOf([batch])),
+    ]);
+    const queues = queuesOf([batch], positions);
+    await movePositions(sql, queues);
+    return acknowledgementsOf(queues);
+  });
 
 /**
  * Writes what agents report, in one transaction: rows, events and how far each journal is folded. The same batch again

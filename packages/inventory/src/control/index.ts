@@ -13,7 +13,7 @@ import { commitPlan, type Commit, type DocumentVersion } from "./commit-plan.ts"
 import { fetchDocument, readHeads, type AgentName, type DocumentMemory } from "./documents.ts";
 import { moveEvents } from "./events.ts";
 import { readHosts, readHostVersions } from "./fleet.ts";
-import { foldReports } from "./fold.ts";
+import { foldReports, passReports } from "./fold.ts";
 import { joinHost, readAgents, recordAgents, type AgentNews } from "./hosts.ts";
 import {
   acquireLeadership,
@@ -74,6 +74,7 @@ export const controlStore = (database: Database) => {
     clearOutboxUpTo: (documents: readonly DocumentVersion[]) => clearOutboxUpTo(database, documents),
 
     foldReports: (term: number, batches: readonly ReportBatch[]) => foldReports(database, term, batches),
+    passReports: (term: number, batch: ReportBatch) => passReports(database, term, batch),
     publishEvents: (term: number) =>
       leading(async (sql) => {
         await assertLeading(sql, term);
