@@ -38,6 +38,25 @@ test("a request carries token, project, idempotency key and merge-patch type", a
   expect(seen[1]?.headers["idempotency-key"]).toBeUndefined();
 });
 
+test("a service that has no time is asked again, with the same key; a stream is not sent twice", async () => {
+  const keys: (string | string[] | undefined)[] = [];
+  await using api = await serve((request, response) => {
+    keys.push(request.headers["idempotency-key"]);
+    if (keys.length === 3) return void response.end("{}");
+    const problem = { code: "OVERLOADED", detail: "Busy.", retryAfterMs: 1 };
+    response.writeHead(503, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+  });
+  const client = createClient({ url: api.url, token: "t" });
+  await client.instances.act("web-0", "stop");
+  expect(keys).toEqual([keys[0], keys[0], keys[0]]);
+  async function* content() {
+    yield Buffer.from("archive");
+  }
+  const sent = client.images.import("app", { content: content(), name: "app.tar" });
+  expect((await failureOf(sent)).code).toBe("OVERLOADED");
+  expect(keys).toHaveLength(4);
+});
+
 test("names cannot reach another path", async () => {
   let path: string | undefined;
   await using api = await serve((request, response) => {

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { fleetError } from "@bulkhead/contracts/errors";
+import { setTimeout as wait } from "node:timers/promises";
+import { fleetError, type FleetError } from "@bulkhead/contracts/errors";
 import { errorOfAnswer } from "./problem.ts";
 import { addressOf, type ApiRequest, type PreparedRequest } from "./request.ts";
 
@@ -17,6 +18,14 @@ const causeOf = (error: unknown): string => {
   const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   return inner instanceof Error ? inner.message || ("code" in inner ? String(inner.code) : inner.name) : String(inner);
 };
+
+/** How long a service that has no time for a request is asked again, in milliseconds. */
+const patienceMs = 30_000;
+/** Between two times, where the service does not say, in milliseconds. */
+const pauseMs = 1_000;
+
+/** It was refused before anything of it was done, so it may be asked again, whatever it is. */
+const isPutOff = ({ code }: FleetError): boolean => code === "OVERLOADED" || code === "RATE_LIMITED";
 
 /** Sends requests to one API and turns every failure into a FleetError. */
 export class Transport {
@@ -49,15 +58,29 @@ export class Transport {
   }
 
   /**
-   * The answer of a request that succeeded, its body unread. Throws the answer's problem as FleetError,
+   * The answer of a request that succeeded, its body unread. A service that has no time is asked again for half a minute,
+   * unless the body is a stream, of which nobody has the beginning any more. Throws the answer's problem as FleetError,
    * API_UNREACHABLE when there is no answer, and the signal's reason when it was aborted.
    */
   async send(request: ApiRequest): Promise<Response> {
     const prepared = this.prepare(request);
     this.options.onRequest?.(prepared);
-    let answer: Response;
+    const deadline = performance.now() + patienceMs;
+    for (;;) {
+      const answer = await this.#sendOnce(request, prepared);
+      if (answer.ok) return answer;
+      const failure = await errorOfAnswer(answer);
+      const afterMs = failure.fields.retryAfterMs ?? pauseMs;
+      const isLate = performance.now() + afterMs > deadline;
+      if (!isPutOff(failure) || prepared.body.kind === "stream" || isLate) throw failure;
+      const { signal } = request;
+      await wait(afterMs, undefined, signal === undefined ? {} : { signal }).catch(() => signal?.throwIfAborted());
+    }
+  }
+
+  async #sendOnce(request: ApiRequest, prepared: PreparedRequest): Promise<Response> {
     try {
-      answer = await fetch(prepared.url, {
+      return await fetch(prepared.url, {
         method: prepared.method,
         headers: prepared.headers,
         ...(prepared.body.kind === "json" ? { body: prepared.body.text } : {}),
@@ -68,8 +91,6 @@ export class Transport {
       request.signal?.throwIfAborted();
       throw fleetError("API_UNREACHABLE", `${this.options.url} does not answer: ${causeOf(error)}.`, { cause: error });
     }
-    if (!answer.ok) throw await errorOfAnswer(answer);
-    return answer;
   }
 
   /** The JSON body of the answer. It is not validated: a newer API may add fields, and the API itself is trusted. */
