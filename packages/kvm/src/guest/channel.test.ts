@@ -3,8 +3,9 @@ import { mkdtempDisposable } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { guestThat } from "../testing/fake-guest.ts";
 import { GuestChannel } from "./channel.ts";
-import { encodeFrame, frameTypes, protocolVersion } from "./frames.ts";
+import { encodeFrame, frameTypes, protocolVersion, type Frame } from "./frames.ts";
 
 const greeting = (version: number): Buffer => {
   const payload = Buffer.alloc(4);
@@ -71,4 +72,21 @@ test("a connection that has ended before it is used is told at once", async () =
     return socket;
   };
   await expect(GuestChannel.open(ended, [30_000])).rejects.toThrow("the machine closed the connection");
+});
+
+test("a guest that greets without end is answered once", async () => {
+  const again = Buffer.concat(Array.from({ length: 1_000 }, () => greeting(protocolVersion)));
+  const clocks: Frame[] = [];
+  await using guest = await guestThat(({ type }, socket) => {
+    if (type === frameTypes.signal) socket.write(Buffer.concat([again, encodeFrame(frameTypes.freeze, 1)]));
+  }, clocks);
+  const channel = await guest.channel();
+  const { promise: heard, resolve } = Promise.withResolvers<void>();
+  channel.listen({ frame: () => resolve(), lost: resolve });
+  channel.send(frameTypes.signal, 0);
+  await heard;
+  channel.send(frameTypes.signal, 0);
+  await expect.poll(() => guest.heard.length).toBe(2);
+  expect(clocks).toHaveLength(1);
+  channel.close();
 });

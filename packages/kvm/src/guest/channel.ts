@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { fleetError } from "@bulkhead/contracts";
 import { settlesWithin } from "@bulkhead/node";
+import { BlockWriter } from "./block-writer.ts";
 import {
   encodeFrame,
   FrameReader,
@@ -44,14 +45,17 @@ export interface StreamTaker {
 export class GuestChannel {
   readonly #socket: Socket;
   readonly #reader = new FrameReader();
+  readonly #writer = new BlockWriter();
   readonly #streams = new Map<number, StreamListener>();
   readonly #greeted = Promise.withResolvers<void>();
   #taker: StreamTaker | null = null;
+  #greeting = true;
   #next = 1;
   #closed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    this.#writer.begin(socket);
     socket.on("data", (bytes) => this.#take(bytes));
     socket.on("error", () => undefined);
     socket.on("close", () => this.#lose());
@@ -93,6 +97,7 @@ export class GuestChannel {
 
   #lose(): void {
     this.#closed = true;
+    this.#writer.drop();
     this.#greeted.reject(fleetError("RUNTIME_FAILED", "the machine closed the connection"));
     const listeners = [...this.#streams.values()];
     this.#streams.clear();
@@ -116,6 +121,9 @@ export class GuestChannel {
       else if (frame.type === frameTypes.offered) this.#taker?.heed(frame);
       return;
     }
+    // The answer to a connection before this one may come late; one answer for each that a guest sends would have no end.
+    if (!this.#greeting) return;
+    this.#greeting = false;
     const version = frame.payload.length === 4 ? frame.payload.readUInt32LE(0) : 0;
     if (version === protocolVersion) {
       this.#setClock();
@@ -150,8 +158,8 @@ export class GuestChannel {
         `command and environment together are too large (${payload.byteLength} bytes)`,
       );
     }
-    if (this.#socket.writableLength > waitingMax) this.cutOff("the guest takes nothing");
-    else this.#socket.write(encodeFrame(type, stream, payload));
+    if (this.#writer.waiting > waitingMax) this.cutOff("the guest takes nothing");
+    else this.#writer.write(encodeFrame(type, stream, payload));
   }
 
   sendNumber(type: number, stream: number, number: number): void {
@@ -182,6 +190,6 @@ export class GuestChannel {
   /** Lets what was sent go out, and ends. */
   close(): void {
     this.#closed = true;
-    this.#socket.end();
+    this.#writer.end(() => this.#socket.end());
   }
 }

@@ -1,9 +1,10 @@
-import { PassThrough, Writable } from "node:stream";
+import { Writable } from "node:stream";
 import { constants } from "node:os";
 import { fleetError } from "@bulkhead/contracts";
 import { settlesWithin, type ExecRequest, type ExecSession, type ProcessPlan } from "@bulkhead/node";
 import type { GuestChannel, StreamListener } from "./channel.ts";
 import { frameTypes, payloadMax, windowBytes, type Frame } from "./frames.ts";
+import { GuestOutput } from "./guest-output.ts";
 import { encodeProcess } from "./settings.ts";
 
 const codes = new Map(Object.entries(constants.errno).map(([name, errno]) => [errno, name]));
@@ -43,8 +44,8 @@ interface Pending {
 /** A command inside a machine. Neither side sends more than the other has room for. */
 export class GuestExec implements ExecSession, StreamListener {
   readonly stdin: Writable;
-  readonly stdout = new PassThrough({ highWaterMark: windowBytes });
-  readonly stderr: PassThrough | null;
+  readonly stdout = new GuestOutput((bytes) => this.#taken(bytes));
+  readonly stderr: GuestOutput | null;
   readonly ended: Promise<{ exitCode: number | null; signal: number | null }>;
   readonly #channel: GuestChannel;
   readonly #stream: number;
@@ -60,7 +61,7 @@ export class GuestExec implements ExecSession, StreamListener {
   private constructor(channel: GuestChannel, tty: boolean) {
     this.#channel = channel;
     this.#stream = channel.listen(this);
-    this.stderr = tty ? null : new PassThrough({ highWaterMark: windowBytes });
+    this.stderr = tty ? null : new GuestOutput((bytes) => this.#taken(bytes));
     this.ended = this.#end.promise;
     this.ended.catch(() => undefined);
     this.stdin = new Writable({
@@ -144,16 +145,18 @@ export class GuestExec implements ExecSession, StreamListener {
   }
 
   /** The guest is told of room when the bytes are read; one that does not wait for it is cut off. */
-  #carry(to: PassThrough, payload: Buffer): void {
+  #carry(to: GuestOutput, payload: Buffer): void {
     this.#unread += payload.length;
     if (this.#unread > windowBytes) {
       this.#channel.cutOff("the guest sent more output than it may before it is read");
       return;
     }
-    to.write(Buffer.from(payload), () => {
-      this.#unread -= payload.length;
-      if (!this.#over) this.#channel.sendNumber(frameTypes.taken, this.#stream, payload.length);
-    });
+    to.add(payload);
+  }
+
+  #taken(bytes: number): void {
+    this.#unread -= bytes;
+    if (!this.#over) this.#channel.sendNumber(frameTypes.taken, this.#stream, bytes);
   }
 
   #refuse(payload: Buffer): void {
@@ -192,8 +195,8 @@ export class GuestExec implements ExecSession, StreamListener {
     if (this.#over) return;
     this.#over = true;
     this.#continue();
-    this.stdout.end();
-    this.stderr?.end();
+    this.stdout.finish();
+    this.stderr?.finish();
     this.stdin.destroy();
     this.#channel.leave(this.#stream);
   }

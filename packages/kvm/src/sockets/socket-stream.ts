@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { BlockWriter } from "../guest/block-writer.ts";
 import type { GuestChannel, StreamListener } from "../guest/channel.ts";
 import { frameTypes, payloadMax, windowBytes, type Frame } from "../guest/frames.ts";
 
@@ -9,12 +10,10 @@ export class SocketStream implements StreamListener {
   readonly #over: () => void;
   /** null before it is open, and once it is closed */
   #socket: Socket | null = null;
-  /** what came before it was open */
-  #early: Buffer[] = [];
+  /** what the guest sent, also before it is open, and the socket has not taken */
+  readonly #writer = new BlockWriter((bytes) => this.#taken(bytes));
   /** bytes that the guest still takes */
   #window = windowBytes;
-  /** bytes of the guest's that the socket has not taken */
-  #unread = 0;
   /** the guest's program says no more */
   #ended = false;
   /** the guest is done with the stream */
@@ -55,9 +54,7 @@ export class SocketStream implements StreamListener {
       .on("close", () => this.#close())
       .on("readable", () => this.#pump())
       .on("end", () => this.#tell());
-    for (const bytes of this.#early) this.#write(socket, bytes);
-    this.#early = [];
-    if (this.#ended) this.#finish(socket);
+    this.#writer.begin(socket);
   }
 
   /** Carries on what the guest takes; what stays makes the container wait. */
@@ -79,33 +76,29 @@ export class SocketStream implements StreamListener {
     if (!this.#left && !this.#closed) this.#channel.send(frameTypes.input, this.#stream);
   }
 
-  #write(socket: Socket, bytes: Buffer): void {
-    socket.write(bytes, () => {
-      this.#unread -= bytes.length;
-      if (!this.#closed && !this.#left) this.#channel.sendNumber(frameTypes.taken, this.#stream, bytes.length);
-    });
+  #taken(bytes: number): void {
+    if (!this.#closed && !this.#left) this.#channel.sendNumber(frameTypes.taken, this.#stream, bytes);
   }
 
   /** What was written goes out first. A guest that is done hears nothing more of it. */
-  #finish(socket: Socket): void {
-    if (this.#left) socket.end(() => socket.destroy());
-    else socket.end();
+  #finish(): void {
+    const socket = this.#socket;
+    if (this.#left) socket?.end(() => socket.destroy());
+    else socket?.end();
   }
 
   frame({ type, payload }: Frame): void {
     switch (type) {
       case frameTypes.output:
         if (payload.length === 0) this.#end();
-        else this.#carry(Buffer.from(payload));
+        else this.#carry(payload);
         return;
       case frameTypes.taken:
         if (payload.length === 4) this.#window = Math.min(windowBytes, this.#window + payload.readUInt32LE(0));
         this.#pump();
         return;
       case frameTypes.close:
-        this.#left = true;
-        this.#end();
-        if (this.#closed) this.#leave();
+        this.#part();
         return;
       default:
         this.#channel.cutOff("the guest says to a socket what belongs to none");
@@ -113,19 +106,26 @@ export class SocketStream implements StreamListener {
   }
 
   #carry(bytes: Buffer): void {
-    this.#unread += bytes.length;
-    if (this.#unread > windowBytes) {
+    if (this.#closed) return;
+    if (this.#ended) this.#channel.cutOff("the guest says more to a socket than it had to say");
+    else if (this.#writer.waiting + bytes.length > windowBytes) {
       this.#channel.cutOff("the guest sent more to a socket than that has taken");
-      return;
-    }
-    if (this.#socket !== null) this.#write(this.#socket, bytes);
-    else if (this.#closed) this.#unread -= bytes.length;
-    else this.#early.push(bytes);
+    } else this.#writer.write(bytes);
   }
 
   #end(): void {
+    if (this.#ended) return;
     this.#ended = true;
-    if (this.#socket !== null) this.#finish(this.#socket);
+    this.#writer.end(() => this.#finish());
+  }
+
+  /** The guest is done. Once: each time somebody more would wait for the end. */
+  #part(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#ended = true;
+    if (this.#closed) this.#leave();
+    else this.#writer.end(() => this.#finish());
   }
 
   /** The host's end is closed, or never was open. */
@@ -133,7 +133,7 @@ export class SocketStream implements StreamListener {
     if (this.#closed) return;
     this.#closed = true;
     this.#socket = null;
-    this.#early = [];
+    this.#writer.drop();
     if (!this.#channel.closed) this.#channel.send(frameTypes.close, this.#stream);
     if (this.#left) this.#leave();
   }
@@ -154,6 +154,7 @@ export class SocketStream implements StreamListener {
     this.#closed = true;
     this.#socket?.destroy();
     this.#socket = null;
+    this.#writer.drop();
     this.#over();
   }
 }

@@ -11,8 +11,8 @@ export const number = (value: number): Buffer => {
   return payload;
 };
 
-/** A guest that greets, hears, and answers what the test says; `heard` is what it was told. */
-export const guestThat = async (answer: (frame: Frame, socket: Socket) => void) => {
+/** A guest that greets, hears, and answers what the test says; `heard` is what it was told but for the time. */
+export const guestThat = async (answer: (frame: Frame, socket: Socket) => void, clocks: Frame[] = []) => {
   const directory = await mkdtempDisposable("/tmp/bulkhead-guest-");
   const path = join(directory.path, "agent");
   const heard: Frame[] = [];
@@ -23,7 +23,8 @@ export const guestThat = async (answer: (frame: Frame, socket: Socket) => void) 
     socket.on("data", (bytes) => {
       for (const frame of reader.take(bytes)) {
         if (frame.type === frameTypes.hello) socket.write(encodeFrame(frameTypes.hello, 0, number(protocolVersion)));
-        else if (frame.type !== frameTypes.clock) {
+        else if (frame.type === frameTypes.clock) clocks.push(frame);
+        else {
           heard.push(frame);
           answer(frame, socket);
         }
