@@ -18,6 +18,8 @@ interface KnownRow extends AssignedInstance {
   readonly epochN: number | null;
   readonly removing: boolean;
   readonly hostId: string | null;
+  /** the era in force */
+  readonly presentEra: number;
   /** the agent's document has a row for exactly this run, so it need only fetch it */
   readonly documented: boolean;
 }
@@ -28,6 +30,7 @@ const lockKnown = statement<KnownRow>(
      (SELECT w.name FROM workload w WHERE w.id = i.workload_id) AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
      i.traceparent, ${sharesColumn}, i.removing, i.host_id AS "hostId",
+     (SELECT c.era FROM cluster c) AS "presentEra",
      EXISTS (SELECT FROM assignment s WHERE s.instance_id = i.id AND s.era = r.era AND s.n = r.n) AS documented
    FROM instance i JOIN unnest($1::uuid[], $2::int[], $3::int[]) AS r(id, era, n) ON r.id = i.id
    WHERE i.isolation = $4 ORDER BY i.id FOR UPDATE OF i`,
@@ -80,7 +83,8 @@ export interface Adoption {
 /**
  * Makes the database agree with runs that an agent found although no document explains them, which happens when the
  * database was restored. A run of an instance it still knows is adopted where it is, with the epoch it has; a run that
- * an assignment of a later epoch has replaced gets a tombstone. Runs of unknown instances are left alone.
+ * an assignment of a later epoch has replaced gets a tombstone. Runs of unknown instances are left alone, and those that
+ * claim an epoch of this era which was never given while the instance has another host.
  */
 export const adoptRuns = async (
   sql: Sql,
@@ -100,6 +104,9 @@ export const adoptRuns = async (
     if (run === undefined || row.documented) return [];
     const replaced =
       row.era !== null && row.epochN !== null && compareEpochs(run.epoch, { era: row.era, n: row.epochN }) <= 0;
+    // The database itself gave every epoch of this era: only after a restore can a host know of a later one.
+    const elsewhere = row.hostId !== null && row.hostId !== agent.hostId;
+    if (!replaced && elsewhere && run.epoch.era >= row.presentEra) return [];
     return [{ row, epoch: run.epoch, tombstone: replaced || row.removing, adopt: !replaced }];
   });
   if (found.length === 0) return { adopted: 0, ended: 0 };

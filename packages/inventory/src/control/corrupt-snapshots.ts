@@ -5,11 +5,12 @@ import { recordSnapshotCorrupt } from "./snapshot-work.ts";
 
 const selectOrigins = statement<{ readonly id: string; readonly snapshotId: SnapshotId }>(
   "control_fold_origins",
-  `SELECT id, spec #>> '{vm,restoredFrom,snapshotId}' AS "snapshotId" FROM instance
-   WHERE id = ANY($1::uuid[]) AND spec #>> '{vm,restoredFrom,snapshotId}' IS NOT NULL`,
+  `SELECT i.id, s.id AS "snapshotId" FROM instance i
+   JOIN snapshot s ON s.id = (i.spec #>> '{vm,restoredFrom,snapshotId}')::uuid AND s.host_id = i.host_id
+   WHERE i.id = ANY($1::uuid[])`,
 );
 
-/** A copy that could not begin because of its snapshot's files tells of the snapshot, too. */
+/** A copy that could not begin because of its snapshot's files tells of the snapshot, too, where the files lie. */
 export const markCorruptSnapshots = async (sql: Sql, changed: readonly InstanceRow[]): Promise<void> => {
   const refused = new Map(changed.filter(({ reason }) => reason === "SnapshotCorrupt").map((row) => [row.id, row]));
   if (refused.size === 0) return;

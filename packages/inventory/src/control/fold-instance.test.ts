@@ -8,6 +8,7 @@ const row: InstanceRow = {
   project: "default",
   workloadId: "w",
   name: "web-0",
+  isolation: "container",
   hostId: "h",
   era: 1,
   epochN: 2,

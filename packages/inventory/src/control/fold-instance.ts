@@ -4,6 +4,7 @@ import type {
   InstanceMachine,
   InstanceReport,
   InstanceState,
+  Isolation,
   ResizeStatus,
 } from "@bulkhead/contracts";
 import { canMove } from "@bulkhead/lifecycle";
@@ -14,6 +15,7 @@ export interface InstanceRow {
   readonly project: string;
   readonly workloadId: string;
   readonly name: string;
+  readonly isolation: Isolation;
   readonly hostId: string | null;
   readonly era: number | null;
   readonly epochN: number | null;

@@ -19,7 +19,7 @@ export const selectPositions = statement<PositionRow>(
 
 export const lockInstances = statement<Omit<InstanceRow, "startedAt"> & { startedAt: Date | null }>(
   "control_fold_instances",
-  `SELECT id, project, workload_id AS "workloadId", name, host_id AS "hostId", era, epoch_n AS "epochN", generation,
+  `SELECT id, project, workload_id AS "workloadId", name, isolation, host_id AS "hostId", era, epoch_n AS "epochN", generation,
      seen_generation AS "seenGeneration", state, attempt, restarts, reason, detail, exit, resize,
      contract_held AS "contractHeld", machine, started_at AS "startedAt", traceparent
    FROM instance WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`,
@@ -53,13 +53,15 @@ export const insertEvents = statement(
    SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::jsonb[], $8::text[])`,
 );
 
-// An instance is removed with the end of its newest assignment; tombstones of older ones may outlive it.
-export const endAssignments = statement<{ workloadId: string }>(
+// Only what the agent that tells it was to end. An instance is removed with the end of its newest assignment; tombstones
+// of older ones may outlive it.
+export const endAssignments = statement<{ instanceId: string; workloadId: string | null }>(
   "control_fold_gone",
   `WITH ended AS (
      UPDATE assignment s SET gone_at = now()
-     FROM unnest($1::uuid[], $2::int[], $3::int[]) AS g(instance_id, era, n)
-     WHERE s.instance_id = g.instance_id AND s.era = g.era AND s.n = g.n AND s.tombstone AND s.gone_at IS NULL
+     FROM unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[]) AS g(instance_id, era, n, host_id, isolation)
+     WHERE s.instance_id = g.instance_id AND s.era = g.era AND s.n = g.n AND s.host_id = g.host_id
+       AND s.isolation = g.isolation AND s.tombstone AND s.gone_at IS NULL
      RETURNING s.instance_id, s.era, s.n, s.host_id
    ), freed AS (
      UPDATE host h SET version = h.version + 1 WHERE h.id IN (SELECT host_id FROM ended)
@@ -73,7 +75,8 @@ export const endAssignments = statement<{ workloadId: string }>(
        split_part(traceparent, '-', 2)
      FROM removed
    )
-   SELECT DISTINCT workload_id AS "workloadId" FROM removed`,
+   SELECT e.instance_id AS "instanceId", r.workload_id AS "workloadId"
+   FROM ended e LEFT JOIN removed r ON r.id = e.instance_id`,
 );
 
 // Runs after the instances are gone: a statement does not see what another part of itself deletes.

@@ -110,10 +110,13 @@ describe("reports become rows and events", () => {
     expect(await instance()).toMatchObject({ state: "starting" });
   });
 
-  test("an agent cannot speak for another host's instance", async () => {
+  test("an agent cannot speak for the instance of another host or kind", async () => {
     const other = await fleet.addHost();
-    await fleet.fold(batch(other, [report(assignment, 1, { state: "failed" })]));
-    expect(await instance()).toMatchObject({ state: "assigned" });
+    const machines = await fleet.addHost({ hostId: host.hostId, name: "same", isolation: "vm" });
+    for (const agent of [other, machines]) {
+      await fleet.fold(batch(agent, [report(assignment, 1, { state: "failed" })]));
+      expect(await instance()).toMatchObject({ state: "assigned" });
+    }
   });
 
   test("an illegal move is counted and acknowledged, not written", async () => {
@@ -156,6 +159,24 @@ describe("gone", () => {
     expect(await fleet.query(`SELECT state FROM operation WHERE kind = 'workload.delete'`)).toEqual([
       { state: "succeeded" },
     ]);
+  });
+
+  test.each(["another host", "the host's other agent"])("%s cannot end it", async (who) => {
+    const other = await fleet.addHost(
+      who === "another host" ? {} : { hostId: host.hostId, name: "same", isolation: "vm" },
+    );
+    await fleet.fold(batch(host, [report(assignment, 1)]));
+    await bury();
+    const gone = report(assignment, 1, { state: "gone" });
+    expect(await fleet.fold(batch(other, [gone]))).toMatchObject({
+      freed: false,
+      touched: [],
+      acknowledgements: [{ ...other, upToSeq: 1 }],
+    });
+    expect(await fleet.query(`SELECT gone_at FROM assignment`)).toEqual([{ gone_at: null }]);
+    expect(await instance()).toMatchObject({ state: "running", removing: true });
+    expect(await fleet.fold(batch(host, [{ ...gone, seq: 2 }]))).toMatchObject({ freed: true });
+    expect(await instance()).toBeUndefined();
   });
 
   test("without a tombstone nothing is removed: the order did not come from us", async () => {

@@ -26,25 +26,33 @@ export interface FoldResult {
   readonly freed: boolean;
 }
 
+/** What an agent says to have ended for good. */
+interface Gone {
+  readonly hostId: string;
+  readonly isolation: string;
+  readonly instanceId: string;
+  readonly epoch: Epoch;
+}
+
 interface Changes {
   readonly rows: Map<string, InstanceRow>;
   readonly changed: Set<string>;
   readonly events: { readonly row: InstanceRow; readonly event: ReportEvent }[];
-  readonly gone: { readonly instanceId: string; readonly epoch: Epoch }[];
+  readonly gone: Gone[];
   illegal: number;
 }
 
 const fold = (queues: readonly AgentQueue[], known: ReadonlyMap<string, InstanceRow>): Changes => {
   const changes: Changes = { rows: new Map(known), changed: new Set(), events: [], gone: [], illegal: 0 };
-  for (const { hostId, reports } of queues) {
+  for (const { hostId, isolation, reports } of queues) {
     for (const report of reports) {
       const row = changes.rows.get(report.instanceId);
       if (report.state === "gone") {
-        changes.gone.push({ instanceId: report.instanceId, epoch: report.epoch });
+        changes.gone.push({ hostId, isolation, instanceId: report.instanceId, epoch: report.epoch });
         continue;
       }
-      // An agent speaks only for what is assigned to its own host.
-      if (row === undefined || row.hostId !== hostId) continue;
+      // An agent speaks only for what is assigned to it; for endings, the assignment itself says to whom.
+      if (row === undefined || row.hostId !== hostId || row.isolation !== isolation) continue;
       const folded = foldInstance(row, report);
       if (folded.kind === "illegal") changes.illegal += 1;
       if (folded.kind !== "changed") continue;
@@ -84,15 +92,18 @@ const writeEvents = (sql: Sql, events: Changes["events"]): Promise<number> =>
     events.map(({ event }) => event.traceId),
   ]);
 
-const endAssignments = async (sql: Sql, gone: Changes["gone"]): Promise<string[]> => {
+/** Resolves to the instances whose assignments ended and the workloads of those that are removed. */
+const endAssignments = async (sql: Sql, gone: readonly Gone[]): Promise<string[]> => {
   const ended = await sql.rows(statements.endAssignments, [
     gone.map(({ instanceId }) => instanceId),
     gone.map(({ epoch }) => epoch.era),
     gone.map(({ epoch }) => epoch.n),
+    gone.map(({ hostId }) => hostId),
+    gone.map(({ isolation }) => isolation),
   ]);
-  const workloadIds = ended.map((row) => row.workloadId);
+  const workloadIds = [...new Set(ended.flatMap((row) => row.workloadId ?? []))];
   if (workloadIds.length > 0) await sql.rows(statements.deleteWorkloads, [workloadIds]);
-  return workloadIds;
+  return [...ended.map((row) => row.instanceId), ...workloadIds];
 };
 
 const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number): Promise<FoldResult> => {
@@ -113,7 +124,7 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number)
     markCorruptSnapshots(sql, changed),
   ] as const;
   // Without an ending there is nothing to wait for before the events are moved: all of it is one round trip.
-  const [removedFrom] =
+  const [ended] =
     changes.gone.length === 0
       ? [[], ...(await Promise.all([...writes, moveEvents(sql)]))]
       : await Promise.all([endAssignments(sql, changes.gone), ...writes]);
@@ -122,14 +133,8 @@ const foldOnce = async (sql: Sql, batches: readonly ReportBatch[], term: number)
     acknowledgements: acknowledgementsOf(queues),
     folded: queues.reduce((total, queue) => total + queue.reports.length, 0),
     illegal: changes.illegal,
-    touched: [
-      ...new Set([
-        ...changed.flatMap((row) => [row.id, row.workloadId]),
-        ...changes.gone.map(({ instanceId }) => instanceId),
-        ...removedFrom,
-      ]),
-    ],
-    freed: changes.gone.length > 0,
+    touched: [...new Set([...changed.flatMap((row) => [row.id, row.workloadId]), ...ended])],
+    freed: ended.length > 0,
   };
 };
 

@@ -181,12 +181,21 @@ describe("a restored database", () => {
   test("what runs elsewhere with a later epoch than the database knows is adopted there, the older one buried", async () => {
     const { host, assignment } = await fleet.placedInstance("web");
     const other = await fleet.addHost();
+    await fleet.control.startEra({ term: fleet.term, seenEra: 1, hostId: other.hostId, reason: "test" });
     expect(await adopt(other, assignment.instanceId, { era: 1, n: 2 })).toEqual({ adopted: 1, ended: 0 });
     expect(await fleet.assignments(host)).toEqual([]);
     expect(await fleet.assignments(other)).toMatchObject([{ epoch: { era: 1, n: 2 } }]);
     expect(await fleet.query(`SELECT count(*)::int AS live FROM assignment WHERE NOT tombstone`)).toEqual([
       { live: 1 },
     ]);
+  });
+
+  test("no host can claim another's instance by a later epoch of the present era, all of which the database gave", async () => {
+    const { host, assignment } = await fleet.placedInstance("web");
+    const other = await fleet.addHost();
+    expect(await adopt(other, assignment.instanceId, { era: 1, n: 2 })).toEqual({ adopted: 0, ended: 0 });
+    expect(await fleet.assignments(host)).toHaveLength(1);
+    expect(await fleet.query(`SELECT host_id, epoch_n FROM instance`)).toEqual([{ host_id: host.hostId, epoch_n: 1 }]);
   });
 
   test("a run that a later assignment has replaced is ordered to end", async () => {
