@@ -40,6 +40,25 @@ TEST(serial_sends_lines_and_asks_for_more) {
   EXPECT(port.interrupt.take());
 }
 
+TEST(serial_still_asks_for_more_when_a_driver_changes_what_else_it_wants_to_hear) {
+  Port port;
+  port.write(1, 2);
+  EXPECT((port.read(2) & 0xf) == 2 && port.interrupt.take());
+  port.write(0, 'x');
+  EXPECT(port.interrupt.take());
+  port.write(1, 3);
+  EXPECT((port.read(2) & 0xf) == 2);
+  // And what was heard is not said again.
+  port.write(1, 2);
+  EXPECT((port.read(2) & 0xf) == 1 && !port.interrupt.take());
+  // What was turned off is: a driver that turns it on asks.
+  port.write(0, 'y');
+  port.write(1, 0);
+  EXPECT((port.read(2) & 0xf) == 1 && port.interrupt.take());
+  port.write(1, 2);
+  EXPECT((port.read(2) & 0xf) == 2 && port.interrupt.take());
+}
+
 TEST(serial_receives_as_much_as_its_fifo_holds) {
   Port port;
   port.write(1, 1);

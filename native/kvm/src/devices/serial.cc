@@ -132,8 +132,8 @@ void Serial::writeRegister(uint64_t offset, uint8_t value) {
         divisor_[1] = value;
         break;
       }
-      // Turning the interrupt on while the transmitter is empty raises it.
-      emptyPending_ = (value & kEmptyEnabled) != 0 && (interruptEnable_ & kEmptyEnabled) == 0;
+      // Turning the interrupt on while the transmitter is empty raises it; one that is on and due stays so.
+      if (((value ^ interruptEnable_) & kEmptyEnabled) != 0) emptyPending_ = (value & kEmptyEnabled) != 0;
       interruptEnable_ = value & 0x0f;
       // A driver that has no more to send turns the interrupt off.
       if ((value & kEmptyEnabled) == 0) flush();
