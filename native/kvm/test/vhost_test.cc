@@ -231,6 +231,20 @@ TEST(a_back_end_that_refuses_a_step_leaves_a_device_that_says_so) {
   }
 }
 
+TEST(a_back_end_that_rings_for_a_queue_that_it_refused_is_not_heard) {
+  BackEnd end([](const BackEnd& self, const Asked& asked) {
+    if (asked.header.request == VhostRequest::setRingCall) signalTo(self.calls.back());
+    return asked.header.request == VhostRequest::setRingKick && (self.number(asked.header.request, 1), true);
+  });
+  Driver driver(filesOf(&end));
+  driver.start();
+  EXPECT(driver.needsReset() && end.calls.size() == 1);
+  driver.set(0x70, 0);
+  // Nobody would take it, and it would be told for ever; one turn serves what rang before.
+  (void)driver.wait(0);
+  EXPECT(!driver.wait(0));
+}
+
 TEST(a_back_end_that_says_nothing_or_too_little_is_waited_for_only_so_long) {
   for (const size_t said : {size_t{0}, size_t{1}, sizeof(VhostHeader)}) {
     BackEnd end([&](const BackEnd& self, const Asked& asked) {

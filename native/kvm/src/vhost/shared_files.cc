@@ -41,20 +41,20 @@ Status SharedFiles::activate() {
     const QueueSetup& setup = carrier().setup(queue);
     if (!setup.ready) return failure("shared files", EPROTO, "a queue that is not ready");
     TRY(carrier().watch(calls_[queue].get(), EPOLLIN, queue));
+    // One that refuses a step of it may have the others.
+    given_ = queue + 1;
     TRY(backEnd_.start(queue, setup, carrier().memory(), kicks_[queue], calls_[queue]));
-    started_ = queue + 1;
   }
   return carrier().watch(backEnd_.socket(), EPOLLIN | EPOLLRDHUP, kBackEndToken);
 }
 
 void SharedFiles::reset() {
-  if (started_ == 0) return;
   carrier().forget(backEnd_.socket());
   for (const EventFd& call : calls_) carrier().forget(call.get());
   // One that does not let go of the guest's memory is gone, or as good as that: nobody will ask it again.
   bool here = true;
-  for (uint32_t queue = 0; here && queue < started_; ++queue) here = backEnd_.stop(queue).ok();
-  started_ = 0;
+  for (uint32_t queue = 0; here && queue < given_; ++queue) here = backEnd_.stop(queue).ok();
+  given_ = 0;
 }
 
 Status SharedFiles::onDoorbell(uint32_t queue) {

@@ -41,8 +41,8 @@ class SharedFiles : public Device {
   Config config_ = {};
   std::vector<EventFd> kicks_;
   std::vector<EventFd> calls_;
-  /** Queues that the back end was given. */
-  uint32_t started_ = 0;
+  /** Queues that the back end was given, the last of which it may have refused. */
+  uint32_t given_ = 0;
 };
 
 }  // namespace bulkhead::vm
