@@ -1,8 +1,9 @@
 import { subjects, type Heartbeat } from "@bulkhead/contracts";
-import type { AgentNews, DocumentHead } from "@bulkhead/inventory";
+import type { AgentName, AgentNews, DocumentHead } from "@bulkhead/inventory";
 import type { Documents } from "./documents.ts";
 import type { Era } from "./era.ts";
 import type { HostWatch } from "./host-watch.ts";
+import { isPassing } from "./passing.ts";
 import type { ControlPorts, ControlTimes, Term } from "./ports.ts";
 
 interface Written {
@@ -10,8 +11,7 @@ interface Written {
   readonly text: string;
 }
 
-const keyOf = (agent: { readonly hostId: string; readonly isolation: string }): string =>
-  `${agent.hostId} ${agent.isolation}`;
+const keyOf = (agent: AgentName): string => `${agent.hostId} ${agent.isolation}`;
 
 /** Runs an agent cannot explain are looked up again after this time although they are the same, in milliseconds. */
 const unknownAgainMs = 30_000;
@@ -34,6 +34,8 @@ export class Heartbeats {
   readonly #written = new Map<string, Written>();
   readonly #unknown = new Map<string, Written>();
   readonly #strangers = new Set<string>();
+  /** agents whose newest heartbeat could not be taken, which was said */
+  readonly #troubled = new Set<string>();
 
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
@@ -51,15 +53,51 @@ export class Heartbeats {
     this.#waiting.clear();
     let heads = await this.#heads(heartbeats);
     const known = heartbeats.filter((heartbeat) => this.#isKnown(heartbeat, heads));
-    for (const heartbeat of known) await this.#catchUp(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
+    const caughtUp = await this.#each(known, (heartbeat) =>
+      this.#catchUp(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead),
+    );
+    const { matters, refused } = await this.#write(caughtUp);
+    const written = caughtUp.filter((heartbeat) => !refused.has(keyOf(heartbeat)));
     // Of an agent that was given up until now the heads may be from before its instances were replaced. The writing has
     // waited for that, or has prevented it (see `replaceLost`): what is read after it counts.
-    if (await this.#write(known)) heads = await this.#heads(known);
-    for (const heartbeat of known.filter((agent) => heads.has(keyOf(agent)))) {
-      await this.#grant(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
-      await this.#explain(heartbeat);
-      this.#account(heartbeat);
+    if (matters) heads = await this.#heads(written);
+    const answered = await this.#each(
+      written.filter((heartbeat) => heads.has(keyOf(heartbeat))),
+      async (heartbeat) => {
+        await this.#grant(heartbeat, heads.get(keyOf(heartbeat)) as DocumentHead);
+        await this.#explain(heartbeat);
+        this.#account(heartbeat);
+      },
+    );
+    for (const heartbeat of answered) this.#troubled.delete(keyOf(heartbeat));
+  }
+
+  /**
+   * Does something for each, and resolves to those for which it could be done: what one host's heartbeat makes fail must
+   * not cost another its lease. Rejects passing failures.
+   */
+  async #each(
+    heartbeats: readonly Heartbeat[],
+    work: (heartbeat: Heartbeat) => Promise<void>,
+  ): Promise<readonly Heartbeat[]> {
+    const done: Heartbeat[] = [];
+    for (const heartbeat of heartbeats) {
+      try {
+        await work(heartbeat);
+        done.push(heartbeat);
+      } catch (err) {
+        this.#notTaken(heartbeat, err);
+      }
     }
+    return done;
+  }
+
+  /** Says that a heartbeat could not be taken, once until one can. Throws passing failures on. */
+  #notTaken({ hostId, isolation }: AgentName, err: unknown): void {
+    if (isPassing(err)) throw err;
+    const key = keyOf({ hostId, isolation });
+    if (!this.#troubled.has(key)) this.#parts.ports.log.error({ err, hostId, isolation }, "heartbeat not taken");
+    this.#troubled.add(key);
   }
 
   async #heads(heartbeats: readonly Heartbeat[]): Promise<ReadonlyMap<string, DocumentHead>> {
@@ -96,9 +134,11 @@ export class Heartbeats {
     }
   }
 
-  /** Notes who was heard. True when that was news of some, and is written. */
-  async #write(heartbeats: readonly Heartbeat[]): Promise<boolean> {
-    const { ports, times, term, watch, onChange } = this.#parts;
+  /** Notes who was heard, and writes it: whether it was news of some, and the agents whose news are refused. */
+  async #write(
+    heartbeats: readonly Heartbeat[],
+  ): Promise<{ readonly matters: boolean; readonly refused: ReadonlySet<string> }> {
+    const { ports, times, watch, onChange } = this.#parts;
     const nowMs = ports.nowMs();
     let matters = false;
     const news = heartbeats.flatMap((heartbeat): AgentNews[] => {
@@ -115,15 +155,33 @@ export class Heartbeats {
       const told = changed ? { bootId, facts, unknown } : null;
       return [{ hostId, isolation, state: "ready", heardMsAgo: 0, heartbeat: told, reachedVersion, foreignClusterId }];
     });
-    if (news.length === 0) return false;
-    try {
-      await ports.store.recordAgents(term.term, news);
-    } catch (error) {
+    const failed = await this.#record(news).catch((error: unknown) => {
       for (const agent of news) this.#written.delete(keyOf(agent));
       throw error;
-    }
+    });
+    const refused = new Set(failed.map(keyOf));
+    for (const key of refused) this.#written.delete(key);
     if (matters) onChange();
-    return matters;
+    return { matters, refused };
+  }
+
+  /** One statement for all; by halves when it fails, to cost only those for which it does. They are the answer. */
+  async #record(news: readonly AgentNews[]): Promise<readonly AgentNews[]> {
+    const { ports, term } = this.#parts;
+    const [agent] = news;
+    if (agent === undefined) return [];
+    try {
+      await ports.store.recordAgents(term.term, news);
+      return [];
+    } catch (err) {
+      if (isPassing(err)) throw err;
+      if (news.length === 1) {
+        this.#notTaken(agent, err);
+        return news;
+      }
+      const middle = Math.ceil(news.length / 2);
+      return [...(await this.#record(news.slice(0, middle))), ...(await this.#record(news.slice(middle)))];
+    }
   }
 
   /** The lease counts from the host's own send time, which the answer repeats. */

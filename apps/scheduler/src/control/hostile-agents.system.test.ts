@@ -1,3 +1,4 @@
+import { facts } from "@bulkhead/inventory/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Rig } from "./testing/rig.ts";
 
@@ -63,5 +64,34 @@ describe("reports that cannot be kept", () => {
     expect(await rig.fleet.query(`SELECT state, detail FROM instance`)).toEqual([
       { state: "stopping", detail: "half of one: \ufffd, and a NUL: \ufffd" },
     ]);
+  });
+});
+
+describe("heartbeats of a hostile host", () => {
+  test("cost no other its lease, whatever text they carry and however often they name a run", async () => {
+    const loop = await rig.control();
+    const honest = await rig.joined();
+    await rig.fleet.addWorkload("a");
+    loop.wake();
+    await until(() => running("a-0"));
+    const [a] = honest.assignments.values();
+    if (a === undefined) throw new Error("no assignment");
+    const hostile = await rig.agent(await rig.fleet.addHost());
+    const unknown = [7, 8].map((n) => ({ instanceId: a.instanceId, name: "\0", epoch: { era: 1, n } }));
+    const rounds = 20;
+    const before = honest.grants.length;
+    for (let round = 0; round < rounds; round += 1) {
+      hostile.heartbeat({ unknown, bootId: `\0${round}`, facts: { ...facts(), kernel: `\ud83d${round}` } });
+      honest.heartbeat();
+      await until(() => expect(honest.grants.length).toBeGreaterThan(before + round));
+    }
+    await until(async () =>
+      expect(
+        await rig.fleet.query(`SELECT boot_id, facts ->> 'kernel' AS kernel FROM host_agent WHERE host_id = $1`, [
+          hostile.host.hostId,
+        ]),
+      ).toEqual([{ boot_id: `\ufffd${rounds - 1}`, kernel: `\ufffd${rounds - 1}` }]),
+    );
+    expect(rig.log.lines.filter(({ message }) => message === "control work failed, trying again")).toEqual([]);
   });
 });

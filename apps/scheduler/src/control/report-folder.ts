@@ -1,6 +1,7 @@
 import type { Inbound } from "@bulkhead/bus";
-import { isFleetError, subjects, type ReportBatch } from "@bulkhead/contracts";
-import { isRefusedValue, NotLeading, type Acknowledgement } from "@bulkhead/inventory";
+import { subjects, type ReportBatch } from "@bulkhead/contracts";
+import { isRefusedValue, type Acknowledgement } from "@bulkhead/inventory";
+import { isPassing } from "./passing.ts";
 import type { ControlPorts, Term } from "./ports.ts";
 import { inTraces } from "./traces.ts";
 
@@ -14,10 +15,6 @@ export interface FolderEvents {
   freed(): void;
   failed(error: unknown): void;
 }
-
-/** True for failures that are not the batch's fault: it comes again and is folded then. */
-const isPassing = (error: unknown): boolean =>
-  error instanceof NotLeading || (isFleetError(error) && error.code === "DATABASE_UNAVAILABLE");
 
 /** Folds what agents report into Postgres, batch by batch, and acknowledges what is in it. */
 export class ReportFolder {

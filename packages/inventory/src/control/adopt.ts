@@ -80,6 +80,16 @@ export interface Adoption {
   readonly ended: number;
 }
 
+/** One run of each instance: an assignment has one, and an older run that is left is named again. */
+const newestOf = (runs: readonly UnknownRun[]): ReadonlyMap<string, UnknownRun> => {
+  const newest = new Map<string, UnknownRun>();
+  for (const run of runs) {
+    const known = newest.get(run.instanceId);
+    if (known === undefined || compareEpochs(known.epoch, run.epoch) < 0) newest.set(run.instanceId, run);
+  }
+  return newest;
+};
+
 /**
  * Makes the database agree with runs that an agent found although no document explains them, which happens when the
  * database was restored. A run of an instance it still knows is adopted where it is, with the epoch it has; a run that
@@ -88,8 +98,14 @@ export interface Adoption {
  */
 export const adoptRuns = async (
   sql: Sql,
-  { term, agent, runs }: { readonly term: number; readonly agent: AgentName; readonly runs: readonly UnknownRun[] },
+  {
+    term,
+    agent,
+    runs: all,
+  }: { readonly term: number; readonly agent: AgentName; readonly runs: readonly UnknownRun[] },
 ): Promise<Adoption> => {
+  const newest = newestOf(all);
+  const runs = [...newest.values()];
   const [, rows] = await Promise.all([
     assertLeading(sql, term),
     sql.rows(lockKnown, [
@@ -100,7 +116,7 @@ export const adoptRuns = async (
     ]),
   ]);
   const found = rows.flatMap((row) => {
-    const run = runs.find(({ instanceId }) => instanceId === row.id);
+    const run = newest.get(row.id);
     if (run === undefined || row.documented) return [];
     const replaced =
       row.era !== null && row.epochN !== null && compareEpochs(run.epoch, { era: row.era, n: row.epochN }) <= 0;

@@ -210,6 +210,18 @@ describe("a restored database", () => {
     expect(await fleet.query(`SELECT era, epoch_n FROM instance`)).toEqual([{ era: 2, epoch_n: 1 }]);
   });
 
+  test("of two runs of one instance the later one counts, whichever is named first", async () => {
+    const { assignment } = await fleet.placedInstance("web");
+    const other = await fleet.addHost();
+    const { instanceId } = assignment;
+    const runs = [2, 4, 3].map((n) => ({ instanceId, epoch: { era: 1, n } }));
+    const adopted = await fleet.control.adoptRuns(fleet.term, other, [...runs, ...runs]);
+    expect(adopted).toEqual({ adopted: 1, ended: 0 });
+    expect(await fleet.assignments(other)).toMatchObject([{ instanceId, epoch: { era: 1, n: 4 } }]);
+    // The others are asked about again, and are older than what is assigned by then.
+    expect(await fleet.control.adoptRuns(fleet.term, other, runs.slice(2))).toEqual({ adopted: 0, ended: 1 });
+  });
+
   test("of an instance that is being removed it is ordered to end, and the removal completes", async () => {
     const host = await fleet.addHost();
     await fleet.addWorkload("web");
