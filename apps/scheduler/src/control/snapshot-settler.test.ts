@@ -23,10 +23,15 @@ const leader = (work: "wanted" | "doubted") => {
   let answer: Error | object = {};
   const written: [what: string, told: string | null][] = [];
   let quiet = 0;
+  let blip = false;
   const write =
     (what: string) =>
-    async (_term: number, { progress, error }: { progress?: string; error?: { code: string } | null }) =>
-      void written.push([what, progress ?? error?.code ?? null]);
+    async (_term: number, { progress, error }: { progress?: string; error?: { code: string } | null }) => {
+      const failing = blip;
+      blip = false;
+      if (failing) throw fleetError("DATABASE_UNAVAILABLE", "gone");
+      written.push([what, progress ?? error?.code ?? null]);
+    };
   const ports = {
     bus: {
       request: async () => {
@@ -45,8 +50,9 @@ const leader = (work: "wanted" | "doubted") => {
     nowMs: () => nowMs,
   } as unknown as ControlPorts;
   const settler = new SnapshotSettler(ports, { term: 7 } as Term, () => undefined);
-  return async (minute: number, answered: Error | object): Promise<unknown> => {
-    [nowMs, answer] = [minute * minuteMs, answered];
+  return async (minute: number, answered: Error | object, database: "well" | "blip" = "well"): Promise<unknown> => {
+    // In a blip one write is lost, and the next one reaches the database.
+    [nowMs, answer, blip] = [minute * minuteMs, answered, database === "blip"];
     // What is still under way is written, and then left for the next pass.
     const ended = (): number => written.filter(([what]) => what !== "progress").length + quiet;
     const before = ended();
@@ -79,4 +85,20 @@ test("a snapshot whose memory takes long to write is waited for, too", async () 
   expect(await pass(0, underWay("its host takes it"))).toEqual(["progress", "its host takes it"]);
   expect(await pass(9, underWay("its host takes it"))).toEqual(["progress", "its host takes it"]);
   expect(await pass(18, fleetError("SNAPSHOT_NO_ROOM", "full"))).toEqual(["failed", "SNAPSHOT_NO_ROOM"]);
+});
+
+test.each(["wanted", "doubted"] as const)(
+  "what a host has done is not undone by a blip of the database: %s",
+  async (work) => {
+    const pass = leader(work);
+    expect(await pass(0, {}, "blip")).toBeUndefined();
+    expect(await pass(1, {})).toEqual([work === "wanted" ? "taken" : "verified", null]);
+  },
+);
+
+test("a blip of the database takes nothing of the time that a host has", async () => {
+  const pass = leader("doubted");
+  expect(await pass(0, underWay("1 MiB"), "blip")).toBeUndefined();
+  expect(await pass(9, underWay("2 MiB"), "blip")).toBeUndefined();
+  expect(await pass(18, silent)).toBeUndefined();
 });

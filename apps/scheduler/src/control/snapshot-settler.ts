@@ -10,6 +10,16 @@ const unanswered: ReadonlySet<ErrorCode> = new Set(["HOST_UNREACHABLE", "BUS_UNA
 /** What a host answers of a snapshot from which nothing can begin any more. */
 const unsound: ReadonlySet<ErrorCode> = new Set(["SNAPSHOT_CORRUPT", "NOT_FOUND"]);
 
+interface Question<Answer> {
+  readonly answer: Promise<Answer>;
+  /** what is so when no answer ever comes */
+  readonly outcome: string;
+}
+
+interface Refusal {
+  readonly refusal: FleetError;
+}
+
 const contextOf = ({ traceId }: OpenSnapshot): { traceId?: string } => (traceId === null ? {} : { traceId });
 
 /** Has hosts take, verify and remove snapshots. Memory takes a while to write, so nothing else waits for an answer. */
@@ -49,14 +59,22 @@ export class SnapshotSettler {
       .finally(() => this.#asked.delete(id));
   }
 
+  /** What a host answers, or why it does not do it. */
+  async #answer<Answer>(snapshot: OpenSnapshot, { answer, outcome }: Question<Answer>): Promise<Answer | Refusal> {
+    try {
+      return await answer;
+    } catch (error) {
+      return { refusal: await this.#refusal(snapshot, error, outcome) };
+    }
+  }
+
   /**
    * What a host says of why not. Throws what is no answer, as long as one may come: a host that works says so whenever it
    * is asked, however long that takes, and one that is silent is given up.
    */
-  async #answer(snapshot: OpenSnapshot, error: unknown, outcome: string): Promise<FleetError> {
+  async #refusal(snapshot: OpenSnapshot, error: unknown, outcome: string): Promise<FleetError> {
     const { store, nowMs } = this.#ports;
     const { operationId } = snapshot;
-    if (error instanceof NotLeading) throw error;
     if (isFleetError(error) && error.code === "SNAPSHOT_UNDER_WAY") {
       this.#heardMs.set(operationId, nowMs());
       await store.recordSnapshotProgress(this.#term.term, { snapshot, progress: error.message });
@@ -67,17 +85,19 @@ export class SnapshotSettler {
     return fleetError("HOST_UNREACHABLE", `Its host did not answer for ten minutes; ${outcome}.`, { cause: error });
   }
 
+  // What cannot be written down is asked for again: a host that has taken it says so again.
   async #take(snapshot: OpenSnapshot): Promise<void> {
     const { bus, store, onEvents } = this.#ports;
     const { id: snapshotId, instanceId, hostId } = snapshot;
     const { term } = this.#term;
-    try {
-      const taken = await bus.request(subjects.takeSnapshot, { hostId, isolation: "vm" }, { instanceId, snapshotId });
-      await store.recordSnapshotTaken(term, { snapshot, taken });
-    } catch (cause) {
-      const error = toProblem(await this.#answer(snapshot, cause, "nothing was taken"), contextOf(snapshot));
+    const told = await this.#answer(snapshot, {
+      answer: bus.request(subjects.takeSnapshot, { hostId, isolation: "vm" }, { instanceId, snapshotId }),
+      outcome: "nothing was taken",
+    });
+    if ("refusal" in told) {
+      const error = toProblem(told.refusal, contextOf(snapshot));
       await store.recordSnapshotFailed(term, { snapshot, error });
-    }
+    } else await store.recordSnapshotTaken(term, { snapshot, taken: told });
     onEvents?.();
   }
 
@@ -85,14 +105,14 @@ export class SnapshotSettler {
     const { bus, store, onEvents } = this.#ports;
     const { id: snapshotId, hostId } = snapshot;
     const { term } = this.#term;
-    try {
-      await bus.request(subjects.verifySnapshot, { hostId, isolation: "vm" }, { snapshotId });
-      await store.recordSnapshotVerified(term, { snapshot, error: null, unsound: false });
-    } catch (cause) {
-      const answer = await this.#answer(snapshot, cause, "nothing is known of its files");
-      const error = toProblem(answer, contextOf(snapshot));
-      await store.recordSnapshotVerified(term, { snapshot, error, unsound: unsound.has(answer.code) });
-    }
+    const told = await this.#answer(snapshot, {
+      answer: bus.request(subjects.verifySnapshot, { hostId, isolation: "vm" }, { snapshotId }),
+      outcome: "nothing is known of its files",
+    });
+    if ("refusal" in told) {
+      const error = toProblem(told.refusal, contextOf(snapshot));
+      await store.recordSnapshotVerified(term, { snapshot, error, unsound: unsound.has(told.refusal.code) });
+    } else await store.recordSnapshotVerified(term, { snapshot, error: null, unsound: false });
     onEvents?.();
   }
 
