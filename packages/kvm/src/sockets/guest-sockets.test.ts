@@ -1,14 +1,14 @@
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { lstat, mkdtempDisposable, readdir, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdtempDisposable } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { array, assert, asyncProperty, constantFrom, integer, oneof, record, uint8Array } from "fast-check";
 import { expect, test } from "vitest";
 import { GuestChannel } from "../guest/channel.ts";
 import { encodeFrame, FrameReader, frameTypes, protocolVersion, windowBytes, type Frame } from "../guest/frames.ts";
+import { guestThat } from "../testing/fake-guest.ts";
 import { GuestSockets } from "./guest-sockets.ts";
-import { PublishedSockets } from "./published-sockets.ts";
 import { SocketDirectory } from "./socket-directory.ts";
 
 /** A container that listens at `echo` and does with each connection what it is told, and a guest that is the test. */
@@ -155,24 +155,6 @@ test("what a guest's programs listen at is there on the host, and leads to them 
   await once(client, "close");
 });
 
-test("what an agent that was killed had made, the next one removes, and nothing else", async () => {
-  await using root = await mkdtempDisposable("/tmp/bulkhead-published-");
-  const directory = new SocketDirectory(root.path);
-  const notes = join(root.path, "notes");
-  const offered = ["a", "b"].map((name) => ({ name, mode: 0o777, uid: 0, gid: 0 }));
-  const first = new PublishedSockets(directory, notes, () => undefined);
-  await first.offer(offered);
-  await rm(join(root.path, "b"));
-  await writeFile(join(root.path, "b"), "another's");
-  const second = new PublishedSockets(directory, notes, () => undefined);
-  expect((await readdir(root.path)).toSorted()).toEqual(["b", "notes"]);
-  await second.offer(offered);
-  expect((await readdir(root.path)).toSorted()).toEqual(["a", "b", "notes"]);
-  second.withdraw();
-  first.withdraw();
-  expect((await readdir(root.path)).toSorted()).toEqual(["b", "notes"]);
-});
-
 const frames = array(
   record({
     type: oneof(constantFrom(...Object.values(frameTypes)), integer({ min: 0, max: 255 })),
@@ -184,6 +166,20 @@ const frames = array(
   }),
   { maxLength: 20 },
 );
+
+test("a share that was taken away while its guest was lost leads nowhere at the next connection", async () => {
+  await using scene = await sceneOf(echo);
+  await expect.poll(() => scene.lists().at(-1)?.payload.includes("echo"), within).toBe(true);
+  scene.guests.at(-1)?.destroy();
+  await expect.poll(() => scene.sockets.problem, { ...within, interval: 1 }).not.toBeNull();
+  scene.sockets.revoke("common");
+  await using guest = await guestThat(() => undefined);
+  const channel = await guest.channel();
+  scene.sockets.take(channel, { type: frameTypes.connect, stream, payload: toEcho });
+  await expect.poll(() => guest.heard.map(({ type }) => type), within).toEqual([frameTypes.close]);
+  expect(scene.accepted.size).toBe(0);
+  channel.close();
+});
 
 test("whatever a guest says, the next connection is carried", async () => {
   await assert(

@@ -38,7 +38,7 @@ interface Carried extends SocketPlace {
   published: PublishedSockets | null;
   /** connections since this agent knows it */
   uses: number;
-  /** names that the guest was told of */
+  /** names that the guest was told of, or is at its next connection */
   listed: ReadonlySet<string>;
   watcher: Disposable | null;
   /** nothing of it is shown or carried any more */
@@ -71,7 +71,10 @@ export class GuestSockets implements StreamTaker {
     for (const place of this.#places) {
       const { directory, notes } = place;
       if (notes === null) continue;
-      place.published = new PublishedSockets(directory, notes, (name, socket) => this.#reach(place, name, socket));
+      place.published = new PublishedSockets(directory, notes, {
+        connected: (name, socket) => this.#reach(place, name, socket),
+        settled: () => void this.#look(place),
+      });
     }
     this.#connect = connect;
     this.#againMs = waitMs;
@@ -155,9 +158,10 @@ export class GuestSockets implements StreamTaker {
   }
 
   #tell(place: Carried, sockets: readonly SharedSocket[]): void {
+    // Also while nobody hears it: what is not there any more is not led to, whichever connection asks.
+    place.listed = new Set(sockets.map(({ name }) => name));
     const channel = this.#channel;
     if (channel === null || channel.closed) return;
-    place.listed = new Set(sockets.map(({ name }) => name));
     const words = Buffer.from(sockets.map(wordOf).join(""));
     channel.send(frameTypes.sockets, 0, Buffer.concat([Buffer.from([place.number]), words]));
   }
@@ -169,7 +173,7 @@ export class GuestSockets implements StreamTaker {
     if (place === undefined || all >= begunMax || place.streams.size >= begunOfOneMax) {
       throw new Error("the guest begins more connections than it may, or to no share of its own");
     }
-    const listed = place.listed.has(name);
+    const listed = !place.revoked && place.listed.has(name);
     const opening = listed ? place.directory.connect(name) : Promise.reject(new Error("it was not told of it"));
     const stream = new SocketStream(channel, first, opening, () => place.streams.delete(stream));
     place.streams.add(stream);
@@ -181,7 +185,7 @@ export class GuestSockets implements StreamTaker {
     const place = this.#places[payload[0] ?? this.#places.length];
     if (place?.published == null) throw new Error("the guest offers sockets in no share of its own");
     const offered = readSockets(payload.subarray(1));
-    if (!place.revoked) void place.published.offer(offered).then(() => this.#look(place));
+    if (!place.revoked) void place.published.offer(offered);
   }
 
   /** A container's program connects to one of the guest's. */

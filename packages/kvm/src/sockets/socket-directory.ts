@@ -29,6 +29,12 @@ export interface ListeningSocket extends Disposable {
   readonly number: number;
 }
 
+export interface Listening {
+  readonly connected: (connection: Socket) => void;
+  /** Called with the number of its file, which has the name `draft` now, before it has its own. What it throws ends it. */
+  readonly making: (number: number, draft: string) => void;
+}
+
 /** As instances see who owns something. */
 export const insideId = (id: number): number => (id < idsOfInstance ? id : nobody);
 
@@ -84,13 +90,14 @@ export class SocketDirectory {
    * Listens at a new name. Owner and mode are those of the socket that it is made for, before anybody finds it. Rejects
    * EEXIST when something has the name, and what the file system says.
    */
-  async listen(socket: SharedSocket, connected: (connection: Socket) => void): Promise<ListeningSocket> {
+  async listen(socket: SharedSocket, { connected: heard, making }: Listening): Promise<ListeningSocket> {
     if (!isPlain(socket.name)) throw new Error("no name of a socket");
     await using directory = await this.#open();
     const below = `/proc/self/fd/${directory.fd}`;
     // The server's own name, which it removes at its end whatever has it then.
-    const draft = `${below}/.${randomUUID()}`;
-    const server = createServer({ allowHalfOpen: true }, connected).listen(draft);
+    const draftName = `.${randomUUID()}`;
+    const draft = `${below}/${draftName}`;
+    const server = createServer({ allowHalfOpen: true }, heard).listen(draft);
     // A connection that cannot be taken, for want of descriptors, waits.
     server.on("error", () => undefined);
     try {
@@ -98,6 +105,7 @@ export class SocketDirectory {
       await using named = await open(draft, namingOnly | constants.O_NOFOLLOW);
       const status = await named.stat();
       if (!status.isSocket()) throw new Error("somebody else's");
+      making(status.ino, draftName);
       await chmod(`/proc/self/fd/${named.fd}`, socket.mode & 0o777);
       await chown(`/proc/self/fd/${named.fd}`, socket.uid, socket.gid);
       await link(draft, `${below}/${socket.name}`);
