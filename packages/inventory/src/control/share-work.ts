@@ -4,8 +4,8 @@ import { forgetShare } from "../api/shares.ts";
 import { statement, type Sql } from "../database.ts";
 import { assertLeading } from "./leadership.ts";
 
-/** Instances and shares looked at in one pass. */
-const passMax = 100;
+/** Instances, and shares, of one host looked at in one pass: a host that does nothing holds up no other one. */
+const hostMax = 100;
 
 /** An instance whose agent has not confirmed what it is to see. */
 export interface OpenUse {
@@ -24,16 +24,21 @@ export interface DoomedShare {
 
 const selectUses = statement<OpenUse>(
   "control_share_uses",
-  `SELECT DISTINCT u.instance_id AS "instanceId", a.host_id AS "hostId", a.isolation
-   FROM share_use u JOIN assignment a ON a.instance_id = u.instance_id AND NOT a.tombstone
-   JOIN host_agent g ON g.host_id = a.host_id AND g.isolation = a.isolation AND g.state = 'ready'
-   WHERE u.state IN ('attaching', 'detaching') LIMIT ${passMax}`,
+  `SELECT o.instance_id AS "instanceId", o.host_id AS "hostId", o.isolation FROM (
+     SELECT a.instance_id, a.host_id, a.isolation,
+       row_number() OVER (PARTITION BY a.host_id, a.isolation ORDER BY a.instance_id) AS turn
+     FROM assignment a
+     JOIN host_agent g ON g.host_id = a.host_id AND g.isolation = a.isolation AND g.state = 'ready'
+     WHERE NOT a.tombstone AND a.instance_id IN (SELECT instance_id FROM share_use WHERE state IN ('attaching', 'detaching'))
+   ) o WHERE o.turn <= ${hostMax}`,
 );
 const selectDoomed = statement<DoomedShare>(
   "control_share_doomed",
-  `SELECT s.id, s.name, s.project, s.host_id AS "hostId" FROM share s
-   JOIN host_agent g ON g.host_id = s.host_id AND g.isolation = 'container' AND g.state = 'ready'
-   WHERE s.deleting LIMIT ${passMax}`,
+  `SELECT o.id, o.name, o.project, o.host_id AS "hostId" FROM (
+     SELECT s.*, row_number() OVER (PARTITION BY s.host_id ORDER BY s.id) AS turn FROM share s
+     JOIN host_agent g ON g.host_id = s.host_id AND g.isolation = 'container' AND g.state = 'ready'
+     WHERE s.deleting
+   ) o WHERE o.turn <= ${hostMax}`,
 );
 // Instances that run nowhere now see at their next start what they are to see.
 const settleHomeless = statement(

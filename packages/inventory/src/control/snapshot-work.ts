@@ -4,8 +4,8 @@ import { forgetSnapshot } from "../api/snapshots.ts";
 import { statement, type Sql } from "../database.ts";
 import { assertLeading } from "./leadership.ts";
 
-/** Snapshots looked at in one pass. */
-const passMax = 100;
+/** Snapshots of one host looked at in one pass: what lies on a host that does nothing holds up no other one. */
+const hostMax = 100;
 
 /** A snapshot that its host is to take, to read or to remove. */
 export interface OpenSnapshot {
@@ -22,12 +22,19 @@ const selectOpen = (name: string, operation: "operation_id" | "verify_operation_
     `control_snapshots_${name}`,
     `SELECT s.id, s.project, s.instance_id AS "instanceId", s.host_id AS "hostId", s.${operation} AS "operationId",
        o.trace_id AS "traceId"
-     FROM snapshot s LEFT JOIN operation o ON o.id = s.${operation}
-     WHERE ${condition} ORDER BY s.id LIMIT ${passMax}`,
+     FROM (SELECT s.*, row_number() OVER (PARTITION BY s.host_id ORDER BY s.id) AS turn FROM snapshot s WHERE ${condition}) s
+     LEFT JOIN operation o ON o.id = s.${operation}
+     WHERE s.turn <= ${hostMax} ORDER BY s.id`,
   );
+// A host that is silent is asked for these all the same: whoever waits for one is told after a while that it is silent.
 const selectWanted = selectOpen("wanted", "operation_id", "s.state = 'creating'");
 const selectDoubted = selectOpen("doubted", "verify_operation_id", "s.verify_operation_id IS NOT NULL");
-const selectDoomed = selectOpen("doomed", "operation_id", "s.state IN ('failed', 'deleting')");
+const selectDoomed = selectOpen(
+  "doomed",
+  "operation_id",
+  `s.state IN ('failed', 'deleting')
+     AND EXISTS (SELECT FROM host_agent a WHERE a.host_id = s.host_id AND a.isolation = 'vm' AND a.state = 'ready')`,
+);
 
 /** What hosts have still to do for snapshots. */
 export interface SnapshotWork {
