@@ -186,7 +186,7 @@ export class MachineRuntime implements Runtime {
     const places = placesOf(assignment, engine, []);
     admitNodes(boundNodes(places), places);
     const paths = machinePaths(host, key, assignment.imageDigest);
-    await undoHalfCopies(paths);
+    await undoHalfCopies(assignment, paths);
     const { root, disk, process, origin, copied, kernel } = await this.#ready(engine, { assignment, paths }, signal);
     await using undo = new AsyncDisposableStack();
     const known = existsSync(machinesOf(host, key.instanceId));

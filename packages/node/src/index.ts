@@ -43,5 +43,5 @@ export type {
   StartRequest,
   Usage,
 } from "./runtime.ts";
-export { directoryStorage } from "./storage.ts";
+export { directoryStorage, syncPath } from "./storage.ts";
 export type { AppendFile, Storage } from "./storage.ts";

@@ -20,10 +20,10 @@ export interface Storage {
 
 const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
 
-/** fsync of a directory makes the names in it durable (rename(2), open(2) notes). */
-const syncDirectory = async (path: string): Promise<void> => {
-  await using directory = await open(path, "r");
-  await directory.sync();
+/** Makes a file's content, or the names in a directory, survive a power cut (fsync(2)). */
+export const syncPath = async (path: string): Promise<void> => {
+  await using file = await open(path, "r");
+  await file.sync();
 };
 
 /** Storage in a directory of the local file system, files 0600. */
@@ -47,7 +47,7 @@ export const directoryStorage = (root: string): Storage => ({
       await file.datasync();
     }
     await rename(temporary, path);
-    await syncDirectory(dirname(path));
+    await syncPath(dirname(path));
   },
 
   open: async (name) => {
@@ -57,7 +57,7 @@ export const directoryStorage = (root: string): Storage => ({
     const file = await open(path, "r+").catch(async (error: unknown) => {
       if (!isMissing(error)) throw error;
       const made = await open(path, "wx+", 0o600);
-      await syncDirectory(dirname(path));
+      await syncPath(dirname(path));
       return made;
     });
     let { size } = await file.stat();

@@ -55,9 +55,30 @@ test("the disk of a copy that never went on is taken back, and that of one that 
   await writeFile(scratch, "");
   for (const halt of ["thaw", "identity"] as const) {
     await writeHalt({ ...place.paths, run }, halt);
-    await undoHalfCopies(place.paths);
+    await undoHalfCopies(assignment({ restoredFrom }), place.paths);
     expect([existsSync(scratch), existsSync(run)]).toEqual(halt === "thaw" ? [true, true] : [false, false]);
   }
+});
+
+test.each(["", "thaw", "identity"])("the disk of what is no copy is kept, whatever is marked (%j)", async (mark) => {
+  await using place = await runPlace();
+  const { root, scratch } = place.paths;
+  const run = join(root, "1.1.0");
+  await mkdir(run);
+  await writeFile(scratch, "");
+  await writeFile(join(run, "halted"), mark);
+  await undoHalfCopies(assignment(undefined), place.paths);
+  expect(existsSync(scratch)).toBe(true);
+});
+
+test("the disk of a copy is kept when its mark is damaged", async () => {
+  await using place = await runPlace();
+  const { root, scratch } = place.paths;
+  await mkdir(join(root, "1.1.0"));
+  await writeFile(scratch, "");
+  await writeFile(join(root, "1.1.0", "halted"), "");
+  await undoHalfCopies(assignment({ restoredFrom }), place.paths);
+  expect(existsSync(scratch)).toBe(true);
 });
 
 /** A copy whose monitor ends when it is told to. */

@@ -26,9 +26,14 @@ const endingMs = 5_000;
 
 /**
  * Takes back what an agent that was killed left of copies that never went on: their disk goes with a memory that is gone,
- * and an instance that has one would boot from it. Nothing of the instance runs.
+ * and an instance that has one would boot from it. Nothing of the instance runs. The disk of one that is no copy is its
+ * user's, whatever is said of it.
  */
-export const undoHalfCopies = async ({ root, scratch }: Pick<MachinePaths, "root" | "scratch">): Promise<void> => {
+export const undoHalfCopies = async (
+  { spec }: Pick<Assignment, "spec">,
+  { root, scratch }: Pick<MachinePaths, "root" | "scratch">,
+): Promise<void> => {
+  if (spec.vm?.restoredFrom === undefined) return;
   const names: readonly string[] = await readdir(root).catch(() => []);
   for (const run of names.map((name) => join(root, name))) {
     if (haltOf({ run }) !== "identity") continue;

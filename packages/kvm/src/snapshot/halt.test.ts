@@ -37,8 +37,8 @@ test("a run that could not be let go on stays marked, for the next agent", async
   expect(haltOf(at.paths)).toBe("thaw");
 });
 
-test("a mark that is not whole lets nobody go on", async () => {
+test.each(["", "tha"])("a mark that says %j is none of a copy's", async (content) => {
   await using at = await runPlace();
-  await writeFile(join(at.paths.run, "halted"), "tha");
-  expect(haltOf(at.paths)).toBe("identity");
+  await writeFile(join(at.paths.run, "halted"), content);
+  expect(haltOf(at.paths)).toBe("thaw");
 });

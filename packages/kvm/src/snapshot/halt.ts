@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { syncPath } from "@bulkhead/node";
 import type { Standstill } from "../engine/engine.ts";
 import type { GuestChannel } from "../guest/channel.ts";
 import { thawGuest } from "../guest/orders.ts";
@@ -15,18 +16,20 @@ const name = "halted";
  */
 export type Halt = "identity" | "thaw";
 
-/** null: they are not. */
+/** null: they are not. One whose word is damaged is to go on: a copy's own word is on disk before there is a copy. */
 export const haltOf = ({ run }: Pick<MachinePaths, "run">): Halt | null => {
   const path = join(run, name);
   if (!existsSync(path)) return null;
-  return readFileSync(path, "utf8") === "thaw" ? "thaw" : "identity";
+  return readFileSync(path, "utf8") === "identity" ? "identity" : "thaw";
 };
 
-/** Written whole: a half of it would be taken for the other. */
+/** Written whole, also after a power cut: by what it says, a disk is taken back or kept. */
 export const writeHalt = async ({ run }: MachinePaths, halt: Halt): Promise<void> => {
   const path = join(run, name);
   await writeFile(`${path}.new`, halt, { mode: 0o600 });
+  await syncPath(`${path}.new`);
   await rename(`${path}.new`, path);
+  await syncPath(run);
 };
 
 /** One try to let a machine and its processes go on, however far that has come already. Rejects when it cannot be reached. */

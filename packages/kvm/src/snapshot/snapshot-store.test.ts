@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import {
   appendFile,
   copyFile,
@@ -12,7 +13,7 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import type { SnapshotId } from "@bulkhead/contracts";
 import { expect, test } from "vitest";
 import type { SnapshotRecord } from "./snapshot-record.ts";
@@ -78,6 +79,22 @@ test("a snapshot is made once, opened as it was made, and removed", async () => 
   await at.store.remove(id);
   await expect(at.store.open(id)).rejects.toMatchObject({ code: "NOT_FOUND" });
   expect(await readdir(at.root)).toEqual([]);
+});
+
+test("all of it is on disk before it has its name, and its name before anybody is told", async () => {
+  await using at = await stage();
+  const synced: string[] = [];
+  const store = new SnapshotStore(at.root, async (path) => {
+    expect(existsSync(path)).toBe(true);
+    synced.push(relative(at.root, path));
+  });
+  await store.make(id, 1, fill);
+  const draft = `${id}.making`;
+  const files = ["state", "memory", "disk", "image", "record.json"].map((name) => `${draft}/${name}`);
+  expect(synced).toEqual([...files, draft, ""]);
+  const failing = new SnapshotStore(join(at.root, "other"), () => Promise.reject(new Error("ENOSPC: no space left")));
+  await expect(failing.make(id, 1, fill)).rejects.toMatchObject({ code: "SNAPSHOT_NO_ROOM" });
+  expect(await readdir(join(at.root, "other"))).toEqual([]);
 });
 
 test("one that fails leaves nothing, and what a killed agent left is removed", async () => {

@@ -2,7 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fleetError, type SnapshotId } from "@bulkhead/contracts";
-import type { ReadProgress } from "@bulkhead/node";
+import { syncPath, type ReadProgress } from "@bulkhead/node";
 import { copyWholeDisk, shareDisk, statBlockBytes } from "../disk/disk-copy.ts";
 import { placeAt, type SnapshotPlace, type StoredSnapshot } from "./snapshot-place.ts";
 import { SnapshotRoom } from "./snapshot-room.ts";
@@ -15,12 +15,15 @@ const drafted = /^(.*)\.making$/;
 /** The snapshots that lie on this host, each a directory that is whole or not there. */
 export class SnapshotStore {
   readonly #root: string;
+  readonly #sync: (path: string) => Promise<void>;
   readonly #room: SnapshotRoom;
   readonly #check = new SnapshotCheck();
   readonly #making = new Map<SnapshotId, Promise<SnapshotRecord>>();
 
-  constructor(root: string) {
+  /** `sync` makes a file, or the names in a directory, survive a power cut. */
+  constructor(root: string, sync = syncPath) {
     this.#root = root;
+    this.#sync = sync;
     this.#room = new SnapshotRoom(root);
   }
 
@@ -97,8 +100,15 @@ export class SnapshotStore {
     await rm(draft.directory, { recursive: true, force: true });
     await mkdir(draft.directory, { mode: 0o700 });
     try {
-      const record = await this.#room.during(bytes, () => fill(draft));
+      const record = await this.#room.during(bytes, async () => {
+        const filled = await fill(draft);
+        const { state, memory, disk, image } = draft;
+        // Whoever is told that it is taken may lose the host's power the next moment.
+        for (const path of [state, memory, disk, image, draft.record, draft.directory]) await this.#sync(path);
+        return filled;
+      });
       await rename(draft.directory, this.#at(id));
+      await this.#sync(this.#root);
       // Their digests were made of what was just written.
       await this.#check.trust({ record, place: placeAt(this.#at(id)) });
       return record;
