@@ -1,5 +1,5 @@
 import { Type, type Static } from "typebox";
-import { ClusterId, Epoch, HostId, InstanceId, Isolation, Timestamp } from "./ids.ts";
+import { ClusterId, HostId, InstanceId, integerMax, Isolation, Timestamp } from "./ids.ts";
 import { HostFacts } from "./host.ts";
 import { Assignment, Tombstone } from "./instance.ts";
 
@@ -7,7 +7,11 @@ const closed = { additionalProperties: false } as const;
 
 /** Position of a host's desired-state document: equal positions with equal digests mean the same document. */
 export const DocumentPosition = Type.Object(
-  { clusterId: ClusterId, era: Type.Integer({ minimum: 1 }), version: Type.Integer({ minimum: 0 }) },
+  {
+    clusterId: ClusterId,
+    era: Type.Integer({ minimum: 1, maximum: integerMax }),
+    version: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  },
   closed,
 );
 export type DocumentPosition = Static<typeof DocumentPosition>;
@@ -25,7 +29,25 @@ export const DesiredDocument = Type.Object(
 );
 export type DesiredDocument = Static<typeof DesiredDocument>;
 
-export const FetchDesired = Type.Object({ have: Type.Union([DocumentPosition, Type.Null()]) }, closed);
+/**
+ * A number that an agent claims may be where ours go on from: half of what its column holds leaves room for them, whatever
+ * a hostile host says.
+ */
+const claimedEra = 2 ** 30;
+const ClaimedPosition = Type.Object(
+  {
+    ...DocumentPosition.properties,
+    era: Type.Integer({ minimum: 1, maximum: claimedEra }),
+    version: Type.Integer({ minimum: 0, maximum: 2 ** 52 }),
+  },
+  closed,
+);
+const ClaimedEpoch = Type.Object(
+  { era: Type.Integer({ minimum: 1, maximum: claimedEra }), n: Type.Integer({ minimum: 1, maximum: 2 ** 30 }) },
+  closed,
+);
+
+export const FetchDesired = Type.Object({ have: Type.Union([ClaimedPosition, Type.Null()]) }, closed);
 export type FetchDesired = Static<typeof FetchDesired>;
 
 export const DesiredChanged = Type.Object({ position: DocumentPosition }, closed);
@@ -35,19 +57,19 @@ export const Heartbeat = Type.Object(
   {
     hostId: HostId,
     isolation: Isolation,
-    bootId: Type.String(),
+    bootId: Type.String({ maxLength: 255 }),
     sentAtBoottimeNs: Type.String({
       pattern: "^[0-9]+$",
       description: "CLOCK_BOOTTIME of the host when sent; a lease counts from it",
     }),
-    position: Type.Union([DocumentPosition, Type.Null()]),
+    position: Type.Union([ClaimedPosition, Type.Null()]),
     digest: Type.Union([Type.String(), Type.Null()]),
     facts: HostFacts,
     instances: Type.Integer({ minimum: 0 }),
-    unknown: Type.Array(Type.Object({ instanceId: InstanceId, name: Type.String(), epoch: Epoch }, closed), {
+    unknown: Type.Array(Type.Object({ instanceId: InstanceId, name: Type.String(), epoch: ClaimedEpoch }, closed), {
       maxItems: 1000,
     }),
-    highestEra: Type.Integer({ minimum: 0 }),
+    highestEra: Type.Integer({ minimum: 0, maximum: claimedEra }),
   },
   closed,
 );

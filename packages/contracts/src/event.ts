@@ -1,5 +1,5 @@
 import { Type, type Static } from "typebox";
-import { Epoch, HostId, InstanceId, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
+import { Epoch, HostId, InstanceId, integerMax, Isolation, Name, Timestamp, WorkloadId } from "./ids.ts";
 import { ExitStatus, InstanceReason, InstanceState, ResizeStatus } from "./instance.ts";
 import { InstanceMachine } from "./machine.ts";
 
@@ -8,12 +8,16 @@ const closed = { additionalProperties: false } as const;
 /** What an agent observed about one run; kept on the host's disk until the scheduler says it is in Postgres. */
 export const InstanceReport = Type.Object(
   {
-    seq: Type.Integer({ minimum: 1, description: "the agent's journal number; acknowledged by it" }),
-    journal: Type.String({ description: "id of the agent's journal, new when its disk is new" }),
+    seq: Type.Integer({
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "the agent's journal number; acknowledged by it",
+    }),
+    journal: Type.String({ maxLength: 255, description: "id of the agent's journal, new when its disk is new" }),
     instanceId: InstanceId,
     epoch: Epoch,
-    attempt: Type.Integer({ minimum: 0 }),
-    generation: Type.Integer({ minimum: 1 }),
+    attempt: Type.Integer({ minimum: 0, maximum: integerMax }),
+    generation: Type.Integer({ minimum: 1, maximum: integerMax }),
     state: Type.Union([InstanceState, Type.Literal("gone")], {
       description: "gone: ended by a tombstone and cleaned up",
     }),
@@ -22,10 +26,10 @@ export const InstanceReport = Type.Object(
     exit: Type.Union([ExitStatus, Type.Null()]),
     resize: Type.Union([ResizeStatus, Type.Null()]),
     contractHeld: Type.Union([Type.Boolean(), Type.Null()]),
-    restarts: Type.Integer({ minimum: 0 }),
+    restarts: Type.Integer({ minimum: 0, maximum: integerMax }),
     machine: Type.Optional(InstanceMachine),
     at: Timestamp,
-    traceparent: Type.Optional(Type.String()),
+    traceparent: Type.Optional(Type.String({ maxLength: 255 })),
   },
   closed,
 );

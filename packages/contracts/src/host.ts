@@ -1,5 +1,5 @@
 import { Type, type Static } from "typebox";
-import { ClusterId, HostId, InstanceId, Isolation, Labels, Timestamp } from "./ids.ts";
+import { ClusterId, HostId, InstanceId, integerMax, Isolation, Labels, Timestamp } from "./ids.ts";
 import { HostMachines } from "./machine.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -7,10 +7,10 @@ const closed = { additionalProperties: false } as const;
 /** What a host can give to instances, after its own reserve. */
 export const Capacity = Type.Object(
   {
-    cpuMillis: Type.Integer({ minimum: 0 }),
-    memoryBytes: Type.Integer({ minimum: 0 }),
-    cpuCount: Type.Integer({ minimum: 1 }),
-    instancesMax: Type.Integer({ minimum: 0 }),
+    cpuMillis: Type.Integer({ minimum: 0, maximum: integerMax }),
+    memoryBytes: Type.Integer({ minimum: 0, maximum: 2 ** 52 }),
+    cpuCount: Type.Integer({ minimum: 1, maximum: integerMax }),
+    instancesMax: Type.Integer({ minimum: 0, maximum: integerMax }),
   },
   closed,
 );

@@ -59,9 +59,12 @@ export type Labels = Static<typeof Labels>;
 /** RFC 3339 instant in UTC. */
 export const Timestamp = Type.String({ format: "date-time", description: "RFC 3339, UTC" });
 
+/** Largest number of a column of 4 bytes. One that is larger fails its statement, for all whom that is about. */
+export const integerMax = 2 ** 31 - 1;
+
 /** Assignment number: `era` rises when the control plane was restored, `n` with every assignment of the instance. */
 export const Epoch = Type.Object(
-  { era: Type.Integer({ minimum: 1 }), n: Type.Integer({ minimum: 1 }) },
+  { era: Type.Integer({ minimum: 1, maximum: integerMax }), n: Type.Integer({ minimum: 1, maximum: integerMax }) },
   { additionalProperties: false },
 );
 export type Epoch = Static<typeof Epoch>;

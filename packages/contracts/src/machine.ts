@@ -74,20 +74,32 @@ export const InstanceMachine = Type.Object(
 );
 export type InstanceMachine = Static<typeof InstanceMachine>;
 
+const mebibyte = 2 ** 20;
+
 /** An engine of a host, with what its monitors use beside their guests; placement counts it. */
 export const HostEngine = Type.Object(
   {
     name: MachineEngine,
-    overheadBytes: Type.Integer({ minimum: 0, description: "memory of a monitor beside its guest's" }),
-    overheadBytesPerMib: Type.Integer({ minimum: 0, description: "and for each MiB of that: what maps it" }),
-    emulatorMillis: Type.Integer({ minimum: 0, description: "CPU of a monitor beside its guest's processors" }),
+    overheadBytes: Type.Integer({
+      minimum: 0,
+      maximum: 2 ** 40,
+      description: "memory of a monitor beside its guest's",
+    }),
+    overheadBytesPerMib: Type.Integer({
+      minimum: 0,
+      maximum: mebibyte,
+      description: "and for each MiB of that: what maps it",
+    }),
+    emulatorMillis: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      description: "CPU of a monitor beside its guest's processors",
+    }),
   },
   closed,
 );
 export type HostEngine = Static<typeof HostEngine>;
 export type MonitorOverhead = Omit<HostEngine, "name">;
-
-const mebibyte = 2 ** 20;
 
 /** A machine's memory is whole large pages of 2 MiB, of which processors like their tables to be made. */
 export const guestMemoryBytes = (memoryBytes: number): number =>

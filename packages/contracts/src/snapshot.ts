@@ -64,9 +64,17 @@ export const snapshotStateBytesMax = 8 * 2 ** 20;
 export const TakenSnapshot = Type.Object(
   {
     engine: MachineEngine,
-    sizeBytes: Type.Integer({ minimum: 0, description: "what its files take of the host's disk" }),
+    sizeBytes: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "what its files take of the host's disk",
+    }),
     copyBytes: Type.Optional(
-      Type.Integer({ minimum: 0, description: "what the disk of each copy takes of the host's when it begins" }),
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: "what the disk of each copy takes of the host's when it begins",
+      }),
     ),
     stoodStillMs: Type.Integer({ minimum: 0, description: "how long no process of the instance ran" }),
   },

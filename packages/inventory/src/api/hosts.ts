@@ -140,8 +140,8 @@ export const agentPublicKey = async (sql: Sql, hostId: string, isolation: string
 const selectLargest = statement<{ cpuMillis: number | null; memoryBytes: number | null }>(
   "api_host_largest",
   `SELECT max((facts->'capacity'->>'cpuMillis')::bigint - coalesce((e->>'emulatorMillis')::bigint, 0)) AS "cpuMillis",
-          max(((facts->'capacity'->>'memoryBytes')::bigint - coalesce((e->>'overheadBytes')::bigint, 0)) * 1048576
-            / (1048576 + coalesce((e->>'overheadBytesPerMib')::bigint, 0))) AS "memoryBytes"
+          max(div(((facts->'capacity'->>'memoryBytes')::numeric - coalesce((e->>'overheadBytes')::numeric, 0)) * 1048576,
+            1048576 + coalesce((e->>'overheadBytesPerMib')::numeric, 0)))::bigint AS "memoryBytes"
    FROM host_agent LEFT JOIN LATERAL jsonb_array_elements(facts #> '{machines,engines}') AS e ON isolation = 'vm'
    WHERE isolation = $1`,
 );

@@ -136,6 +136,13 @@ describe("a lost host", () => {
   );
 });
 
+test("a host of 16 TiB has its size read as any other's", async () => {
+  const engine = { name: "kvm" as const, overheadBytes: 0, overheadBytesPerMib: 0, emulatorMillis: 0 };
+  const machines = { engine: engine.name, engines: [engine], kvm: "kvm" as const, reason: "" };
+  await fleet.addHost({ isolation: "vm", facts: { ...facts({ memoryBytes: 2 ** 44 }), machines } });
+  expect((await fleet.inventory.api.read.largestCapacity("vm"))?.memoryBytes).toBe(2 ** 44);
+});
+
 describe("a restored database", () => {
   const adopt = (host: TestHost, instanceId: string, epoch: { era: number; n: number }) =>
     fleet.control.adoptRuns(fleet.term, host, [{ instanceId, epoch }]);
@@ -211,15 +218,16 @@ describe("a restored database", () => {
   });
 
   test("of two runs of one instance the later one counts, whichever is named first", async () => {
-    const { assignment } = await fleet.placedInstance("web");
-    const other = await fleet.addHost();
-    const { instanceId } = assignment;
+    const host = await fleet.addHost();
+    await fleet.addWorkload("web");
+    const [instance] = await fleet.control.readPending(1);
+    const instanceId = instance?.id ?? "";
     const runs = [2, 4, 3].map((n) => ({ instanceId, epoch: { era: 1, n } }));
-    const adopted = await fleet.control.adoptRuns(fleet.term, other, [...runs, ...runs]);
+    const adopted = await fleet.control.adoptRuns(fleet.term, host, [...runs, ...runs]);
     expect(adopted).toEqual({ adopted: 1, ended: 0 });
-    expect(await fleet.assignments(other)).toMatchObject([{ instanceId, epoch: { era: 1, n: 4 } }]);
-    // The others are asked about again, and are older than what is assigned by then.
-    expect(await fleet.control.adoptRuns(fleet.term, other, runs.slice(2))).toEqual({ adopted: 0, ended: 1 });
+    expect(await fleet.assignments(host)).toMatchObject([{ instanceId, epoch: { era: 1, n: 4 } }]);
+    // The hosts are asked about again, and are older than what is assigned by then.
+    expect(await fleet.control.adoptRuns(fleet.term, host, runs.slice(2))).toEqual({ adopted: 0, ended: 1 });
   });
 
   test("of an instance that is being removed it is ordered to end, and the removal completes", async () => {
