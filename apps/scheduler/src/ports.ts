@@ -57,8 +57,11 @@ export interface ImageStore {
 
 /** What the API asks of the control loop in this process, and hears from it. */
 export interface ControlPort {
-  /** Something was written that placement, the relay or the event folder should see now. */
-  wake(): void;
+  /**
+   * Something was written that placement, the relay or the event folder should see now, and that may finish operations
+   * of `targets`.
+   */
+  wake(targets?: readonly string[]): void;
   /** Where instances would go, on the fleet as it is; decides nothing. */
   preview(requests: readonly PlacementRequest[]): Promise<Plan>;
   /** Records a host and its agent. */

@@ -24,6 +24,11 @@ const operation = async (id: string) =>
     )
   )[0];
 
+const deleteWorkload = (idOrName: string) =>
+  rig.fleet.inventory.api.write((tx) =>
+    tx.deleteWorkload(rig.fleet.change, { workload: { project: "default", idOrName } }),
+  );
+
 describe("from a workload to running and back", () => {
   test("placed, delivered, reported, told, and its operation finished", async () => {
     const loop = await rig.control();
@@ -63,14 +68,44 @@ describe("from a workload to running and back", () => {
         { reason: "NoCapacity" },
       ]),
     );
-    const deletion = await rig.fleet.inventory.api.write((tx) =>
-      tx.deleteWorkload(rig.fleet.change, { workload: { project: "default", idOrName: "first" } }),
-    );
+    const deletion = await deleteWorkload("first");
     loop.wake();
     await until(async () => expect(await states()).toEqual({ "second-0": "running" }));
     await until(async () => expect((await operation(deletion.id))?.state).toBe("succeeded"));
     expect(await rig.fleet.query(`SELECT name FROM workload`)).toEqual([{ name: "second" }]);
     expect(agent.running.size).toBe(1);
+  });
+
+  test("an operation that nobody reports on ends on a fleet whose reports never pause", async () => {
+    const loop = await rig.control({ settleMs: 500 });
+    const agent = await rig.joined();
+    await rig.fleet.addWorkload("busy");
+    const { id } = await rig.fleet.addWorkload("large", { resources: { cpuMillis: 64_000, memoryBytes: 2 ** 30 } });
+    loop.wake();
+    await until(async () => expect(await stateOf("busy-0")).toBe("running"));
+    const [busy] = agent.assignments.values();
+    let contractHeld = false;
+    const reports = setInterval(() => {
+      contractHeld = !contractHeld;
+      if (busy !== undefined) agent.report(busy, { contractHeld });
+    }, 50);
+    try {
+      await deleteWorkload("large");
+      await until(async () =>
+        expect(await operation(id)).toMatchObject({ state: "failed", error: { code: "STATE_CONFLICT" } }),
+      );
+    } finally {
+      clearInterval(reports);
+    }
+  });
+
+  test("what an API write finishes is finished at once", async () => {
+    const loop = await rig.control({ settleMs: 3_600_000 });
+    await rig.joined();
+    const { id } = await rig.fleet.addWorkload("large", { resources: { cpuMillis: 64_000, memoryBytes: 2 ** 30 } });
+    await until(() => expect(loop.leads).toBe(true));
+    loop.wake([(await deleteWorkload("large")).target.id]);
+    await until(async () => expect(await operation(id)).toMatchObject({ state: "failed" }));
   });
 
   test("an instance that cannot start fails its operation with the reason", async () => {

@@ -45,9 +45,12 @@ export class ControlLoop {
     return this.#leadership?.leads ?? false;
   }
 
-  /** Something was written that placement, the relay or the event folder should see now. */
-  wake(): void {
-    this.#office?.wake();
+  /**
+   * Something was written that placement, the relay or the event folder should see now, and that may finish operations
+   * of `targets`.
+   */
+  wake(targets?: readonly string[]): void {
+    this.#office?.wake(targets);
   }
 
   /** Where instances would go, on the fleet as it is; decides nothing. Rejects DATABASE_UNAVAILABLE. */

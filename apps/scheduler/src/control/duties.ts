@@ -20,7 +20,7 @@ export class Duties {
     this.#parts = parts;
   }
 
-  /** Targets whose operations are looked at first. */
+  /** Targets whose operations may be finished now. */
   touch(targets: readonly string[]): void {
     for (const target of targets) this.#touched.add(target);
   }
@@ -41,18 +41,23 @@ export class Duties {
     return moved > 0;
   }
 
-  /** Finishes operations: of the touched targets, or all when none was touched. */
-  async settle(): Promise<void> {
-    const { ports, term } = this.#parts;
+  /** Finishes operations of the touched targets. */
+  async settleTouched(): Promise<void> {
     const targets = [...this.#touched];
+    if (targets.length === 0) return;
     this.#touched.clear();
     try {
-      const written = await ports.store.settleOperations(term.term, targets.length === 0 ? undefined : targets);
-      if (written > 0) ports.onEvents?.();
+      await this.settle(targets);
     } catch (error) {
       this.touch(targets);
       throw error;
     }
+  }
+
+  /** Finishes operations of these targets; without them all, also those that nobody reports on. */
+  async settle(targets?: readonly string[]): Promise<void> {
+    const { ports, term } = this.#parts;
+    if ((await ports.store.settleOperations(term.term, targets)) > 0) ports.onEvents?.();
   }
 
   /** Notices silent agents, and replaces what may be replaced. True when anything was written. */

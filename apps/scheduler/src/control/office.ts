@@ -17,8 +17,6 @@ import { WorkLoop } from "./work-loop.ts";
 const everyone = { hostId: "*", isolation: "*" } as const;
 /** Events are published this much later, in milliseconds: mostly a report comes first, whose folding publishes them too. */
 const publishSoonMs = 15;
-/** Running operations whose targets nobody reported on are looked at this often, in milliseconds. */
-const settleMs = 2_000;
 /** Snapshots that were not taken or removed yet are asked for again this often, in milliseconds. */
 const snapshotMs = 2_000;
 /** Hosts that have not confirmed what was ordered of shares are asked again this often, in milliseconds. */
@@ -82,10 +80,7 @@ export class Office {
       term,
       events: {
         folded: () => this.#published(),
-        touched: (targets) => {
-          this.#duties.touch(targets);
-          this.#settling.wake();
-        },
+        touched: (targets) => this.#touch(targets),
         freed: () => this.#place.wake(),
         failed: (error) => this.#failed(error),
       },
@@ -95,7 +90,7 @@ export class Office {
     this.#place = this.#loop("placement", async () => {
       if (await this.#duties.place()) this.#publishSoon();
     });
-    this.#settling = this.#loop("operations", () => this.#duties.settle(), settleMs);
+    this.#settling = this.#loop("operations", () => this.#duties.settleTouched());
     this.#hearing = this.#loop("heartbeats", () => this.#heartbeats.pass());
     const snapshots = new SnapshotSettler(ports, term, (error) => this.#failed(error));
     this.#snapshots = this.#loop("snapshots", () => snapshots.pass(), snapshotMs);
@@ -107,6 +102,8 @@ export class Office {
       this.#hearing,
       this.#snapshots,
       this.#loop("host watch", () => this.#watchHosts(), times.watchMs),
+      // Apart from what was touched, which on a busy fleet never ends.
+      this.#loop("all operations", () => this.#duties.settle(), times.settleMs),
       this.#loop("pulse", () => this.#pulse(), times.pulseMs),
       this.#loop("shares", () => new ShareSettler(ports, term).pass(), shareMs),
       this.#loop("retention", () => this.#duties.removeOld(), times.retentionMs),
@@ -123,8 +120,9 @@ export class Office {
     return office;
   }
 
-  /** Something was written that placement and the relay should see now. */
-  wake(): void {
+  /** Something was written that placement and the relay should see now, and that may finish operations of `targets`. */
+  wake(targets: readonly string[] = []): void {
+    if (targets.length > 0) this.#touch(targets);
     this.#place.wake();
     this.#relaying.wake();
     this.#snapshots.wake();
@@ -160,6 +158,11 @@ export class Office {
     const { log } = this.#parts.ports;
     const onError = (error: unknown): void => this.#failed(error);
     return new WorkLoop(work, { name, log, onError, ...(everyMs === undefined ? {} : { everyMs }) });
+  }
+
+  #touch(targets: readonly string[]): void {
+    this.#duties.touch(targets);
+    this.#settling.wake();
   }
 
   #publishSoon(): void {

@@ -36,6 +36,8 @@ export interface ControlTimes {
   readonly leaseTtlMs: number;
   /** how often the database is asked for work that nobody in this process announced */
   readonly pulseMs: number;
+  /** how often all running operations are looked at, whatever was reported */
+  readonly settleMs: number;
   /** without a heartbeat: doubtful, then unknown */
   readonly suspectAfterMs: number;
   readonly unknownAfterMs: number;
@@ -56,6 +58,7 @@ export interface ControlTimes {
 export const defaultTimes: ControlTimes = {
   leaseTtlMs: 10_000,
   pulseMs: 500,
+  settleMs: 2_000,
   suspectAfterMs: 10_000,
   unknownAfterMs: 30_000,
   watchMs: 1_000,

@@ -174,8 +174,14 @@ export const addInstanceRoutes: AddRoutes = (app, { inventory, control, feed }) 
           await rehearse(inventory, (tx) => tx.orderInstance(change, order));
           return reply.send(await inventory.read.instance(instance));
         }
-        await answerOnce({ request, reply, inventory }, async (tx) => accepted(await tx.orderInstance(change, order)));
-        control.wake();
+        const ordered = new Set<string>();
+        await answerOnce({ request, reply, inventory }, async (tx) => {
+          const operation = await tx.orderInstance(change, order);
+          ordered.add(operation.target.id);
+          return accepted(operation);
+        });
+        // Of one that has no host, nobody will report.
+        control.wake([...ordered]);
         return reply;
       },
     );

@@ -180,11 +180,14 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
         await rehearse(inventory, (tx) => tx.patchWorkload(change, update));
         return reply.send(await previewReplicas(context, before, after));
       }
+      const changed = new Set<string>();
       await answerOnce({ request, reply, inventory }, async (tx) => {
         const made = await tx.patchWorkload(change, update);
+        changed.add(made.workload.id);
         return accepted(made.operation, { etag: entityTag(made.workload.generation) });
       });
-      control.wake();
+      // Fewer instances of those that wait for a host: nobody will report on it.
+      control.wake([...changed]);
       return reply;
     },
   );
@@ -226,10 +229,14 @@ export const addWorkloadRoutes: AddRoutes = (app, context) => {
         await rehearse(inventory, (tx) => tx.deleteWorkload(change, deletion));
         return reply.send(await inventory.read.workload(workload));
       }
-      await answerOnce({ request, reply, inventory }, async (tx) =>
-        accepted(await tx.deleteWorkload(change, deletion)),
-      );
-      control.wake();
+      const deleted = new Set<string>();
+      await answerOnce({ request, reply, inventory }, async (tx) => {
+        const operation = await tx.deleteWorkload(change, deletion);
+        deleted.add(operation.target.id);
+        return accepted(operation);
+      });
+      // What was begun with it before is over now.
+      control.wake([...deleted]);
       return reply;
     },
   );

@@ -78,6 +78,32 @@ describe("workload.create", () => {
   });
 });
 
+describe("operations that nobody reports on", () => {
+  const running = () => fleet.query(`SELECT id FROM operation WHERE state = 'running'`);
+
+  test("more of them than fit in one transaction do not hide the rest", async () => {
+    const [workload] = await fleet.query<{ id: string }>(`SELECT id FROM workload`);
+    await fleet.query(
+      `INSERT INTO operation (id, project, kind, target_type, target_id)
+       SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'default', 'workload.create', 'workload', $1
+       FROM generate_series(1, 2500) n`,
+      [workload?.id],
+    );
+    // The youngest of all, and done: its instance is no more.
+    await fleet.query(
+      `INSERT INTO operation (id, project, kind, target_type, target_id)
+       VALUES ('ffffffff-0000-7000-8000-000000000000', 'default', 'instance.stop', 'instance', gen_random_uuid()::text)`,
+    );
+    await fleet.control.settleOperations(fleet.term);
+    expect(await fleet.query(`SELECT state FROM operation WHERE kind = 'instance.stop'`)).toEqual([
+      { state: "succeeded" },
+    ]);
+    await reported({ state: "running" });
+    await fleet.control.settleOperations(fleet.term, [workload?.id ?? ""]);
+    expect(await running()).toEqual([]);
+  });
+});
+
 describe("orders to one instance", () => {
   beforeEach(() => reported({ state: "running" }));
 

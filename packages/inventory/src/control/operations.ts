@@ -42,7 +42,8 @@ const selectViews = statement<OperationView>(
      WHERE (o.target_type = 'workload' AND x.workload_id = w.id) OR (o.target_type = 'instance' AND x.id::text = o.target_id)
    ) i
    WHERE o.state = 'running' AND o.kind NOT IN ('image.import', 'image.pull', 'snapshot.create', 'snapshot.verify') AND ($1::text[] IS NULL OR o.target_id = ANY($1))
-   ORDER BY o.id LIMIT $2`,
+     AND o.id > $2
+   ORDER BY o.id LIMIT $3`,
 );
 
 const writeOutcomes = statement<{ id: string }>(
@@ -68,8 +69,10 @@ const writeOutcomes = statement<{ id: string }>(
 const problemOf = (view: OperationView, error: FleetError): Problem =>
   toProblem(error, view.traceId === null ? {} : { traceId: view.traceId });
 
-/** Operations looked at in one transaction at most; the next pass takes the rest. */
+/** Operations looked at in one transaction at most. */
 const batchSize = 1_000;
+/** Before every operation's. */
+const leastId = "00000000-0000-0000-0000-000000000000";
 
 export interface SettleOptions {
   readonly term: number;
@@ -77,13 +80,7 @@ export interface SettleOptions {
   readonly targets?: readonly string[];
 }
 
-/**
- * Finishes the operations whose targets have reached what they wait for, or cannot any more, and says on the others what
- * they wait for, and publishes waiting events. Resolves to the number written. Imports, pulls and snapshots are left to those who do them.
- */
-export const settleOperations = async (database: Database, { term, targets }: SettleOptions): Promise<number> => {
-  // Read outside the transaction: an operation that was done at any moment is done, and mostly there is nothing to write.
-  const views = await database.rows(selectViews, [targets ?? null, batchSize]);
+const settleBatch = async (database: Database, term: number, views: readonly OperationView[]): Promise<number> => {
   const decided = views.flatMap((view) => {
     const outcome = outcomeOf(view);
     return outcome.state === "running" && outcome.progress === view.progress ? [] : [{ view, outcome }];
@@ -105,4 +102,19 @@ export const settleOperations = async (database: Database, { term, targets }: Se
     ]);
     return written.length;
   });
+};
+
+/**
+ * Finishes the operations whose targets have reached what they wait for, or cannot any more, and says on the others what
+ * they wait for, and publishes waiting events. Resolves to the number written. Imports, pulls and snapshots are left to those who do them.
+ */
+export const settleOperations = async (database: Database, { term, targets }: SettleOptions): Promise<number> => {
+  let written = 0;
+  for (let after: string | undefined = leastId; after !== undefined;) {
+    // Read outside the transaction: an operation that was done at any moment is done, and mostly there is nothing to write.
+    const views: OperationView[] = await database.rows(selectViews, [targets ?? null, after, batchSize]);
+    written += await settleBatch(database, term, views);
+    after = views.length < batchSize ? undefined : views.at(-1)?.id;
+  }
+  return written;
 };
