@@ -62,6 +62,7 @@ const Try kNever[] = {
     {"clone", [] { return syscall(SYS_clone, SIGCHLD, nullptr); }},
     {"clone3", [] { return syscall(SYS_clone3, nullptr, 0); }},
     {"ptrace", [] { return syscall(SYS_ptrace, 0, 0, 0, 0); }},
+    {"a message that waits", [] { return syscall(SYS_sendto, -1, nullptr, 0, MSG_NOSIGNAL, nullptr, 0); }},
     {"another process's memory", [] { return syscall(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0); }},
     {"socket of the network", [] { return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0); }},
     {"packet socket", [] { return syscall(SYS_socket, AF_PACKET, SOCK_RAW, 0); }},
@@ -91,6 +92,8 @@ const Try kNever[] = {
 
 const Try kAlways[] = {
     {"write", [] { return syscall(SYS_write, -1, nullptr, 0); }},
+    {"what a guest says to a socket",
+     [] { return syscall(SYS_sendto, -1, nullptr, 0, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0); }},
     {"memory",
      [] { return syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }},
     {"a balloon's pages", [] { return syscall(SYS_madvise, nullptr, 0, MADV_REMOVE); }},

@@ -11,7 +11,11 @@ namespace bulkhead::vm {
  */
 class Output {
  public:
-  explicit Output(Fd to) : to_(std::move(to)) {}
+  /**
+   * Before the jail. A pipe or a terminal is opened once more, so that it does not wait and nobody else notices; what
+   * cannot be is told so itself. A file takes what it is given.
+   */
+  explicit Output(Fd to);
 
   /** Writes what is taken now; the rest is gone. */
   void write(const uint8_t* data, size_t size);
@@ -24,7 +28,10 @@ class Output {
   uint64_t droppedBytes() const { return droppedBytes_; }
 
  private:
+  long writeOnce(const uint8_t* data, size_t size) const;
+
   Fd to_;
+  bool isSocket_ = false;
   uint64_t droppedBytes_ = 0;
 };
 
