@@ -27,6 +27,7 @@ import {
   type StartRequest,
 } from "@bulkhead/node";
 import { ImageDisks } from "./disk/image-disk.ts";
+import { chooseEngine } from "./engine/choose-engine.ts";
 import type { Engine, MachineOrigin } from "./engine/engine.ts";
 import type { GuestKernels } from "./kernel/guest-kernel.ts";
 import type { GuestKernel } from "./kernel/kernel-files.ts";
@@ -44,6 +45,7 @@ import { haltOf } from "./snapshot/halt.ts";
 import { MachineSnapshots } from "./snapshot/machine-snapshots.ts";
 import type { StoredSnapshot } from "./snapshot/snapshot-place.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { UnreadMachine } from "./unread-machine.ts";
 
 export interface MachineRuntimeOptions {
   readonly paths: HostPaths;
@@ -80,6 +82,7 @@ export class MachineRuntime implements Runtime {
   readonly #store: SnapshotStore;
   readonly #snapshots: MachineSnapshots;
   readonly #runs = new Map<string, MachineRun>();
+  readonly #unread = new Map<string, UnreadMachine>();
   #machines: ReturnType<typeof describeMachines> | null = null;
 
   constructor(options: MachineRuntimeOptions) {
@@ -105,29 +108,10 @@ export class MachineRuntime implements Runtime {
     return this.#machines;
   }
 
-  /** The one that a workload asks for, or the best. Rejects StartFailure when this host has none. */
-  async #engineOf(assignment: Assignment): Promise<Engine> {
-    const { spec } = assignment;
-    const { usable, problems } = await this.#describe();
-    const { engine: wanted, memoryPolicy, hugepages } = spec.vm ?? {};
-    const found = wanted === undefined ? usable[0] : usable.find(({ name }) => name === wanted);
-    if (found !== undefined) {
-      if (!found.holdsShares && sharedDirectories(assignment).length > 0) {
-        const what = `the engine ${found.name} cannot let a machine see shares and directories of this host`;
-        throw new StartFailure("RuntimeFailed", what);
-      }
-      if (found.holdsPlaces || (memoryPolicy !== "locked" && hugepages !== true)) return found;
-      const what = `the engine ${found.name} cannot lock a machine's memory or give it large pages`;
-      throw new StartFailure("ResourceExhausted", what);
-    }
-    const what = wanted === undefined ? "no engine for virtual machines" : `no engine ${wanted}`;
-    throw new StartFailure("RuntimeFailed", `this host has ${what}: ${problems.join("; ")}`);
-  }
-
   async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
     const { instanceId, epoch, imageDigest } = assignment;
     const paths = machinePaths(this.#options.paths, { instanceId, epoch, attempt: 0 }, imageDigest);
-    await this.#ready(await this.#engineOf(assignment), { assignment, paths }, signal);
+    await this.#ready(chooseEngine(await this.#describe(), assignment), { assignment, paths }, signal);
   }
 
   /** Everything that a start needs of the host and that outlives it. */
@@ -182,7 +166,7 @@ export class MachineRuntime implements Runtime {
       );
     }
     admitShared(assignment);
-    const engine = await this.#engineOf(assignment);
+    const engine = chooseEngine(await this.#describe(), assignment);
     const places = placesOf(assignment, engine, []);
     admitNodes(boundNodes(places), places);
     const paths = machinePaths(host, key, assignment.imageDigest);
@@ -241,27 +225,34 @@ export class MachineRuntime implements Runtime {
   async list(): Promise<Run[]> {
     await this.#store.sweep();
     for (const jailed of await this.#options.jail.list()) {
-      if (this.#runs.has(idOf(jailed))) continue;
+      if (this.#runs.has(idOf(jailed)) || this.#unread.has(idOf(jailed))) continue;
       const paths = machinePaths(this.#options.paths, jailed.key, jailed.assignment.imageDigest);
-      const record = readMachineRecord(paths.record);
-      const engine = this.#options.engines.find(({ name }) => name === record?.engine);
-      if (record === null || engine === undefined) await this.#end(jailed, "a machine without a record was ended");
-      else if (haltOf(paths) === "identity") {
-        await this.#end(jailed, "a copy that does not know who it is was ended");
-      } else {
-        const run = this.#keep(jailed, paths, engine, record);
-        run.goOn().catch((err: unknown) => {
-          this.#options.log.warn({ ...jailed.key, err }, "a machine that was taken to files does not go on");
-        });
-      }
+      if (haltOf(paths) === "identity") {
+        this.#options.log.warn({ ...jailed.key }, "a copy that does not know who it is was ended");
+        await jailed.stop(0);
+        await jailed.release();
+      } else this.#adopt(jailed, paths);
     }
-    return [...this.#runs.values()];
+    return [...this.#runs.values(), ...this.#unread.values()];
   }
 
-  async #end(jailed: JailedRun, why: string): Promise<void> {
-    this.#options.log.warn({ ...jailed.key }, why);
-    await jailed.stop(0);
-    await jailed.release();
+  #adopt(jailed: JailedRun, paths: MachinePaths): void {
+    const record = readMachineRecord(paths.record);
+    const engine = this.#options.engines.find(({ name }) => name === record?.engine);
+    if (record === null || engine === undefined) {
+      const why = `its record is ${record === null ? "lost, or " : ""}of a release that this one does not know; it runs on`;
+      this.#options.log.warn({ ...jailed.key }, "a machine is kept whose record this agent cannot read");
+      const released = (run: UnreadMachine): void => {
+        this.#unread.delete(idOf(run));
+        rmSync(paths.run, { recursive: true, force: true });
+      };
+      this.#unread.set(idOf(jailed), new UnreadMachine(jailed, why, released));
+      return;
+    }
+    const run = this.#keep(jailed, paths, engine, record);
+    run.goOn().catch((err: unknown) => {
+      this.#options.log.warn({ ...jailed.key, err }, "a machine that was taken to files does not go on");
+    });
   }
 
   readonly snapshot = (instanceId: InstanceId, snapshotId: SnapshotId): Promise<TakenSnapshot> =>

@@ -174,6 +174,27 @@ test("an agent that died before a run's record was on disk does not lose the run
   expect(existsSync(recordOf(assignment))).toBe(true);
 });
 
+test("a run whose record a later release wrote is adopted, and one that cannot be read is not ended", async () => {
+  const assignment = shell("exec sleep 1000");
+  const run = await rig.start(assignment);
+  const pid = rig.pidOf(run);
+  const live = join(rig.paths.runInstances, assignment.instanceId, "1.1.0", "record.json");
+  const record = JSON.parse(await readFile(live, "utf8")) as { assignment: Assignment };
+  const { spec } = record.assignment;
+  const later = {
+    ...record,
+    tomorrow: 1,
+    assignment: { ...record.assignment, tomorrow: 1, spec: { ...spec, more: {} } },
+  };
+  await writeFile(live, JSON.stringify(later));
+  expect((await (await rig.reopen()).list()).map(({ key }) => key)).toEqual([run.key]);
+  await writeFile(live, JSON.stringify({ ...record, assignment: "elsewhere" }));
+  await expect((await rig.reopen()).list()).rejects.toThrow(/record.json is of another release/);
+  expect(existsSync(`/proc/${pid}`)).toBe(true);
+  await writeFile(live, JSON.stringify(record));
+  expect((await (await rig.reopen()).list()).map(({ key }) => key)).toEqual([run.key]);
+});
+
 test("a damaged record is left out and a stray directory swept", async () => {
   const assignment = shell("true");
   const run = await rig.start(assignment);

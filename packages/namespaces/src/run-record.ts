@@ -1,12 +1,10 @@
 import { globSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { Assignment, type InstanceId } from "@bulkhead/contracts";
+import type { Assignment, InstanceId } from "@bulkhead/contracts";
 import type { HostPaths, UidRange } from "@bulkhead/host";
-import { removeTree } from "@bulkhead/native-namespaces";
-import type { RunKey } from "@bulkhead/node";
-import { Compile } from "typebox/compile";
-import type { ProcessPlan } from "@bulkhead/node";
+import { isAlive, readExit, readStatus, removeTree } from "@bulkhead/native-namespaces";
+import { isRecordedAssignment, type ProcessPlan, type RunKey } from "@bulkhead/node";
 import { instancePaths, parseRunName, runPaths, type RunPaths } from "./instance-paths.ts";
 
 /** What an agent that starts later must know of a run that it did not start. */
@@ -23,13 +21,11 @@ export interface RunRecord {
   readonly sharesCpus?: boolean;
 }
 
-const checkAssignment = Compile(Assignment);
-
 const isRecord = (value: unknown): value is RunRecord =>
   typeof value === "object" &&
   value !== null &&
   "assignment" in value &&
-  checkAssignment.Check(value.assignment) &&
+  isRecordedAssignment(value.assignment) &&
   "bootId" in value &&
   typeof value.bootId === "string" &&
   "cgroup" in value &&
@@ -88,11 +84,21 @@ export interface FoundRecord {
   readonly record: RunRecord | null;
 }
 
-/** Null when it is damaged or missing. */
+/** What an agent wrote whose release knows another record than this one. */
+export class UnreadableRecord extends Error {
+  override readonly name = "UnreadableRecord";
+
+  constructor(path: string) {
+    super(`${path} is of another release, which alone can take over what runs there; start that, or remove the file`);
+  }
+}
+
+/** Null when it is damaged or missing. Rejects {@link UnreadableRecord}, and what the disk says. */
 export const readRecord = async (path: string): Promise<RunRecord | null> => {
   try {
     const value: unknown = JSON.parse(await readFile(path, "utf8"));
-    return isRecord(value) ? value : null;
+    if (isRecord(value)) return value;
+    throw new UnreadableRecord(path);
   } catch (error) {
     if (error instanceof SyntaxError || (error instanceof Error && "code" in error && error.code === "ENOENT")) {
       return null;
@@ -127,7 +133,16 @@ const keysBelow = async (directory: string, instanceId: InstanceId, suffix: stri
   });
 };
 
-/** Every run this host knows of: those of this boot by their per-boot directory, others by their record on disk. */
+/** Its guardian keeps it, whoever can read of it. */
+const isLive = (runDir: string): boolean => {
+  const status = readStatus(runDir);
+  return status !== null && readExit(runDir) === null && isAlive(status.shim);
+};
+
+/**
+ * Every run this host knows of: those of this boot by their per-boot directory, others by their record on disk. Rejects
+ * {@link UnreadableRecord} for one that runs: neither it nor a second one in its place is what was asked for.
+ */
 export const findRecords = async (host: HostPaths): Promise<{ runs: FoundRecord[]; instances: InstanceId[] }> => {
   const [live, instances] = (await Promise.all([readdir(host.runInstances), readdir(host.instances)])) as [
     InstanceId[],
@@ -136,7 +151,13 @@ export const findRecords = async (host: HostPaths): Promise<{ runs: FoundRecord[
   const runs = new Map<string, FoundRecord>();
   const note = async (key: RunKey, path: (paths: RunPaths) => string): Promise<void> => {
     const paths = runPaths(host, key);
-    if (!runs.has(paths.runDir)) runs.set(paths.runDir, { key, record: await readRecord(path(paths)) });
+    if (runs.has(paths.runDir)) return;
+    // What runs is never ended for what its record says.
+    const record = await readRecord(path(paths)).catch((error: unknown) => {
+      if (error instanceof UnreadableRecord && !isLive(paths.runDir)) return null;
+      throw error;
+    });
+    runs.set(paths.runDir, { key, record });
   };
   for (const instanceId of live) {
     for (const key of await keysBelow(join(host.runInstances, instanceId), instanceId, "")) {

@@ -43,5 +43,6 @@ export type {
   StartRequest,
   Usage,
 } from "./runtime.ts";
+export { isRecordedAssignment } from "./recorded-assignment.ts";
 export { directoryStorage, syncPath } from "./storage.ts";
 export type { AppendFile, Storage } from "./storage.ts";
