@@ -105,6 +105,24 @@ describe("an agent that lost contact", () => {
     expect(host.runtime.living(one)).toHaveLength(1);
   });
 
+  test("does not start what it was still fetching when the lease ran out, before the leader confirmed it", async () => {
+    const host = new FakeHost();
+    const fetched = Promise.withResolvers<void>();
+    host.runtime.script.prepare = () => fetched.promise;
+    await host.start();
+    host.control.assign(guarded);
+    await host.clock.advance(4_000);
+    host.control.reachable = false;
+    await host.clock.advance(11_000);
+    fetched.resolve();
+    await host.clock.advance(60_000);
+    expect(host.runtime.started).toEqual([]);
+    host.control.reachable = true;
+    await host.clock.advance(4_000);
+    expect(host.runtime.started.map(({ key }) => key.attempt)).toEqual([0]);
+    expect(host.control.states(one)).toEqual(["starting", "running"]);
+  });
+
   test("does not start it again when it comes back to an order to end it", async () => {
     const host = new FakeHost();
     await host.start();

@@ -35,8 +35,11 @@ interface Begun {
   readonly signal: AbortSignal;
 }
 
-/** The image is fetched while the epoch is made durable; nothing starts before both are done. */
-const launch = async (tools: StepTools, begun: Begun, began: () => void): Promise<Run> => {
+/**
+ * The image is fetched while the epoch is made durable; nothing starts before both are done. Null when that took so long
+ * that the lease it began under is over: another host may have the instance by now.
+ */
+const launch = async (tools: StepTools, begun: Begun, began: () => void): Promise<Run | null> => {
   const { assignment, memory, signal } = begun;
   const [written, prepared] = await Promise.allSettled([
     tools.ledger.put(assignment.instanceId, memory),
@@ -46,8 +49,9 @@ const launch = async (tools: StepTools, begun: Begun, began: () => void): Promis
   if (written.status === "rejected") {
     throw new StartFailure("DiskFull", `the epoch could not be recorded: ${textOf(written.reason)}`, written.reason);
   }
-  return tools.starts.run(() => {
+  return tools.starts.run(async () => {
     signal.throwIfAborted();
+    if (!tools.lease.holds(assignment)) return null;
     began();
     const key = { instanceId: assignment.instanceId, epoch: assignment.epoch, attempt: memory.attempt };
     return tools.runtime.start({ key, assignment }, signal);
@@ -69,18 +73,25 @@ export const start = async (
   record.contractHeld = null;
   record.state = "starting";
   try {
-    await inSpan("agent.start", { traceparent: assignment.traceparent, attributes }, async (span) => {
+    const started = await inSpan("agent.start", { traceparent: assignment.traceparent, attributes }, async (span) => {
       const traceparent = traceparentOf(span, assignment.traceparent);
       const trace = traceparent === undefined ? {} : { traceparent };
       tools.reporter.report(record.draft({ state: "starting", ...trace }, memory, tools.clock.now()), { soon: true });
       const run = await launch(tools, { assignment, memory, signal }, () => (runtimeBegan = true));
+      if (run === null) return false;
       const held = instance.hold(run, { adopted: true });
       held.appliedResources = assignment.spec.resources;
       record.state = run.paused ? "paused" : "running";
       const running: InstanceMemory = { ...memory, phase: "running" };
       tools.reporter.report(record.draft({ state: record.state, ...trace }, running, tools.clock.now()));
       void remember(tools, instance, running);
+      return true;
     });
+    if (!started) {
+      // A number is used up only by a run.
+      await remember(tools, instance, { ...memory, attempt: memory.attempt - 1 });
+      return;
+    }
   } catch (error) {
     if (signal.aborted) return;
     const failure = error instanceof StartFailure ? error : new StartFailure("RuntimeFailed", textOf(error), error);

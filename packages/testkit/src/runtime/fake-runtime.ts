@@ -24,7 +24,7 @@ import { FakeRun } from "./fake-run.ts";
 
 /** What a test makes the fake do; everything is optional. "hang" waits until the start is given up. */
 export interface FakeScript {
-  prepare?: (assignment: Assignment) => StartFailure | "hang" | undefined;
+  prepare?: (assignment: Assignment) => StartFailure | "hang" | Promise<void> | undefined;
   start?: (request: StartRequest) => StartFailure | "hang" | undefined;
   resize?: (run: FakeRun, resources: Resources) => ResizeOutcome;
 }
@@ -100,6 +100,7 @@ export class FakeRuntime implements Runtime {
   async prepare(assignment: Assignment, signal: AbortSignal): Promise<void> {
     const answer = this.script.prepare?.(assignment);
     if (answer === "hang") await aborted(signal);
+    else if (answer instanceof Promise) await answer;
     else if (answer !== undefined) throw answer;
   }
 
