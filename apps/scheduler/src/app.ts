@@ -10,6 +10,7 @@ import { EventFeed } from "./events/event-feed.ts";
 import { addBodies } from "./http/bodies.ts";
 import { addOpenApi } from "./http/openapi.ts";
 import { addRequestContext } from "./http/request-context.ts";
+import { addTextRefusal } from "./http/storable-text.ts";
 import { addUpgrades } from "./http/upgrade.ts";
 import { validatorCompiler } from "./http/validation.ts";
 import type { ApiSettings, SchedulerPorts } from "./ports.ts";
@@ -108,6 +109,7 @@ export const buildApp = async (ports: SchedulerPorts, settings: ApiSettings): Pr
   addProblemHandlers(app);
   addRequestTimer(app, ports.recordRequest);
   addBodies(app);
+  addTextRefusal(app);
   addRequestContext(app);
   await addPressureLimit(app, settings);
   addAccess(app, {

@@ -93,6 +93,11 @@ describe("errors", () => {
     expect(Value.Check(Problem, problem)).toBe(true);
   });
 
+  test("keeps no text that a database would refuse, whomever it quotes", () => {
+    const problem = toProblem(fleetError("IMAGE_UNAVAILABLE", "the registry says a\0", { fields: { errors: [] } }));
+    expect(problem).toMatchObject({ detail: "the registry says a\ufffd", errors: [] });
+  });
+
   test("an unknown error tells nothing of itself", () => {
     const problem = toProblem(new Error("password=hunter2"), { traceId: "t" });
     expect(problem).toMatchObject({ code: "INTERNAL", status: 500, traceId: "t" });

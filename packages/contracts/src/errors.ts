@@ -3,6 +3,7 @@ import { networkErrors } from "./network-errors.ts";
 import type { Problem } from "./problem.ts";
 import { sizeErrors } from "./size-errors.ts";
 import { snapshotErrors } from "./snapshot-errors.ts";
+import { storable } from "./text.ts";
 
 interface ErrorRow {
   /** HTTP status this code answers with */
@@ -274,7 +275,8 @@ export const toProblem = (error: unknown, context: { instance?: string; traceId?
   const known = isFleetError(error);
   const code: ErrorCode = known ? error.code : "INTERNAL";
   const row = errors[code];
-  return {
+  // It may be kept in the database, and quote a stranger: a registry, a guest.
+  return storable({
     type: `https://bulkhead.dev/errors#${code.toLowerCase()}`,
     title: row.title,
     status: row.status,
@@ -283,5 +285,5 @@ export const toProblem = (error: unknown, context: { instance?: string; traceId?
     ...(known ? error.fields : {}),
     ...(context.instance === undefined ? {} : { instance: context.instance }),
     ...(context.traceId === undefined ? {} : { traceId: context.traceId }),
-  };
+  });
 };

@@ -37,6 +37,12 @@ describe("values", () => {
     expect(unstorableAt({ a: { "b/c~d": ["x", "\0"] } })).toBe("/a/b~1c~0d/1");
     expect(unstorableAt({ a: { [`k${highHalf}`]: 1 } })).toBe("/a/k\ufffd");
     expect(unstorableAt("\0")).toBe("");
+    expect(unstorableAt({ a: [{}, "\0"], b: "\0" })).toBe("/a/1");
+  });
+
+  test("no depth is too much", () => {
+    const depth = 100_000;
+    expect(unstorableAt(JSON.parse(`${"[".repeat(depth)}"\\u0000"${"]".repeat(depth)}`))).toBe("/0".repeat(depth));
   });
 
   test("every text in a value is made storable; a value without fault is the same one", () => {

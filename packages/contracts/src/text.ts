@@ -21,13 +21,20 @@ export const storableText = (text: string, lengthMax = Infinity): string => {
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null;
 
+const pointerToken = (name: string): string => storableText(name).replaceAll("~", "~0").replaceAll("/", "~1");
+
 /** JSON pointer (RFC 6901) of the first text in a JSON value that cannot be kept; undefined without one. */
 export const unstorableAt = (value: unknown): string | undefined => {
-  if (typeof value === "string") return isStorable(value) ? undefined : "";
-  if (!isObject(value)) return undefined;
-  for (const [name, member] of Object.entries(value)) {
-    const inside = isStorable(name) ? unstorableAt(member) : "";
-    if (inside !== undefined) return `/${storableText(name).replaceAll("~", "~0").replaceAll("/", "~1")}${inside}`;
+  // A list of what is left to see instead of a call for each level: a stranger chooses how deeply it is nested.
+  const left: [pointer: string, value: unknown][] = [["", value]];
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    const [pointer, seen] = next;
+    if (typeof seen === "string" && !isStorable(seen)) return pointer;
+    if (!isObject(seen)) continue;
+    for (const [name, member] of Object.entries(seen).toReversed()) {
+      // A name that cannot be kept is found in its turn, as if it were the member's text.
+      left.push([`${pointer}/${pointerToken(name)}`, isStorable(name) ? member : name]);
+    }
   }
   return undefined;
 };

@@ -58,6 +58,10 @@ const parseJson = (text: string): unknown => {
       return value;
     });
   } catch (cause) {
+    // The stack is full: nothing of ours is nested a thousandth as deeply.
+    if (cause instanceof RangeError) {
+      throw fleetError("REQUEST_INVALID", "The body is nested too deeply.", { cause });
+    }
     if (!(cause instanceof SyntaxError)) throw cause;
     throw fleetError("REQUEST_INVALID", `The body is not JSON: ${cause.message}.`, { cause });
   }

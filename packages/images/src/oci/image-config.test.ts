@@ -72,3 +72,13 @@ test("another machine's image is refused", () => {
   const { config } = parseConfig(bytes({ ...base, architecture: "arm64" }), "x");
   expect(() => requireLinuxAmd64(config, "x")).toThrow(/linux\/arm64/);
 });
+
+test.each([
+  ["a label", { Labels: { a: "b\0" } }, "/config/Labels/a"],
+  ["a label's name", { Labels: { "a\ud83d": "b" } }, "/config/Labels/a\ufffd"],
+  ["the environment", { Env: ["A=\0"] }, "/config/Env/0"],
+])("text that no database keeps is refused: %s", (_what, config, pointer) => {
+  expect(() => parseConfig(bytes({ ...base, config }), "the configuration")).toThrow(
+    expect.objectContaining({ code: "IMAGE_INVALID", message: expect.stringContaining(`at ${pointer}`) }),
+  );
+});

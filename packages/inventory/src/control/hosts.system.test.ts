@@ -226,7 +226,7 @@ describe("a restored database", () => {
     const adopted = await fleet.control.adoptRuns(fleet.term, host, [...runs, ...runs]);
     expect(adopted).toEqual({ adopted: 1, ended: 0 });
     expect(await fleet.assignments(host)).toMatchObject([{ instanceId, epoch: { era: 1, n: 4 } }]);
-    // The hosts are asked about again, and are older than what is assigned by then.
+    // The others are asked about again, and are older than what is assigned by then.
     expect(await fleet.control.adoptRuns(fleet.term, host, runs.slice(2))).toEqual({ adopted: 0, ended: 1 });
   });
 
