@@ -3,6 +3,7 @@ import {
   fleetError,
   subjects,
   type BodyOf,
+  type DesiredDocument,
   type DocumentPosition,
   type Heartbeat,
   type HostId,
@@ -14,6 +15,7 @@ import {
   type UsageBatch,
 } from "@bulkhead/contracts";
 import type { CommandContext, ControlPlane, Log, Subscription } from "@bulkhead/node";
+import { readPages } from "./document-pages.ts";
 
 type Attach = (bus: Bus) => Subscription;
 
@@ -50,11 +52,10 @@ export class BusControlPlane implements ControlPlane {
     return performance.now() - this.#heardAt;
   }
 
-  async fetchDesired(
-    have: DocumentPosition | null,
-  ): Promise<BodyOf<{ readonly body: typeof subjects.fetchDesired.reply }>> {
-    if (this.#bus === null) throw fleetError("BUS_UNAVAILABLE", "the bus is not connected yet");
-    return this.#bus.request(subjects.fetchDesired, this.#parameters, { have });
+  async fetchDesired(have: DocumentPosition | null): Promise<DesiredDocument> {
+    const bus = this.#bus;
+    if (bus === null) throw fleetError("BUS_UNAVAILABLE", "the bus is not connected yet");
+    return readPages((after) => bus.request(subjects.fetchDesired, this.#parameters, { have, after }));
   }
 
   heartbeat(heartbeat: Heartbeat): void {

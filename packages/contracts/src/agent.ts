@@ -1,5 +1,5 @@
 import { Type, type Static } from "typebox";
-import { ClusterId, HostId, InstanceId, integerMax, Isolation, Timestamp } from "./ids.ts";
+import { ClusterId, Epoch, HostId, InstanceId, integerMax, Isolation, Timestamp } from "./ids.ts";
 import { HostFacts } from "./host.ts";
 import { Assignment, Tombstone } from "./instance.ts";
 
@@ -16,7 +16,28 @@ export const DocumentPosition = Type.Object(
 );
 export type DocumentPosition = Static<typeof DocumentPosition>;
 
-/** What should run on one host by one agent, whole (`since` 0) or what changed after `since`. */
+/** How far a document was read: the row that its next page follows, and what must not have changed until then. */
+export const DocumentPlace = Type.Object(
+  {
+    era: DocumentPosition.properties.era,
+    compacted: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "rows left it at this version",
+    }),
+    version: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "in which the row changed; rows are told in this order",
+    }),
+    instanceId: InstanceId,
+    epoch: Epoch,
+  },
+  closed,
+);
+export type DocumentPlace = Static<typeof DocumentPlace>;
+
+/** What should run on one host by one agent, whole (`since` 0) or what changed after `since`; or a page of that. */
 export const DesiredDocument = Type.Object(
   {
     position: DocumentPosition,
@@ -24,6 +45,7 @@ export const DesiredDocument = Type.Object(
     digest: Type.String({ description: "documentDigest() of the whole document" }),
     assignments: Type.Array(Assignment),
     tombstones: Type.Array(Tombstone),
+    next: Type.Optional(DocumentPlace),
   },
   closed,
 );
@@ -47,7 +69,19 @@ const ClaimedEpoch = Type.Object(
   closed,
 );
 
-export const FetchDesired = Type.Object({ have: Type.Union([ClaimedPosition, Type.Null()]) }, closed);
+export const FetchDesired = Type.Object(
+  {
+    have: Type.Union([ClaimedPosition, Type.Null()]),
+    after: Type.Optional(
+      Type.Union([DocumentPlace, Type.Null()], {
+        description:
+          "the page after this place, null: the first one; the pages up to the one without `next` are the document of " +
+          "the last one's position. Absent, as agents of the version before have it: everything in one answer",
+      }),
+    ),
+  },
+  closed,
+);
 export type FetchDesired = Static<typeof FetchDesired>;
 
 export const DesiredChanged = Type.Object({ position: DocumentPosition }, closed);

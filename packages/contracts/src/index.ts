@@ -26,6 +26,7 @@ export {
   Accepted,
   DesiredChanged,
   DesiredDocument,
+  DocumentPlace,
   DocumentPosition,
   FetchDesired,
   Heartbeat,

@@ -88,7 +88,7 @@ export const subjects = {
     body: FetchDesired,
     reply: DesiredDocument,
     timeoutMs: 5_000,
-    meaning: "the document, whole or what changed since the agent's version",
+    meaning: "the document, whole or what changed since the agent's version, in pages",
   }),
   report: message({
     pattern: "bulkhead.v1.{hostId}.{isolation}.report",

@@ -26,7 +26,8 @@ export type {
 export type { Adoption, UnknownRun } from "./control/adopt.ts";
 export type { ClusterIdentity, EraRequest } from "./control/cluster.ts";
 export type { Committed, DocumentVersion } from "./control/commit-plan.ts";
-export type { AgentName, DocumentHead, DocumentMemory, Fetched } from "./control/documents.ts";
+export type { DocumentMemory } from "./control/document-memory.ts";
+export type { AgentName, DocumentHead, Fetched } from "./control/documents.ts";
 export type { FoldResult } from "./control/fold.ts";
 export type { Acknowledgement } from "./control/fold-positions.ts";
 export type { AgentNews, KnownAgent } from "./control/hosts.ts";

@@ -61,6 +61,16 @@ describe("desired state", () => {
     expect(store.tombstonesOf(instanceId(2))).toHaveLength(1);
   });
 
+  test("of what a document names twice the later counts, and a tombstone more than its assignment", async () => {
+    const store = await open();
+    const [ended, changed] = [assignment(), assignment({ n: 2 })];
+    const newer = { ...changed, generation: changed.generation + 1 };
+    const tombstones = [{ instanceId: ended.instanceId, epoch: ended.epoch, graceMs: 0 }];
+    store.accept(document(1, { assignments: [changed, ended, newer], tombstones }));
+    expect(store.assignmentOf(changed.instanceId)).toEqual(newer);
+    expect(store.digest).toBe(documentDigest([newer], tombstones));
+  });
+
   test("a whole document touches also what it no longer names", async () => {
     const store = await open();
     store.accept(document(1, { assignments: [assignment()] }));

@@ -1,4 +1,4 @@
-import { fleetError, type DesiredDocument, type DocumentPosition } from "@bulkhead/contracts";
+import { fleetError, type DesiredDocument, type DocumentPosition, type FetchDesired } from "@bulkhead/contracts";
 import type { AgentName, DocumentHead, DocumentMemory, Fetched } from "@bulkhead/inventory";
 import type { Era } from "./era.ts";
 import type { ControlPorts } from "./ports.ts";
@@ -18,16 +18,27 @@ export class Documents {
   }
 
   /**
-   * The document, whole or what changed since `have`. An agent that is ahead of the database proves that the database was
-   * restored: a new era begins first. Rejects NOT_FOUND for hosts that never joined this control plane.
+   * The document, whole or what changed since `have`, or a page of that. An agent that is ahead of the database proves that
+   * the database was restored: a new era begins first. Rejects NOT_FOUND for hosts that never joined this control plane,
+   * PLAN_STALE when the pages are to be read from the first again, ANSWER_TOO_LARGE for an agent that knows no pages.
    */
-  async fetch(agent: AgentName, have: DocumentPosition | null): Promise<DesiredDocument> {
-    let fetched = await this.#read(agent, have);
+  async fetch(agent: AgentName, wanted: FetchDesired): Promise<DesiredDocument> {
+    const { have, after } = wanted;
+    let fetched = await this.#read(agent, wanted);
     if (fetched.kind === "ahead" && have !== null) {
       await this.#era.restored(agent, { era: have.era, version: have.version });
-      fetched = await this.#read(agent, have);
+      fetched = await this.#read(agent, wanted);
     }
-    if (fetched.kind === "document") return fetched.document;
+    if (fetched.kind === "document") {
+      const { document } = fetched;
+      if (after !== undefined || document.next === undefined) return document;
+      const { log } = this.#ports;
+      log.error({ ...agent, position: document.position }, "document is too large for an agent that knows no pages");
+      throw fleetError("ANSWER_TOO_LARGE", "The document does not fit into one answer: upgrade this host's agents.");
+    }
+    if (fetched.kind === "moved") {
+      throw fleetError("PLAN_STALE", "Rows left the document while its pages were read; ask for the first page again.");
+    }
     if (fetched.kind === "unknown-host") {
       throw fleetError("NOT_FOUND", `Host ${agent.hostId} has not joined this control plane with ${agent.isolation}.`);
     }
@@ -40,13 +51,13 @@ export class Documents {
     if (known !== undefined && known.era === head.era && known.version >= head.version) return known.digest;
     // What changed since this very version costs no specifications.
     const have = { clusterId: head.clusterId, era: head.era, version: head.version } as DocumentPosition;
-    const fetched = await this.#read(head, have);
+    const fetched = await this.#read(head, { have, after: null });
     return fetched.kind === "document" ? fetched.document.digest : undefined;
   }
 
-  async #read({ hostId, isolation }: AgentName, have: DocumentPosition | null): Promise<Fetched> {
+  async #read({ hostId, isolation }: AgentName, wanted: FetchDesired): Promise<Fetched> {
     const key = keyOf({ hostId, isolation });
-    const fetched = await this.#ports.store.fetchDocument({ hostId, isolation }, have, this.#memories.get(key));
+    const fetched = await this.#ports.store.fetchDocument({ hostId, isolation }, wanted, this.#memories.get(key));
     if (fetched.kind === "document") this.#keep(key, fetched.memory);
     return fetched;
   }

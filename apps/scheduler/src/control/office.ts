@@ -147,8 +147,8 @@ export class Office {
           this.#hearing.wake();
         }, this.#parts.times.heartbeatFlushMs);
       }),
-      bus.respond(subjects.fetchDesired, everyone, ({ have }, { parameters }) =>
-        this.#documents.fetch(parameters, have),
+      bus.respond(subjects.fetchDesired, everyone, (wanted, { parameters }) =>
+        this.#documents.fetch(parameters, wanted),
       ),
     );
     this.#consumption = bus.consume("reports", subjects.report, (batches) => this.#folder.fold(batches));

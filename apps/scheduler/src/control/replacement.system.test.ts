@@ -60,7 +60,7 @@ const leaderOfLostHost = async () => {
   const heartbeats = new Heartbeats({ ports, times, term, era, watch, documents, onChange: () => undefined });
   const duties = new Duties({ ports, times, term, watch, placer: undefined as never });
   // What the agent held before it fell silent, and still holds when it is back.
-  const held = await documents.fetch(host, null);
+  const held = await documents.fetch(host, { have: null });
   const beat = async (): Promise<LeaseGrant | undefined> => {
     heartbeats.receive({
       ...host,

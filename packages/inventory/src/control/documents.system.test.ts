@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 const fetched = async (have: DocumentPosition | null, memory?: DocumentMemory) => {
-  const found = await fleet.control.fetchDocument(host, have, memory);
+  const found = await fleet.control.fetchDocument(host, { have }, memory);
   if (found.kind !== "document") throw new Error(`was ${found.kind}`);
   return found;
 };
@@ -95,17 +95,17 @@ test("positions of another cluster, of an earlier era and from before a compacti
 test("an agent ahead of the database is named so", async () => {
   await add("a");
   const { position } = await fetch(null);
-  expect(await fleet.control.fetchDocument(host, { ...position, version: 9 })).toEqual({
+  expect(await fleet.control.fetchDocument(host, { have: { ...position, version: 9 } })).toEqual({
     kind: "ahead",
     era: 1,
     version: 1,
   });
-  expect(await fleet.control.fetchDocument(host, { ...position, era: 2 })).toMatchObject({ kind: "ahead" });
+  expect(await fleet.control.fetchDocument(host, { have: { ...position, era: 2 } })).toMatchObject({ kind: "ahead" });
 });
 
 test("a host that never joined has none", async () => {
   const stranger = { hostId: crypto.randomUUID(), isolation: "container" };
-  expect(await fleet.control.fetchDocument(stranger, null)).toEqual({ kind: "unknown-host" });
+  expect(await fleet.control.fetchDocument(stranger, { have: null })).toEqual({ kind: "unknown-host" });
 });
 
 test("with the memory of earlier answers the digest is that of a whole reading, through every kind of change", async () => {

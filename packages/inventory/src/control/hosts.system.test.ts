@@ -120,7 +120,7 @@ describe("a lost host", () => {
     await fleet.place();
     const [next] = await fleet.assignments(other);
     expect(next).toMatchObject({ instanceId: assignment.instanceId, epoch: { era: 1, n: 2 } });
-    const old = await fleet.control.fetchDocument(host, null);
+    const old = await fleet.control.fetchDocument(host, { have: null });
     expect(old).toMatchObject({ document: { assignments: [], tombstones: [{ epoch: { era: 1, n: 1 } }] } });
     await fleet.fold(batch(host, [report(assignment, 2, { state: "lost", reason: "LeaseExpired" })]));
     expect(await fleet.query(`SELECT state, epoch_n FROM instance`)).toEqual([{ state: "assigned", epoch_n: 2 }]);
@@ -211,7 +211,7 @@ describe("a restored database", () => {
     await fleet.query(`UPDATE assignment SET era = 2`);
     const other = await fleet.addHost();
     expect(await adopt(other, assignment.instanceId, { era: 1, n: 7 })).toEqual({ adopted: 0, ended: 1 });
-    expect(await fleet.control.fetchDocument(other, null)).toMatchObject({
+    expect(await fleet.control.fetchDocument(other, { have: null })).toMatchObject({
       document: { assignments: [], tombstones: [{ instanceId: assignment.instanceId, epoch: { era: 1, n: 7 } }] },
     });
     expect(await fleet.query(`SELECT era, epoch_n FROM instance`)).toEqual([{ era: 2, epoch_n: 1 }]);
@@ -246,7 +246,7 @@ describe("a restored database", () => {
   test("an instance that the database does not know is left alone", async () => {
     const host = await fleet.addHost();
     expect(await adopt(host, newId(), { era: 1, n: 1 })).toEqual({ adopted: 0, ended: 0 });
-    expect(await fleet.control.fetchDocument(host, null)).toMatchObject({
+    expect(await fleet.control.fetchDocument(host, { have: null })).toMatchObject({
       document: { assignments: [], tombstones: [] },
     });
   });

@@ -1,16 +1,10 @@
-import type {
-  DocumentPosition,
-  JoinHost,
-  Problem,
-  ReportBatch,
-  SharesApplied,
-  TakenSnapshot,
-} from "@bulkhead/contracts";
+import type { FetchDesired, JoinHost, Problem, ReportBatch, SharesApplied, TakenSnapshot } from "@bulkhead/contracts";
 import type { Database } from "../database.ts";
 import { adoptRuns, type UnknownRun } from "./adopt.ts";
 import { liftVersion, readCluster, startEra, type AgentVersion, type EraRequest } from "./cluster.ts";
 import { commitPlan, type Commit, type DocumentVersion } from "./commit-plan.ts";
-import { fetchDocument, readHeads, type AgentName, type DocumentMemory } from "./documents.ts";
+import type { DocumentMemory } from "./document-memory.ts";
+import { fetchDocument, readHeads, type AgentName } from "./documents.ts";
 import { moveEvents } from "./events.ts";
 import { readHosts, readHostVersions } from "./fleet.ts";
 import { foldReports, passReports } from "./fold.ts";
@@ -66,8 +60,8 @@ export const controlStore = (database: Database) => {
     recordRejections: (term: number, refusals: readonly Refusal[]) =>
       leading((sql) => recordRejections(sql, term, refusals)),
 
-    fetchDocument: (agent: AgentName, have: DocumentPosition | null, memory?: DocumentMemory) =>
-      fetchDocument(database, agent, { have, memory }),
+    fetchDocument: (agent: AgentName, wanted: FetchDesired, memory?: DocumentMemory) =>
+      fetchDocument(database, agent, { ...wanted, memory }),
     readHeads: (agents: readonly AgentName[]) => readHeads(database, agents),
     readOutbox: (limit: number) => readOutbox(database, limit),
     clearOutbox: (rows: readonly OutboxRow[]) => clearOutbox(database, rows),

@@ -169,7 +169,7 @@ export class TestFleet implements AsyncDisposable {
 
   /** Assignments in the document of a host, as its agent would hold them. */
   async assignments(host: TestHost): Promise<Assignment[]> {
-    const fetched = await this.control.fetchDocument(host, null);
+    const fetched = await this.control.fetchDocument(host, { have: null });
     return fetched.kind === "document" ? fetched.document.assignments : [];
   }
 

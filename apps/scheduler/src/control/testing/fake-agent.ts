@@ -4,6 +4,7 @@ import {
   documentDigest,
   subjects,
   type Assignment,
+  type DesiredDocument,
   type DocumentPosition,
   type Heartbeat,
   type InstanceReport,
@@ -26,6 +27,8 @@ export class FakeAgent implements AsyncDisposable {
   grants: LeaseGrant[] = [];
   /** what the start of an assignment leads to; running without it */
   outcome: (assignment: Assignment) => Partial<InstanceReport> = () => ({ state: "running" });
+  /** false: an agent of the version before, which asks for the document in one answer */
+  paged = true;
   /** false: reports are kept back */
   reporting = true;
   journal = "journal-1";
@@ -139,9 +142,7 @@ export class FakeAgent implements AsyncDisposable {
     while (this.#again) {
       this.#again = false;
       // A lost database or bus: the next hint or heartbeat asks again.
-      const document = await this.bus
-        .request(subjects.fetchDesired, this.host, { have: this.position })
-        .catch(() => undefined);
+      const document = await this.#read().catch(() => undefined);
       if (document === undefined) return;
       const { position, since } = document;
       if (this.position !== null && position.clusterId !== this.position.clusterId) return;
@@ -157,6 +158,24 @@ export class FakeAgent implements AsyncDisposable {
       }
       this.#reconcile();
     }
+  }
+
+  async #read(): Promise<DesiredDocument> {
+    const have = this.position;
+    let page = await this.bus.request(subjects.fetchDesired, this.host, {
+      have,
+      ...(this.paged ? { after: null } : {}),
+    });
+    const pages = [page];
+    while (page.next !== undefined) {
+      page = await this.bus.request(subjects.fetchDesired, this.host, { have, after: page.next });
+      pages.push(page);
+    }
+    return {
+      ...page,
+      assignments: pages.flatMap((one) => one.assignments),
+      tombstones: pages.flatMap((one) => one.tombstones),
+    };
   }
 
   #reconcile(): void {
