@@ -1,9 +1,18 @@
-import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Area } from "../test/fixture.ts";
-import { attach, detach, inspect, type Started } from "./index.ts";
+import { attach, detach, inspect, startTicks, type Started } from "./index.ts";
 
 let area: Area;
 let shares: string;
@@ -113,6 +122,21 @@ test("a place that keeps changing is never the host's", async () => {
   }
   expect(readdirSync(join(decoy, "one"))).toEqual([]);
   expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain("/one/data");
+});
+
+test("nothing is detached from the host, or attached there, whoever of it is named", async () => {
+  const own = { pid: process.pid, startTicks: startTicks(process.pid) };
+  const destination = join(shares, "two").slice(1);
+  execFileSync("mount", ["--bind", join(shares, "one"), join(shares, "one")]);
+  try {
+    expect(await codeOf(detach({ target: own, ...source() }))).toBe("EPERM");
+    const wanted = { ...source(), destination, readOnly: true, noExec: true, idMapped: false };
+    expect(await codeOf(attach({ target: own, ...wanted }))).toBe("EPERM");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toContain(` ${shares}/one `);
+    expect(existsSync(join(shares, "two"))).toBe(false);
+  } finally {
+    execFileSync("umount", [join(shares, "one")]);
+  }
 });
 
 test("every copy is detached, also of what lies below it", async () => {

@@ -33,6 +33,7 @@ import type { ContractCheck } from "@bulkhead/node";
 import { startAgents, type AgentsProcess } from "./agents-process.ts";
 import type { BothOrder, Mark } from "./both-agents.ts";
 import { testKernels, type SharedParts } from "./machine-rig.ts";
+import { programsIn } from "./monitor.ts";
 
 const newId = (): string => uuidV7(Date.now(), randomBytes(10));
 const networkId = "0190b5c0-0000-7000-8000-0000000000b1" as AssignedNetwork["networkId"];
@@ -234,8 +235,7 @@ export class MixedHost implements AsyncDisposable {
     const [run = ""] = await readdir(join(runInstances, instanceId));
     const record = await readFile(join(runInstances, instanceId, run, "record.json"), "utf8");
     const { cgroup } = JSON.parse(record) as { cgroup: Record<string, string> };
-    const members = await readFile(join(cgroup["pids"] ?? cgroup["unified"] ?? "", "cgroup.procs"), "utf8");
-    return members.trim().split("\n").map(Number);
+    return programsIn(cgroup["pids"] ?? cgroup["unified"] ?? "");
   }
 
   /** Ends an instance's program, or a machine's monitor, with -9. */

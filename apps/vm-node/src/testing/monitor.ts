@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { InstanceId } from "@bulkhead/contracts";
 
@@ -45,3 +45,9 @@ export const threadsOf = (pid: number): { name: string; cpus: string }[] =>
     const status = read(String(pid), "task", thread, "status");
     return { name: line(status, "Name"), cpus: line(status, "Cpus_allowed_list") };
   });
+
+/** Processes of a cgroup that are programs: threads of the kernel that work for a machine are in its cgroup as well. */
+export const programsIn = (cgroup: string): number[] => {
+  const pids = readFileSync(join(cgroup, "cgroup.procs"), "utf8").trim().split("\n").map(Number);
+  return pids.filter((pid) => existsSync(`/proc/${pid}/exe`));
+};

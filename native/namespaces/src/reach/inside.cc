@@ -10,14 +10,26 @@
 
 namespace bulkhead::reach {
 
-Result<Fd> userNamespaceOf(const sys::ProcessRef& target) {
-  char path[48];
-  snprintf(path, sizeof path, "/proc/%d/ns/user", target.pid);
-  Fd theirs = TRY(sys::openAt(AT_FDCWD, path, O_RDONLY));
+namespace {
+
+/** Another process's namespace of a type (a name in /proc/PID/ns), or an invalid descriptor when it is ours. */
+Result<Fd> foreignNamespace(const sys::ProcessRef& target, const char* type) {
+  char theirPath[48];
+  char ourPath[48];
+  snprintf(theirPath, sizeof theirPath, "/proc/%d/ns/%s", target.pid, type);
+  snprintf(ourPath, sizeof ourPath, "/proc/self/ns/%s", type);
+  Fd theirs = TRY(sys::openAt(AT_FDCWD, theirPath, O_RDONLY));
   const struct stat their = TRY(sys::statusOf(theirs.get()));
-  const struct stat our = TRY(sys::statusAt(AT_FDCWD, "/proc/self/ns/user", 0));
+  const struct stat our = TRY(sys::statusAt(AT_FDCWD, ourPath, 0));
   if (their.st_ino == our.st_ino) return Fd();
   return theirs;
+}
+
+}  // namespace
+
+Result<Fd> userNamespaceOf(const sys::ProcessRef& target) {
+  if (TRY(foreignNamespace(target, "mnt")).get() < 0) return failure("setns", EPERM, "the host's mount namespace");
+  return foreignNamespace(target, "user");
 }
 
 Result<Fd> enter(int process, int userNamespace) {

@@ -7,7 +7,10 @@
 
 namespace bulkhead::reach {
 
-/** The container's user namespace, or an invalid descriptor when it has none of its own. */
+/**
+ * The container's user namespace, or an invalid descriptor when it has none of its own. EPERM for a process in our own
+ * mount namespace: a kernel thread that works for a machine is in its cgroup, and what is taken from it is the host's.
+ */
 Result<Fd> userNamespaceOf(const sys::ProcessRef& target);
 
 /**
