@@ -26,9 +26,10 @@ import {
 } from "@bulkhead/node";
 import { lossOf, noteLoss } from "./directory-servers.ts";
 import type { Engine } from "./engine/engine.ts";
-import { GuestChannel } from "./guest/channel.ts";
+import type { GuestChannel } from "./guest/channel.ts";
 import { GuestExec } from "./guest/exec.ts";
 import { frameTypes } from "./guest/frames.ts";
+import { SharedChannel } from "./guest/shared-channel.ts";
 import { KeptPlaces } from "./kept-places.ts";
 import { machineEnded } from "./machine-ended.ts";
 import { instanceMachine } from "./machine-places.ts";
@@ -72,10 +73,10 @@ export class MachineRun implements Run {
   readonly ended: Promise<Ended>;
   readonly machine: InstanceMachine;
   readonly #parts: MachineRunParts;
+  readonly #guest: SharedChannel;
   readonly #places: KeptPlaces;
   readonly #sharing: MachineSharing;
   readonly #halt: RunHalt;
-  #channel: Promise<GuestChannel> | null = null;
   #stopWanted: boolean;
   #over = false;
 
@@ -85,14 +86,14 @@ export class MachineRun implements Run {
     this.startedAt = jailed.startedAt;
     this.machine = instanceMachine(record, engine, jailed.sharedCpus().cpus);
     this.#parts = parts;
+    this.#guest = new SharedChannel(() => engine.connect(paths.ports));
     this.#places = new KeptPlaces(jailed, record, engine);
     this.#halt = new RunHalt({ standstill: engine.standstill, paths, talk: this.#order, over: () => this.#over });
     this.#stopWanted = existsSync(join(paths.run, stopMarker));
     this.#sharing = new MachineSharing({
       ...parts,
       directoryOf: (share) => parts.directoryOf(share),
-      connect: () => this.#connect(),
-      talk: (say) => this.#talk(say),
+      guest: this.#guest,
       lost: (directory) => this.#lose(directory),
     });
     this.ended = jailed.ended.then((monitor) => this.#endedBy(monitor));
@@ -137,10 +138,19 @@ export class MachineRun implements Run {
     this.#parts.jailed.stop(0).catch(() => undefined);
   }
 
+  /** A disk that takes no note of it leaves a later agent's word for its end without its reason. */
+  #noteStop(): void {
+    try {
+      writeFileSync(join(this.#parts.paths.run, stopMarker), "");
+    } catch {
+      // It is stopped all the same.
+    }
+  }
+
   async stop(graceMs: number): Promise<void> {
     if (this.#over) return;
     this.#stopWanted = true;
-    writeFileSync(join(this.#parts.paths.run, stopMarker), "");
+    this.#noteStop();
     if (this.paused) await this.#parts.jailed.resume();
     if (graceMs > 0) {
       this.signal(this.#parts.record.process.stopSignal);
@@ -152,28 +162,11 @@ export class MachineRun implements Run {
 
   signal(signal: number): boolean {
     if (this.#over) return false;
-    this.#talk((channel) => channel.sendNumber(frameTypes.signal, 0, signal)).catch(() => undefined);
+    this.#guest.talk((channel) => channel.sendNumber(frameTypes.signal, 0, signal)).catch(() => undefined);
     return true;
   }
 
-  /** The open channel, or a new one; commands that run at the same time share it. */
-  #connect(): Promise<GuestChannel> {
-    const { engine, paths } = this.#parts;
-    const open = async (known: GuestChannel | undefined): Promise<GuestChannel> =>
-      known === undefined || known.closed ? GuestChannel.open(() => engine.connect(paths.ports)) : known;
-    const known = this.#channel?.catch(() => undefined) ?? Promise.resolve(undefined);
-    this.#channel = known.then(open);
-    return this.#channel;
-  }
-
-  readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#talk(say);
-
-  async #talk<T>(say: (channel: GuestChannel) => T | Promise<T>): Promise<T> {
-    const channel = await this.#connect();
-    const said = say(channel);
-    channel.closeWhenIdle();
-    return said;
-  }
+  readonly #order = (say: (channel: GuestChannel) => Promise<void>): Promise<void> => this.#guest.talk(say);
 
   async pause(): Promise<void> {
     this.#refuseWhenOver();
@@ -264,7 +257,7 @@ export class MachineRun implements Run {
     if (this.paused) throw fleetError("STATE_CONFLICT", "the instance is paused; resume it first");
     if (this.#halt.stuck !== null) throw fleetError("STATE_CONFLICT", this.#halt.stuck);
     try {
-      return await GuestExec.open(await this.#connect(), request, this.#parts.record.process);
+      return await this.#guest.use((channel) => GuestExec.open(channel, request, this.#parts.record.process));
     } catch (cause) {
       // A guest that is gone answers nothing, and its monitor's end is known a moment later.
       const ended =
@@ -283,7 +276,7 @@ export class MachineRun implements Run {
   async leave(): Promise<void> {
     this.#halt.leave();
     this.#sharing.stop();
-    (await this.#channel?.catch(() => undefined))?.close();
+    await this.#guest.leave();
   }
 
   #refuseWhenOver(): void {

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import type { AssignedShare, MachineChannel, ShareOutcome } from "@bulkhead/contracts";
-import type { JailedRun } from "@bulkhead/node";
+import { settlesWithin, type JailedRun } from "@bulkhead/node";
 import { DirectoryServers } from "./directory-servers.ts";
-import type { GuestChannel } from "./guest/channel.ts";
-import { unmountInGuest } from "./guest/orders.ts";
+import { unmountInGuest, unmountMs } from "./guest/orders.ts";
+import type { SharedChannel } from "./guest/shared-channel.ts";
 import type { MachinePaths } from "./machine-paths.ts";
 import { writeMachineRecord, type MachineRecord } from "./machine-record.ts";
 import { sharedDirectories, sharedSockets, sharesInJail, type SharedDirectory } from "./shared-directories.ts";
@@ -16,10 +16,7 @@ export interface MachineSharingParts {
   readonly record: MachineRecord;
   /** of this host: where a share's files lie */
   readonly directoryOf: (share: AssignedShare) => string;
-  /** Answers the channel to the guest that is open, or opens one. */
-  readonly connect: () => Promise<GuestChannel>;
-  /** Says something to the guest; the channel ends when nobody else uses it. */
-  readonly talk: <T>(say: (channel: GuestChannel) => Promise<T>) => Promise<T>;
+  readonly guest: Pick<SharedChannel, "use" | "talk">;
   /** A directory's server has ended by itself. */
   readonly lost: (directory: SharedDirectory) => void;
 }
@@ -34,7 +31,7 @@ export class MachineSharing {
   readonly #sockets: GuestSockets | null;
 
   constructor(parts: MachineSharingParts) {
-    const { jailed, paths, record, directoryOf, lost, connect } = parts;
+    const { jailed, paths, record, directoryOf, lost, guest } = parts;
     this.#parts = parts;
     this.#detached = new Set(record.detached);
     const isSeen = ({ path }: Pick<AssignedShare, "path">) => this.shares.some((share) => share.path === path);
@@ -49,7 +46,7 @@ export class MachineSharing {
       const notes = readOnly ? null : join(paths.run, `sockets-${shareId}.json`);
       return { name, path, directory: new SocketDirectory(directoryOf(share)), notes };
     });
-    this.#sockets = places.length === 0 ? null : new GuestSockets(places, connect);
+    this.#sockets = places.length === 0 ? null : new GuestSockets(places, () => guest.use((channel) => channel));
     for (const share of sharedSockets(record.assignment)) if (!isSeen(share)) this.#sockets?.revoke(share.name);
     void this.#sockets?.carry();
   }
@@ -90,12 +87,12 @@ export class MachineSharing {
 
   /** The guest lets go of it, if it does as it is told; then its host serves it no more, whatever the guest does. */
   async #detach(share: AssignedShare): Promise<ShareOutcome> {
-    const { jailed, paths, record, talk } = this.#parts;
+    const { jailed, paths, record } = this.#parts;
     const { shareId } = share;
     // Neither the guest nor its file server, which stand still together, would end before it goes on.
     if (jailed.paused) return failed(shareId, "the instance is paused and cannot let go of it: resume it, then detach");
     this.#sockets?.revoke(share.name);
-    const left = await talk((channel) => unmountInGuest(channel, share.path)).catch((error: Error) => error);
+    const left = await this.#unmount(share);
     // Noted first: whoever finds its server gone is not to take that for a loss.
     const detached = [...this.#detached, shareId];
     await writeMachineRecord(paths.record, { ...record, detached });
@@ -114,6 +111,13 @@ export class MachineSharing {
     }
     const detail = left.busy ? "programs inside that had files of it open were ended" : null;
     return { shareId, state: "detached", busy: left.busy, detail };
+  }
+
+  /** What the guest says of it, or why it says nothing in time; reaching one that does not answer takes longer than that. */
+  async #unmount({ path }: AssignedShare): Promise<{ readonly busy: boolean } | Error> {
+    const told = this.#parts.guest.talk((channel) => unmountInGuest(channel, path)).catch((error: Error) => error);
+    if (await settlesWithin(told, unmountMs)) return told;
+    return new Error(`the guest did not answer within ${unmountMs} ms`);
   }
 
   #keepInJail(detached: readonly string[]): Promise<ShareOutcome[]> {

@@ -81,7 +81,7 @@ export const becomeInGuest = async (channel: GuestChannel, identity: GuestIdenti
 };
 
 /** How long a guest may take to let go of a share, in milliseconds; its host takes it away without it afterwards. */
-const unmountMs = 10_000;
+export const unmountMs = 10_000;
 
 /**
  * Takes a share away inside. Resolves with whether programs had files of it open there, which were ended. Rejects
