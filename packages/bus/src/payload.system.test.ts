@@ -67,6 +67,11 @@ test("a request or a message that is too large is refused before it is sent, and
     scheduler.request(subjects.openExec, own, { ...open, env: { A: "x".repeat(maxPayloadBytes) } }),
   ).rejects.toMatchObject({ code: "BODY_TOO_LARGE" });
   const [first] = reports(1).reports;
-  const huge = { ...reports(1), reports: [{ ...first!, journal: "x".repeat(maxPayloadBytes) }] };
+  const huge = {
+    ...reports(1),
+    reports: [
+      { ...first!, resize: { generation: 1, outcome: "deferred" as const, detail: "x".repeat(maxPayloadBytes) } },
+    ],
+  };
   expect(() => agent.publish(subjects.report, own, huge)).toThrow(expect.objectContaining({ code: "BODY_TOO_LARGE" }));
 });
