@@ -1,19 +1,18 @@
 import { type Sql, statement } from "./database.ts";
 
-/** Members of an assignment's document to replace, for the agent that runs the instance. */
+/** Members to replace in the assignments' documents of some instances, the same ones for all. */
 export interface DocumentPatch {
-  readonly instanceId: string;
+  readonly instanceIds: readonly string[];
   readonly patch: object;
-  /** what it holds of its host from now on; unchanged when absent */
+  /** what each holds of its host from now on; unchanged when absent */
   readonly held?: { readonly cpuMillis: number; readonly memoryBytes: number };
 }
 
 const patchDocuments = statement<{ instanceId: string }>(
   "api_documents_patch",
   `WITH held AS (
-     SELECT s.instance_id, s.era, s.n, s.host_id, s.isolation, w.patch, w.cpu_millis, w.memory_bytes
-     FROM unnest($1::uuid[], $2::jsonb[], $3::int[], $4::bigint[]) AS w(instance_id, patch, cpu_millis, memory_bytes)
-     JOIN assignment s ON s.instance_id = w.instance_id AND NOT s.tombstone
+     SELECT s.instance_id, s.era, s.n, s.host_id, s.isolation
+     FROM assignment s WHERE s.instance_id = ANY($1::uuid[]) AND NOT s.tombstone
    ), agents AS (
      UPDATE host_agent a SET doc_version = a.doc_version + 1
      FROM (SELECT DISTINCT host_id, isolation FROM held) h
@@ -23,10 +22,10 @@ const patchDocuments = statement<{ instanceId: string }>(
      INSERT INTO outbox (host_id, isolation, version) SELECT host_id, isolation, doc_version FROM agents
    )
    UPDATE assignment s
-   SET document = s.document || h.patch,
+   SET document = s.document || $2::jsonb,
        doc_version = g.doc_version,
-       cpu_millis = coalesce(h.cpu_millis, s.cpu_millis),
-       memory_bytes = coalesce(h.memory_bytes, s.memory_bytes)
+       cpu_millis = coalesce($3::int, s.cpu_millis),
+       memory_bytes = coalesce($4::bigint, s.memory_bytes)
    FROM held h JOIN agents g ON g.host_id = h.host_id AND g.isolation = h.isolation
    WHERE s.instance_id = h.instance_id AND s.era = h.era AND s.n = h.n
    RETURNING s.instance_id AS "instanceId"`,
@@ -36,13 +35,14 @@ const patchDocuments = statement<{ instanceId: string }>(
  * Changes the documents of instances that are assigned and tells their agents: one new document version per agent.
  * Resolves to the ids of those instances; the others have no assignment in force. Lock the instances' rows first.
  */
-export const changeDocuments = async (sql: Sql, changes: readonly DocumentPatch[]): Promise<Set<string>> => {
-  if (changes.length === 0) return new Set();
+export const changeDocuments = async (sql: Sql, { instanceIds, patch, held }: DocumentPatch): Promise<Set<string>> => {
+  if (instanceIds.length === 0) return new Set();
+  // Once for all of them: a specification for each of 10,000 would be more than one parameter can be.
   const rows = await sql.rows(patchDocuments, [
-    changes.map((change) => change.instanceId),
-    changes.map((change) => JSON.stringify(change.patch)),
-    changes.map((change) => change.held?.cpuMillis ?? null),
-    changes.map((change) => change.held?.memoryBytes ?? null),
+    instanceIds,
+    JSON.stringify(patch),
+    held?.cpuMillis ?? null,
+    held?.memoryBytes ?? null,
   ]);
   return new Set(rows.map((row) => row.instanceId));
 };

@@ -183,6 +183,15 @@ describe("what runs and what is true", () => {
     });
   });
 
+  test("usage of many instances comes in messages of a bounded size", async () => {
+    const host = new FakeHost();
+    await host.start();
+    for (let n = 1; n <= 401; n += 1) host.control.assign(assignment({ n }));
+    await host.clock.advance(5_000);
+    const sizes = host.control.usages.slice(-2).map(({ instances }) => instances.length);
+    expect(sizes).toEqual([400, 1]);
+  });
+
   test("signals reach the run; commands for what is not here are refused with their reason", async () => {
     const host = new FakeHost();
     await host.start();

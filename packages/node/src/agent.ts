@@ -21,6 +21,8 @@ import { sampleOf } from "./usage-sampler.ts";
 
 const heartbeatMs = 2_000;
 const usageMs = 5_000;
+/** Samples of one message: about half of NATS's default payload limit of 1 MiB. */
+const usageBatchSize = 400;
 const factsMs = 30_000;
 /** Without an answer to heartbeats for this long, the document is asked for by itself, in milliseconds. */
 const silentLeaderMs = 10_000;
@@ -261,7 +263,11 @@ export class Agent {
     const instances = [...this.#instances.all].flatMap((driver) => sampleOf(driver, log) ?? []);
     const host = { ...(hostUsage ?? readHostUsage)(), instances: this.#instances.living };
     const at = new Date(clock.now()).toISOString();
-    controlPlane.usage({ hostId, hostName, isolation: runtime.isolation, at, host, instances });
+    const batches = Math.max(1, Math.ceil(instances.length / usageBatchSize));
+    for (let nth = 0; nth < batches; nth += 1) {
+      const samples = instances.slice(nth * usageBatchSize, (nth + 1) * usageBatchSize);
+      controlPlane.usage({ hostId, hostName, isolation: runtime.isolation, at, host, instances: samples });
+    }
   }
 
   /** One instance per turn of the event loop: each check reads a dozen kernel files. */

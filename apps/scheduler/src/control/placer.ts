@@ -34,7 +34,7 @@ export class Placer {
   async pass(): Promise<boolean> {
     let wrote = false;
     for (let stale = 0; stale < staleMax;) {
-      const [pending, changed] = await Promise.all([
+      const [{ instances: pending, more }, changed] = await Promise.all([
         this.#ports.store.readPending(batchSize, [...this.#blocked]),
         this.#fleet.refresh(),
       ]);
@@ -46,7 +46,7 @@ export class Placer {
       const done = await this.#place(pending);
       wrote ||= done.wrote;
       stale = done.stale ? stale + 1 : 0;
-      if (!done.stale && pending.length < batchSize && !again) return wrote;
+      if (!done.stale && !more && !again) return wrote;
     }
     return wrote;
   }

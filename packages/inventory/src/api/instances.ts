@@ -145,7 +145,7 @@ export const orderInstance = async (sql: Sql, change: Change, order: InstanceOrd
       spec: order.graceMs === undefined ? instance.spec : { ...instance.spec, stopGraceMs: order.graceMs },
       ...(change.traceparent === null ? {} : { traceparent: change.traceparent }),
     };
-    if (instance.assigned) await changeDocuments(sql, [{ instanceId: instance.id, patch }]);
+    if (instance.assigned) await changeDocuments(sql, { instanceIds: [instance.id], patch });
     if (moved !== null) {
       const data = { name: instance.name, state: moved, reason };
       const { workloadId } = instance;

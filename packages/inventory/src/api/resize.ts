@@ -7,7 +7,9 @@ import type { WorkloadShape } from "./replicas.ts";
 
 const lockInstances = statement<{ id: string; spec: WorkloadSpec; hostId: string | null }>(
   "api_resize_lock",
-  `SELECT i.id, i.spec, s.host_id AS "hostId"
+  // Of the specification what its size is made of: all of 10,000 is more than this process should hold.
+  `SELECT i.id, jsonb_build_object('isolation', i.spec -> 'isolation', 'resources', i.spec -> 'resources') AS spec,
+     s.host_id AS "hostId"
    FROM instance i LEFT JOIN assignment s ON s.instance_id = i.id AND NOT s.tombstone
    WHERE i.workload_id = $1 AND NOT i.removing ORDER BY i.id FOR UPDATE OF i`,
 );
@@ -122,10 +124,11 @@ export const reshapeInstances = async (sql: Sql, change: Change, workload: Workl
     spec: workload.spec,
     ...(change.traceparent === null ? {} : { traceparent: change.traceparent }),
   };
-  const told = await changeDocuments(
-    sql,
+  const told = await changeDocuments(sql, {
+    instanceIds: instances.map(({ id }) => id),
+    patch,
     // A machine's size never changes, and what it holds is more than its own: its monitor's is not known here.
-    instances.map(({ id }) => ({ instanceId: id, patch, ...(demand.isolation === "vm" ? {} : { held: demand }) })),
-  );
+    ...(demand.isolation === "vm" ? {} : { held: demand }),
+  });
   return told.size;
 };

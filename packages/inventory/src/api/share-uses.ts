@@ -86,7 +86,7 @@ const refuseNamespaces = ({ name, spec }: Share, move: "enter" | "leave"): void 
 /** Tells the instance's agent what it is to see now. */
 const tell = async (sql: Sql, instanceId: string): Promise<void> => {
   const [row] = await sql.rows(selectShares, [instanceId]);
-  await changeDocuments(sql, [{ instanceId, patch: { shares: mountedShares(row?.shares ?? []) } }]);
+  await changeDocuments(sql, { instanceIds: [instanceId], patch: { shares: mountedShares(row?.shares ?? []) } });
 };
 
 const upsertUse = statement(

@@ -18,7 +18,7 @@ afterAll(async () => {
 
 /** What a scheduler would commit, read now. */
 const planned = async () => {
-  const pending = await fleet.control.readPending(1000);
+  const { instances: pending } = await fleet.control.readPending(1000);
   const hosts = await fleet.control.readHosts();
   const requests = pending.map((instance) => ({ instanceId: instance.id, demand: demandOf(instance.spec) }));
   return {
@@ -109,7 +109,7 @@ describe("what changed since the plan was made is not written", () => {
     expect(committed.placed.size).toBe(1);
     expect(committed.hosts.map((host) => host.id)).toEqual([b.hostId]);
     expect(await fleet.query(`SELECT host_id FROM assignment`)).toEqual([{ host_id: b.hostId }]);
-    expect(await fleet.control.readPending(10)).toHaveLength(1);
+    expect((await fleet.control.readPending(10)).instances).toHaveLength(1);
   });
 
   test("an instance that was changed, removed or stopped meanwhile", async () => {
@@ -149,7 +149,7 @@ describe("exactly one assignment", () => {
     );
     expect(held.map((row) => row.cpu)).toEqual([4000, 4000, 4000, 4000]);
     expect(await fleet.query(`SELECT 1 FROM assignment GROUP BY instance_id HAVING count(*) > 1`)).toEqual([]);
-    expect(await fleet.control.readPending(1000)).toHaveLength(60);
+    expect((await fleet.control.readPending(1000)).instances).toHaveLength(60);
   });
 
   test("the database itself refuses a second one", async () => {

@@ -162,7 +162,7 @@ describe("a restored database", () => {
   test("what waits in the database but runs on a host is adopted there, with its epoch", async () => {
     const host = await fleet.addHost();
     await fleet.addWorkload("web");
-    const [instance] = await fleet.control.readPending(1);
+    const [instance] = (await fleet.control.readPending(1)).instances;
     const id = instance?.id ?? "";
     expect(await adopt(host, id, { era: 1, n: 3 })).toEqual({ adopted: 1, ended: 0 });
     expect(await fleet.assignments(host)).toMatchObject([{ instanceId: id, epoch: { era: 1, n: 3 }, name: "web-0" }]);
@@ -171,7 +171,7 @@ describe("a restored database", () => {
     ]);
     expect((await fleet.control.readHosts())[0]?.held).toMatchObject({ cpuMillis: 100, instances: 1 });
     expect(await adopt(host, id, { era: 1, n: 3 })).toEqual({ adopted: 0, ended: 0 });
-    expect(await fleet.control.readPending(1)).toEqual([]);
+    expect(await fleet.control.readPending(1)).toEqual({ instances: [], more: false });
   });
 
   test("a machine that is adopted holds what its monitor uses besides", async () => {
@@ -179,7 +179,7 @@ describe("a restored database", () => {
     const machines = { engine: engine.name, engines: [engine], kvm: "none" as const, reason: "" };
     const host = await fleet.addHost({ isolation: "vm", facts: { ...facts(), machines } });
     await fleet.addWorkload("web", { isolation: "vm", resources: { cpuMillis: 500, memoryBytes: 2 ** 28 } });
-    const [instance] = await fleet.control.readPending(1);
+    const [instance] = (await fleet.control.readPending(1)).instances;
     expect(await adopt(host, instance?.id ?? "", { era: 1, n: 3 })).toEqual({ adopted: 1, ended: 0 });
     const held = { cpuMillis: 750, memoryBytes: 2 ** 28 + 1000 + 2 * 256 };
     expect((await fleet.control.readHosts())[0]?.held).toMatchObject(held);
@@ -220,7 +220,7 @@ describe("a restored database", () => {
   test("of two runs of one instance the later one counts, whichever is named first", async () => {
     const host = await fleet.addHost();
     await fleet.addWorkload("web");
-    const [instance] = await fleet.control.readPending(1);
+    const [instance] = (await fleet.control.readPending(1)).instances;
     const instanceId = instance?.id ?? "";
     const runs = [2, 4, 3].map((n) => ({ instanceId, epoch: { era: 1, n } }));
     const adopted = await fleet.control.adoptRuns(fleet.term, host, [...runs, ...runs]);
@@ -233,7 +233,7 @@ describe("a restored database", () => {
   test("of an instance that is being removed it is ordered to end, and the removal completes", async () => {
     const host = await fleet.addHost();
     await fleet.addWorkload("web");
-    const [instance] = await fleet.control.readPending(1);
+    const [instance] = (await fleet.control.readPending(1)).instances;
     await fleet.query(`UPDATE instance SET removing = true`);
     await fleet.query(`UPDATE workload SET deleting = true`);
     const id = instance?.id ?? "";

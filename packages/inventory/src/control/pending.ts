@@ -30,23 +30,52 @@ export interface PendingInstance {
   readonly rejections: readonly Rejection[];
 }
 
-const selectPending = statement<PendingInstance>(
+/**
+ * Specifications and places of shares of one batch, in bytes of text; its first instance may be larger. A commit sends a
+ * batch as one parameter, which Node escapes in memory as one string.
+ */
+const batchBytes = 8 * 1024 * 1024;
+/** What a share takes in a document besides its path, in bytes. */
+const shareBytes = 300;
+
+/** Instances that wait, and whether more do than were asked for or than one batch holds. */
+export interface PendingBatch {
+  readonly instances: readonly PendingInstance[];
+  readonly more: boolean;
+}
+
+const selectPending = statement<PendingInstance & { readonly waiting: number }>(
   "control_pending",
   `SELECT i.id, i.project, i.workload_id AS "workloadId", w.name AS workload, i.name, i.isolation, i.generation, i.spec,
      i.image_digest AS "imageDigest", i.desired, i.restart_request AS "restartRequest", i.era, i.epoch_n AS "epochN",
-     i.traceparent, i.version, i.rejections,
+     i.traceparent, i.version, i.rejections, i.waiting,
      CASE WHEN i.spec #>> '{vm,restoredFrom}' IS NULL THEN 0
        ELSE coalesce((SELECT s.copy_bytes FROM snapshot s
          WHERE s.id = (i.spec #>> '{vm,restoredFrom,snapshotId}')::uuid), 0) END::float8 AS "copyBytes",
      ${sharesColumn}
-   FROM instance i JOIN workload w ON w.id = i.workload_id
-   WHERE i.state = 'pending' AND NOT i.removing AND i.desired <> 'stopped' AND NOT i.id = ANY($1::uuid[])
-   ORDER BY i.id LIMIT $2`,
+   FROM (
+     SELECT p.*, row_number() OVER oldest AS nth, count(*) OVER ()::int AS waiting,
+       sum(octet_length(p.spec::text) + coalesce((
+         SELECT sum(octet_length(u.path) + ${shareBytes}) FROM share_use u WHERE u.instance_id = p.id), 0))
+         OVER (oldest ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+     FROM (
+       SELECT i.* FROM instance i
+       WHERE i.state = 'pending' AND NOT i.removing AND i.desired <> 'stopped' AND NOT i.id = ANY($1::uuid[])
+       ORDER BY i.id LIMIT $2::int + 1
+     ) p
+     WINDOW oldest AS (ORDER BY p.id)
+   ) i JOIN workload w ON w.id = i.workload_id
+   WHERE i.nth <= $2::int AND coalesce(i.before, 0) < ${batchBytes}
+   ORDER BY i.id`,
 );
 
 /** The oldest instances that wait for a host, without those that are known to fit nowhere at present. */
-export const readPending = (sql: Sql, limit: number, except: readonly string[] = []): Promise<PendingInstance[]> =>
-  sql.rows(selectPending, [except, limit]);
+export const readPending = async (sql: Sql, limit: number, except: readonly string[] = []): Promise<PendingBatch> => {
+  const rows = await sql.rows(selectPending, [except, limit]);
+  const [first] = rows;
+  const more = first !== undefined && rows.length < first.waiting;
+  return { instances: rows, more };
+};
 
 const writeRejections = statement(
   "control_rejections",

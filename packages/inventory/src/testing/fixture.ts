@@ -156,7 +156,7 @@ export class TestFleet implements AsyncDisposable {
 
   /** One placement pass: read, plan, commit. */
   async place(term = this.term): Promise<Committed> {
-    const pending = await this.control.readPending(1000);
+    const { instances: pending } = await this.control.readPending(1000);
     const hosts = await this.control.readHosts();
     const requests = pending.map((instance) => ({ instanceId: instance.id, demand: demandOf(instance.spec) }));
     return this.control.commitPlan({
