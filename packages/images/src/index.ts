@@ -9,6 +9,7 @@ export { mediaTypes } from "./oci/manifest.ts";
 export type { BlobFetcher } from "./fetch/blob-fetcher.ts";
 export type { Collected } from "./layers/garbage.ts";
 export { type EnsuredImage, LayerStore, type LayerStoreOptions } from "./layers/layer-store.ts";
+export { SharedWork } from "./layers/shared-work.ts";
 export { Unpacker, type UnpackReport, unpackerPath } from "./layers/unpacker.ts";
 export { HttpBlobFetcher, type HttpBlobFetcherOptions } from "./fetch/http-blob-fetcher.ts";
 export { buildDebianImage } from "./debian/build-image.ts";

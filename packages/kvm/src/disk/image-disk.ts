@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Digest } from "@bulkhead/contracts";
-import { command, type EnsuredImage } from "@bulkhead/images";
+import { command, SharedWork, type EnsuredImage } from "@bulkhead/images";
+import { syncPath } from "@bulkhead/node";
 
 /** A file system's own tables, and what the estimate below misses: its share of the content, and a constant. */
 const overhead = { factor: 1.1, bytes: 32 * 2 ** 20 };
@@ -47,7 +48,12 @@ exec mke2fs -d root "$@"
  */
 export class ImageDisks {
   readonly #root: string;
-  readonly #making = new Map<Digest, Promise<string>>();
+  readonly #work = new SharedWork<string>();
+  /** names of the directories in which disks are being made */
+  readonly #making = new Set<string>();
+  /** asked for since the last collection: no instance may be known yet that uses them */
+  #asked = new Set<string>();
+  #collecting: Promise<void> = Promise.resolve();
 
   constructor(root: string) {
     this.#root = root;
@@ -58,21 +64,21 @@ export class ImageDisks {
     return join(this.#root, nameOf(digest));
   }
 
-  /** The image's disk, made when there is none. Two that ask at once wait for the same work. */
+  /** The image's disk, made when there is none. Who asks at the same time shares the work, and leaves it alone. */
   async ensure(image: EnsuredImage, signal: AbortSignal): Promise<string> {
     const { manifestDigest } = image;
     const path = this.pathOf(manifestDigest);
+    this.#asked.add(nameOf(manifestDigest));
+    // It may be about to go.
+    await this.#collecting;
     if ((await stat(path).catch(() => null)) !== null) return path;
-    const known = this.#making.get(manifestDigest);
-    if (known !== undefined) return known;
-    const making = this.#make(image, path, signal).finally(() => this.#making.delete(manifestDigest));
-    this.#making.set(manifestDigest, making);
-    return making;
+    return this.#work.run(manifestDigest, signal, (given) => this.#make(image, path, given));
   }
 
   async #make({ layers }: EnsuredImage, path: string, signal: AbortSignal): Promise<string> {
     await mkdir(this.#root, { recursive: true, mode: 0o711 });
     const directory = await mkdtemp(join(this.#root, ".making-"));
+    this.#making.add(basename(directory));
     try {
       await mkdir(join(directory, "root"));
       // Short names: all of them have to fit into the one page of options that mount(2) takes.
@@ -87,20 +93,39 @@ export class ImageDisks {
       const words = [directory, lowers, ...options, ...features, "disk", String(blocks)];
       await command("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, ...words], { signal });
       await command("chmod", ["0444", join(directory, "disk")]);
+      // One that a power cut left without its content would be taken for whole by every start.
+      await syncPath(join(directory, "disk"));
       await rename(join(directory, "disk"), path);
+      await syncPath(this.#root);
     } finally {
       await rm(directory, { recursive: true, force: true });
+      this.#making.delete(basename(directory));
     }
     return path;
   }
 
-  /** Removes the disks of images that are not `inUse`, and what a killed agent left half made. */
-  async collect(inUse: ReadonlySet<Digest>): Promise<void> {
-    const kept = new Set([...inUse].map(nameOf));
+  /**
+   * Removes the disks of images that are not `inUse` and that nobody asked for since the last time, and what a killed agent
+   * left half made.
+   */
+  collect(inUse: ReadonlySet<Digest>): Promise<void> {
+    const asked = this.#asked;
+    this.#asked = new Set();
+    const kept = new Set([...asked, ...[...inUse].map(nameOf)]);
+    const collecting = this.#collecting.then(() => this.#remove((name) => !kept.has(name) && !this.#isWanted(name)));
+    this.#collecting = collecting.catch(() => undefined);
+    return collecting;
+  }
+
+  /** Also of one that is asked for meanwhile. */
+  #isWanted(name: string): boolean {
+    return this.#asked.has(name) || this.#making.has(name);
+  }
+
+  async #remove(isUnused: (name: string) => boolean): Promise<void> {
     const names: readonly string[] = await readdir(this.#root).catch(() => []);
-    if (this.#making.size > 0) return;
-    for (const name of names.filter((each) => !kept.has(each))) {
-      await rm(join(this.#root, name), { recursive: true, force: true });
+    for (const name of names) {
+      if (isUnused(name)) await rm(join(this.#root, name), { recursive: true, force: true });
     }
   }
 }
