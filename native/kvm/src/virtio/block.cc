@@ -76,6 +76,8 @@ Status Block::activate() {
 }
 
 void Block::reset() {
+  free_.insert(free_.end(), waiting_.begin(), waiting_.end());
+  waiting_.clear();
   // What the disk is still at would write into memory that the guest uses for something else by then.
   DiskCompletion completion;
   while (free_.size() < slots_.size()) {
@@ -86,44 +88,50 @@ void Block::reset() {
       abort();
     }
   }
+  openBytes_ = 0;
   limit_.forget(&carrier());
   carrier().forget(io_->completed().get());
 }
 
 void Block::settle() {
   for (complete(); free_.size() < slots_.size(); complete()) {
+    askedBytes_ = 0;
+    startWaiting();
     // As in `reset`.
     if (!io_->wait().ok()) abort();
   }
 }
 
 Status Block::onDoorbell(uint32_t) {
+  askedBytes_ = 0;
   return serve();
 }
 
 Status Block::onHost(uint64_t token, uint32_t) {
+  askedBytes_ = 0;
   if (token == kLimitToken) {
     limit_.rang();
-    return serve();
+  } else {
+    io_->completed().take();
+    complete();
   }
-  io_->completed().take();
-  complete();
   return serve();
 }
 
 Status Block::serve() {
   full_ = false;
+  startWaiting();
   TRY(carrier().drain(0, [&](const Chain& chain) { return take(chain); }));
   TRY(io_->submit());
   // What was in the host's memory is there already.
   complete();
   // And nothing else may tell that there is room again.
-  if (full_ && !free_.empty()) carrier().ringAgain(0);
+  if (!waiting_.empty() || (full_ && hasRoom())) carrier().ringAgain(0);
   return Done{};
 }
 
 Result<bool> Block::take(const Chain& chain) {
-  full_ = free_.empty();
+  full_ = !hasTurn() || !hasRoom();
   if (full_) return false;
   if (chain.readableBytes() < sizeof(Header) || chain.writableBytes() < 1) {
     return failure("virtio-blk", EPROTO, "a request without header or place for its outcome");
@@ -131,23 +139,21 @@ Result<bool> Block::take(const Chain& chain) {
   const uint64_t dataBytes = uint64_t{chain.readableBytes()} + chain.writableBytes() - sizeof(Header) - 1;
   if (!limit_.admit(dataBytes)) return false;
   const uint32_t number = free_.back();
-  Slot& slot = slots_[number];
+  BlockSlot& slot = slots_[number];
   const iovec& last = chain.writable()[chain.writable().count - 1];
-  slot.head = chain.head();
-  slot.status = static_cast<uint8_t*>(last.iov_base) + last.iov_len - 1;
-  slot.request = {};
-  slot.wantedBytes = slot.movedBytes = 0;
+  slot.begin(chain.head(), static_cast<uint8_t*>(last.iov_base) + last.iov_len - 1);
   const uint8_t status = prepare(chain, &slot);
   if (status == kStarted) {
     free_.pop_back();
-    io_->start(number, slot.request);
+    openBytes_ += slot.wantedBytes();
+    start(number);
   } else {
     giveBack(slot, status);
   }
   return true;
 }
 
-uint8_t Block::prepare(const Chain& chain, Slot* slot) {
+uint8_t Block::prepare(const Chain& chain, BlockSlot* slot) {
   Header header;
   chain.read(0, &header);
   const bool writes = header.kind == kOut || header.kind == kDiscard || header.kind == kWriteZeroes;
@@ -174,13 +180,14 @@ uint8_t Block::prepare(const Chain& chain, Slot* slot) {
       return prepareRange(chain, slot);
     case kWriteZeroes:
       slot->request.transfer = Transfer::zero;
+      slot->flushes = !carrier().hasFeature(kFlushBit);
       return prepareRange(chain, slot);
     default:
       return kUnsupported;
   }
 }
 
-uint8_t Block::prepareData(uint64_t sector, const Chain& chain, Slot* slot) {
+uint8_t Block::prepareData(uint64_t sector, const Chain& chain, BlockSlot* slot) {
   const bool reads = slot->request.transfer == Transfer::read;
   const uint32_t size = reads ? chain.writableBytes() - 1 : chain.readableBytes() - uint32_t{sizeof(Header)};
   if (size == 0 || size % kSectorBytes != 0) return kFailed;
@@ -188,15 +195,11 @@ uint8_t Block::prepareData(uint64_t sector, const Chain& chain, Slot* slot) {
   iovec pieces[Chain::kMaxSegments];
   const uint32_t count =
       reads ? slice(chain.writable(), 0, size, pieces) : slice(chain.readable(), sizeof(Header), size, pieces);
-  slot->buffers.assign(pieces, pieces + count);
-  slot->request.offset = sector * kSectorBytes;
-  slot->request.buffers = slot->buffers.data();
-  slot->request.bufferCount = count;
-  slot->wantedBytes = size;
+  slot->move({pieces, count}, sector * kSectorBytes, size);
   return kStarted;
 }
 
-uint8_t Block::prepareRange(const Chain& chain, Slot* slot) {
+uint8_t Block::prepareRange(const Chain& chain, BlockSlot* slot) {
   Range range;
   if (chain.readableBytes() != sizeof(Header) + sizeof range) return kFailed;
   chain.read(sizeof(Header), &range);
@@ -211,6 +214,15 @@ uint8_t Block::prepareRange(const Chain& chain, Slot* slot) {
   return kStarted;
 }
 
+void Block::start(uint32_t number) {
+  askedBytes_ += slots_[number].partBytes();
+  io_->start(number, slots_[number].request);
+}
+
+void Block::startWaiting() {
+  for (; !waiting_.empty() && hasTurn(); waiting_.pop_front()) start(waiting_.front());
+}
+
 void Block::complete() {
   DiskCompletion completion;
   bool again = true;
@@ -218,14 +230,22 @@ void Block::complete() {
     again = false;
     while (io_->next(&completion)) {
       const auto number = static_cast<uint32_t>(completion.number);
-      Slot& slot = slots_[number];
-      uint8_t status = kOk;
-      if (continues(&slot, completion.result, &status)) {
-        io_->start(number, slot.request);
-        again = true;
+      BlockSlot& slot = slots_[number];
+      const Transfer transfer = slot.request.transfer;
+      int failed = 0;
+      if (slot.goesOn(completion.result, &failed)) {
+        again = again || hasTurn();
+        if (hasTurn()) {
+          start(number);
+        } else {
+          waiting_.push_back(number);
+        }
         continue;
       }
-      giveBack(slot, status);
+      const bool ranged = transfer == Transfer::deallocate || transfer == Transfer::zero;
+      const Answer refused = ranged && failed == -EOPNOTSUPP ? kUnsupported : kFailed;
+      giveBack(slot, failed == 0 ? kOk : refused);
+      openBytes_ -= slot.wantedBytes();
       free_.push_back(number);
     }
     // One that fails is submitted with the next.
@@ -233,34 +253,10 @@ void Block::complete() {
   }
 }
 
-/** True when the disk moved only a part: the rest is asked for then. Otherwise says how it ended. */
-bool Block::continues(Slot* slot, int64_t result, uint8_t* status) {
-  const bool ranged = slot->request.transfer == Transfer::deallocate || slot->request.transfer == Transfer::zero;
-  if (result < 0) {
-    *status = ranged && result == -EOPNOTSUPP ? kUnsupported : kFailed;
-    return false;
-  }
-  slot->movedBytes += static_cast<uint64_t>(result);
-  if (slot->movedBytes >= slot->wantedBytes) return false;
-  if (result == 0) {
-    // The file has become shorter.
-    *status = kFailed;
-    return false;
-  }
-  iovec pieces[Chain::kMaxSegments];
-  const Span<const iovec> buffers = {slot->buffers.data(), static_cast<uint32_t>(slot->buffers.size())};
-  const uint32_t count = slice(buffers, static_cast<uint64_t>(result), ~uint64_t{0}, pieces);
-  slot->buffers.assign(pieces, pieces + count);
-  slot->request.buffers = slot->buffers.data();
-  slot->request.bufferCount = count;
-  slot->request.offset += static_cast<uint64_t>(result);
-  return true;
-}
-
-void Block::giveBack(const Slot& slot, uint8_t status) {
-  *slot.status = status;
+void Block::giveBack(const BlockSlot& slot, uint8_t status) {
+  *slot.status() = status;
   const bool filled = status == kOk && slot.request.transfer != Transfer::write;
-  carrier().queue(0).push(slot.head, 1 + (filled ? static_cast<uint32_t>(slot.movedBytes) : 0));
+  carrier().queue(0).push(slot.head(), 1 + (filled ? static_cast<uint32_t>(slot.movedBytes) : 0));
 }
 
 }  // namespace bulkhead::vm

@@ -1,10 +1,12 @@
 // virtio-blk: virtio 1.2, 5.2.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <vector>
 
-#include "storage/disk_io.h"
+#include "virtio/block_slot.h"
+#include "virtio/device.h"
 #include "virtio/rate_limit.h"
 
 namespace bulkhead::vm {
@@ -27,6 +29,10 @@ struct BlockOptions {
 class Block : public Device {
  public:
   static constexpr uint64_t kSectorBytes = 512;
+  /** That one visit asks the disk for, and less than a part more: others have their turn. */
+  static constexpr uint64_t kVisitBytes = 16 << 20;
+  /** Of requests under way before others are taken: a snapshot waits for them. */
+  static constexpr uint64_t kOpenBytes = 64 << 20;
 
   /** @returns EINVAL for a file that is no whole number of sectors, or an id too long */
   static Result<std::unique_ptr<Block>> create(BlockOptions options);
@@ -62,33 +68,32 @@ class Block : public Device {
     uint8_t zeroMayDeallocate = 1;
     uint8_t padding[3] = {};
   };
-  struct Slot {
-    uint16_t head = 0;
-    /** Where the guest wants the outcome. */
-    uint8_t* status = nullptr;
-    std::vector<iovec> buffers;
-    DiskRequest request;
-    uint64_t wantedBytes = 0;
-    uint64_t movedBytes = 0;
-  };
-
   Block(BlockOptions options, std::unique_ptr<DiskIo> io, RateLimit limit, uint64_t sizeBytes);
   Status serve();
   Result<bool> take(const Chain& chain);
-  uint8_t prepare(const Chain& chain, Slot* slot);
-  uint8_t prepareData(uint64_t sector, const Chain& chain, Slot* slot);
-  uint8_t prepareRange(const Chain& chain, Slot* slot);
+  uint8_t prepare(const Chain& chain, BlockSlot* slot);
+  uint8_t prepareData(uint64_t sector, const Chain& chain, BlockSlot* slot);
+  uint8_t prepareRange(const Chain& chain, BlockSlot* slot);
+  bool hasTurn() const { return askedBytes_ < kVisitBytes; }
+  bool hasRoom() const { return !free_.empty() && openBytes_ < kOpenBytes; }
+  void start(uint32_t number);
+  void startWaiting();
   void complete();
-  bool continues(Slot* slot, int64_t result, uint8_t* status);
-  void giveBack(const Slot& slot, uint8_t status);
+  void giveBack(const BlockSlot& slot, uint8_t status);
 
   BlockOptions options_;
   std::unique_ptr<DiskIo> io_;
   RateLimit limit_;
   Config config_;
-  std::vector<Slot> slots_;
+  std::vector<BlockSlot> slots_;
   std::vector<uint32_t> free_;
-  /** A request stayed with the driver because no slot was free. */
+  /** Slots whose next part is another visit's. */
+  std::deque<uint32_t> waiting_;
+  /** In this visit. */
+  uint64_t askedBytes_ = 0;
+  /** Of slots that are not free. */
+  uint64_t openBytes_ = 0;
+  /** A request stayed with the driver because there was no room, or the visit is over. */
   bool full_ = false;
 };
 
