@@ -103,6 +103,7 @@ export {
   AttachShare,
   CreateShare,
   defaultSharedMemoryBytes,
+  instanceSharesMax,
   minimumShareBytes,
   mountedShareKinds,
   RemoveShare,

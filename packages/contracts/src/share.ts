@@ -25,6 +25,9 @@ export const ShareId = Type.String({
   description: "share id (UUIDv7)",
 });
 
+/** Shares that one instance sees at most; its document names the place of each. */
+export const instanceSharesMax = 64;
+
 /** Smallest size that a file system of its own can have, in bytes. */
 export const minimumShareBytes = 1024 * 1024;
 /** Size of shared memory that names none, in bytes: that of an instance's own /dev/shm. */

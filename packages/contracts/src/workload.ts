@@ -2,7 +2,7 @@ import { Type, type Static, type TSchema } from "typebox";
 import { Bandwidth, NetworkChoice, PublishedPort } from "./network.ts";
 import { Digest, Isolation, Labels, Name, Timestamp, WorkloadId } from "./ids.ts";
 import { VmOptions } from "./machine.ts";
-import { ShareMount } from "./share.ts";
+import { instanceSharesMax, ShareMount } from "./share.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -194,7 +194,7 @@ const specFields = {
   ),
   shares: Type.Optional(
     Type.Array(ShareMount, {
-      maxItems: 64,
+      maxItems: instanceSharesMax,
       description: "shares that its instances see; they run where the shares lie",
     }),
   ),

@@ -1,4 +1,11 @@
-import { type AttachShare, type Share, type ShareMount, type SharesApplied, fleetError } from "@bulkhead/contracts";
+import {
+  instanceSharesMax,
+  type AttachShare,
+  type Share,
+  type ShareMount,
+  type SharesApplied,
+  fleetError,
+} from "@bulkhead/contracts";
 import { type Sql, statement } from "../database.ts";
 import { changeDocuments } from "../document-changes.ts";
 import { type PinnedShare, mountedShares, sharesColumn } from "../share-columns.ts";
@@ -127,7 +134,8 @@ export interface UseReference {
 
 /**
  * Orders that an instance sees a share, from now on and after each restart; in another place or mode when it does
- * already. Rejects NOT_FOUND, NAMESPACE_FIXED, SHARE_ELSEWHERE, STATE_CONFLICT while either is going, REQUEST_INVALID for a taken place.
+ * already. Rejects NOT_FOUND, NAMESPACE_FIXED, SHARE_ELSEWHERE, STATE_CONFLICT while either is going or when it sees as many as it may,
+ * REQUEST_INVALID for a taken place.
  */
 export const attachShare = async (
   sql: Sql,
@@ -140,9 +148,15 @@ export const attachShare = async (
   const share = await getShare(sql, { project: instance.project, idOrName: name });
   if (share.deleting) throw fleetError("STATE_CONFLICT", `Share ${share.name} is being deleted.`);
   refuseNamespaces(share, "enter");
-  const taken = (await sql.rows(selectShares, [instance.id]))[0]?.shares.find(
-    (each) => each.path === place.path && each.shareId !== share.id,
-  );
+  const seen = (await sql.rows(selectShares, [instance.id]))[0]?.shares ?? [];
+  const others = seen.filter((each) => each.shareId !== share.id);
+  if (others.length >= instanceSharesMax) {
+    throw fleetError(
+      "STATE_CONFLICT",
+      `Instance ${instance.name} sees ${others.length} other shares; ${instanceSharesMax} are the most. Detach one first.`,
+    );
+  }
+  const taken = others.find((each) => each.path === place.path);
   if (taken !== undefined) {
     throw fleetError("REQUEST_INVALID", `Instance ${instance.name} sees share ${taken.name} at ${place.path}.`, {
       fields: { errors: [{ pointer: "/path", message: `is where share ${taken.name} is seen` }] },
