@@ -4,6 +4,7 @@ import { chooseContext } from "./context-file.ts";
 import { describeError, exitCodeOf, exitCodes } from "./failure.ts";
 import { helpText } from "./help.ts";
 import { parseCommandLine, type Parsed } from "./parse.ts";
+import { printable } from "./printable.ts";
 import { commands } from "./table/index.ts";
 
 const invocationOf = (parsed: Parsed, surroundings: Surroundings): Invocation => {
@@ -30,7 +31,7 @@ const invocationOf = (parsed: Parsed, surroundings: Surroundings): Invocation =>
     runLine: main,
     client: () => (made ??= client()),
     print: (text) => void stdout.write(text),
-    say: (text) => void stderr.write(`${text}\n`),
+    say: (text) => void stderr.write(`${printable(text)}\n`),
   };
 };
 
@@ -51,7 +52,7 @@ export const main = async (argv: readonly string[], surroundings: Surroundings):
     return (await run(invocationOf(parsed, surroundings))) ?? exitCodes.ok.code;
   } catch (error) {
     if (signal.aborted) return exitCodes.interrupted.code;
-    stderr.write(`${describeError(error)}\n`);
+    stderr.write(`${printable(describeError(error))}\n`);
     return exitCodeOf(error);
   }
 };

@@ -1,4 +1,5 @@
 import type { Invocation, OutputFormat } from "./command.ts";
+import { printable, printableLine } from "./printable.ts";
 
 export interface Column<Row> {
   readonly title: string;
@@ -7,7 +8,10 @@ export interface Column<Row> {
 
 /** Rows under titles, columns two blanks apart, no trailing blanks. */
 export const formatTable = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string => {
-  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ value }) => value(row)))];
+  const cells = [
+    columns.map(({ title }) => title),
+    ...rows.map((row) => columns.map(({ value }) => printableLine(value(row)))),
+  ];
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)));
   return cells
     .map((line) =>
@@ -69,8 +73,9 @@ export class StatusLine {
   }
 
   show(text: string): void {
-    const [first = "", ...others] = text.split("\n");
-    const shown = this.#live ? text : first;
+    const safe = printable(text);
+    const [first = "", ...others] = safe.split("\n");
+    const shown = this.#live ? safe : first;
     if (shown === this.#last) return;
     const lines = [first, ...others.slice(0, (this.#stream.rows ?? 24) - 2)];
     if (this.#live) this.#stream.write(`${this.#erase()}${lines.map((line) => this.#cut(line)).join("\n")}`);
