@@ -93,6 +93,7 @@ done`,
       const line = [monitor, ...words, ...own].map((word) => `'${word}'`).join(" ");
       return lab.run(`: > /tmp/${name}.said; (setsid ${line} < /dev/null > /dev/null 2>&1 &)`, { timeoutMs: 30_000 });
     };
+    const saves = ["save", "--new-file", "/tmp/state", "--new-file", "/tmp/memory", "--memory-mib", "256"];
     const ask = (name: string, request: readonly string[]) =>
       lab.run([monitor, "--ask", `/tmp/${name}.control`, "--request", ...request], { timeoutMs: 60_000 });
     /** What it has said once there are so many whole lines of counts. */
@@ -107,7 +108,7 @@ done`,
     const boot = ["--kernel", kernel.image, "--initramfs", guestInitramfs(shared, kernel, program)];
     await start("original", [...boot, "--memory-mib", "256", "--command-line", commandLine]);
     expect(await hear("original", 3)).toContain("described 2");
-    const taken = await ask("original", ["snapshot", "--new-file", "/tmp/state", "--new-file", "/tmp/memory"]);
+    const taken = await ask("original", saves);
     expect(taken).toMatchObject({ code: 0, stderr: "" });
     expect(JSON.parse(taken.stdout)).toMatchObject({ memoryBytes: 256 * 2 ** 20, lacking: [] });
     const before = countsIn(await hear("original", 3));
@@ -126,7 +127,7 @@ done`,
     // Files are made, never replaced: a copy may be using them.
     await start("third", ["--restore", "/tmp/state", "--memory", "/tmp/memory"]);
     await hear("third", 1);
-    const again = await ask("third", ["snapshot", "--new-file", "/tmp/state", "--new-file", "/tmp/memory"]);
+    const again = await ask("third", saves);
     expect([again.code, JSON.parse(again.stderr)]).toEqual([1, expect.objectContaining({ errno: "EEXIST" })]);
     expect(await ask("third", ["stop"])).toMatchObject({ code: 0 });
   });

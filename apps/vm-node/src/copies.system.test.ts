@@ -1,6 +1,8 @@
 // A machine is taken to files and goes on as others: each knows its own name, addresses, time and randomness.
-import { rm } from "node:fs/promises";
-import type { Assignment } from "@bulkhead/contracts";
+import { constants } from "node:fs";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Assignment, SnapshotId } from "@bulkhead/contracts";
 import { busyboxImage } from "@bulkhead/testkit/images";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { engine, sharedParts } from "./testing/machine-rig.ts";
@@ -52,6 +54,26 @@ afterAll(async () => {
   await rm(shared.directory, { recursive: true, force: true });
 }, 120_000);
 
+/** The files of a snapshot that a machine's processes could change: a guest may have taken them over. */
+const changeableBy = async (assignment: Assignment, snapshotId: SnapshotId): Promise<string[]> => {
+  const idOf = ({ dev, ino }: { dev: number; ino: number }): string => `${dev}:${ino}`;
+  const directory = join(host.paths("vm").state, "snapshots", snapshotId);
+  const names = new Map<string, string>();
+  for (const name of await readdir(directory)) names.set(idOf(await stat(join(directory, name))), name);
+  const changeable: string[] = [];
+  for (const pid of await host.processesOf(assignment)) {
+    for (const descriptor of await readdir(`/proc/${pid}/fd`)) {
+      const file = await stat(`/proc/${pid}/fd/${descriptor}`).catch(() => null);
+      const name = file === null ? undefined : names.get(idOf(file));
+      if (name === undefined) continue;
+      const [, flags = ""] =
+        /^flags:\s+0(\d+)$/m.exec(await readFile(`/proc/${pid}/fdinfo/${descriptor}`, "utf8")) ?? [];
+      if ((Number.parseInt(flags, 8) & (constants.O_WRONLY | constants.O_RDWR)) !== 0) changeable.push(name);
+    }
+  }
+  return changeable;
+};
+
 /** Has the machine taken, starts two copies, and tells what of all three is not as promised. */
 const faultsOfCopies = async (): Promise<string[]> => {
   await expect.poll(async () => (await saidBy(original)).length, patience).toBeGreaterThan(3);
@@ -85,6 +107,10 @@ const faultsOfCopies = async (): Promise<string[]> => {
     if (!reached.includes("1 packets received")) faults.push(`${copy.name} does not reach the original: ${reached}`);
     const hosts = await host.exec(copy, "cat /etc/hosts /etc/hostname");
     if (!hosts.includes(copy.name) || hosts.includes("original")) faults.push(`${copy.name} has in /etc: ${hosts}`);
+  }
+  for (const machine of [original, ...copies]) {
+    const changeable = await changeableBy(machine, snapshotId);
+    if (changeable.length > 0) faults.push(`${machine.name} could change the snapshot's ${changeable.join()}`);
   }
   const own = (await saidBy(original)).map(({ random }) => random);
   const drawn = [...own.slice(atSnapshot), ...firsts];

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "boot/tiny_image.h"
+#include "frame_scene.h"
 #include "memory/layout.h"
 #include "runner.h"
 #include "sys/syscalls.h"
@@ -123,7 +124,7 @@ TEST(a_machine_is_paused_resumed_and_stopped_by_its_control) {
   EXPECT(scene.outcome == Outcome::stopped);
 }
 
-TEST(a_machine_is_taken_to_files_that_come_with_the_request) {
+TEST(a_machine_is_taken_through_the_pipe_that_comes_with_the_request) {
   if (!haveKvm()) return;
   auto made = makeScene();
   EXPECT(made.ok());
@@ -131,27 +132,30 @@ TEST(a_machine_is_taken_to_files_that_come_with_the_request) {
   Scene& scene = *made.value();
   scene.run();
   EXPECT(scene.counts());
-  EXPECT_TEXT(scene.ask("snapshot"), "{\"error\":\"a snapshot wants two files: for the state and for the memory\"}");
-  const Fd state = sys::memoryFile("state", 0).take();
-  const Fd memory = sys::memoryFile("memory", 0).take();
-  const int files[] = {state.get(), memory.get()};
+  EXPECT_TEXT(scene.ask("save"), "{\"error\":\"a snapshot wants a pipe that it goes to\"}");
   for (const bool paused : {false, true}) {
-    EXPECT(sys::sendMessage(scene.asker.get(), "snapshot", 8, files, 2).ok());
+    const SnapshotFiles files = {sys::memoryFile("state", 0).take(), sys::memoryFile("memory", 0).take()};
+    FramePipe pipe = framePipe();
+    const int passed = pipe.writing.get();
+    EXPECT(sys::sendMessage(scene.asker.get(), "save", 4, &passed, 1).ok());
+    pipe.writing.reset();
+    EXPECT(FrameReceiver(std::move(pipe.reading), files, 2 * layout::kMiB).receive().ok());
     const std::string said = scene.hear();
     EXPECT_THAT(said.starts_with("{\"stateBytes\":") && said.find("\"memoryBytes\":2097152,") != std::string::npos,
                 said);
-    EXPECT(lseek(memory.get(), 0, SEEK_END) == 2097152 + 4096);
+    EXPECT(lseek(files.memory.get(), 0, SEEK_END) == 2097152 + 4096);
     EXPECT_TEXT(scene.ask("state"), paused ? "{\"state\":\"paused\"}" : "{\"state\":\"running\"}");
     if (paused) break;
     EXPECT(scene.counts());
     EXPECT_TEXT(scene.ask("pause"), "{\"state\":\"paused\"}");
   }
-  // A file that nothing can be written to; the machine is as it was.
-  const Fd full = sys::openAt(AT_FDCWD, "/dev/full", O_RDWR).take();
-  const int wrong[] = {state.get(), full.get()};
-  EXPECT(sys::sendMessage(scene.asker.get(), "snapshot", 8, wrong, 2).ok());
+  // Whoever asked is gone; the machine is as it was.
+  FramePipe pipe = framePipe();
+  const int passed = pipe.writing.get();
+  pipe.reading.reset();
+  EXPECT(sys::sendMessage(scene.asker.get(), "save", 4, &passed, 1).ok());
   const std::string refused = scene.hear();
-  EXPECT_THAT(refused.starts_with("{\"error\":\"ftruncate\",\"errno\":\"EINVAL\""), refused);
+  EXPECT_THAT(refused.starts_with("{\"error\":\"snapshot\",\"errno\":\"EPIPE\""), refused);
   EXPECT_TEXT(scene.ask("resume"), "{\"state\":\"running\"}");
   EXPECT(scene.counts());
 }
@@ -187,8 +191,8 @@ TEST(a_control_outlives_whatever_it_is_asked) {
   for (const std::string& request : {std::string("pauses"), std::string("state "), longest, zeros}) {
     EXPECT(scene.ask(request).starts_with("{\"error\":\"unknown request"));
   }
-  EXPECT_TEXT(scene.ask(longest + "x"), "{\"error\":\"a request of more than 32 bytes\"}");
-  EXPECT_TEXT(scene.ask(tooLong), "{\"error\":\"a request of more than 32 bytes\"}");
+  EXPECT_TEXT(scene.ask(longest + "x"), "{\"error\":\"a request of more than 32 bytes, or more than one descriptor\"}");
+  EXPECT_TEXT(scene.ask(tooLong), "{\"error\":\"a request of more than 32 bytes, or more than one descriptor\"}");
   // Nobody reads: answers are lost, and nothing waits for it.
   for (int round = 0; round < 10'000; ++round) {
     if (send(scene.asker.get(), "view", 4, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;

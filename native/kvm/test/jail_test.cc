@@ -70,6 +70,8 @@ const Try kNever[] = {
     {"memory that is code",
      [] { return syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }},
     {"memory that becomes code", [] { return syscall(SYS_mprotect, nullptr, 4096, PROT_READ | PROT_EXEC); }},
+    {"a file's length", [] { return syscall(SYS_ftruncate, -1, 0); }},
+    {"a file's bytes, as nothing of ours writes them", [] { return syscall(SYS_pwritev, -1, nullptr, 0, 0, 0); }},
     {"a signal to another", [] { return syscall(SYS_kill, 1, 0); }},
     {"a signal to another's thread", [] { return syscall(SYS_tgkill, 1, 1, 0); }},
     {"another machine", [] { return static_cast<long>(ioctl(-1, KVM_CREATE_VM, 0)); }},
@@ -106,9 +108,8 @@ const Try kOfProcessors[] = {
 };
 const Try kOfTheLoop[] = {
     {"waiting", [] { return syscall(SYS_epoll_wait, -1, nullptr, 1, 0); }},
-    {"a request with its files", [] { return syscall(SYS_recvmsg, -1, nullptr, 0); }},
+    {"a request with its pipe", [] { return syscall(SYS_recvmsg, -1, nullptr, 0); }},
     {"a processor's registers, seen", [] { return static_cast<long>(ioctl(-1, KVM_GET_REGS, 0)); }},
-    {"a file of a snapshot", [] { return syscall(SYS_ftruncate, -1, 0); }},
 };
 const Try kOfTheLoader[] = {
     {"who waits goes on", [] { return static_cast<long>(ioctl(-1, UFFDIO_WAKE, 0)); }},

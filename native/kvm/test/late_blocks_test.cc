@@ -13,6 +13,7 @@
 
 #include "boot/source.h"
 #include "boot/tiny_image.h"
+#include "frame_scene.h"
 #include "machine/machine.h"
 #include "monitor.h"
 #include "runner.h"
@@ -174,10 +175,13 @@ TEST(late_blocks_are_in_a_snapshot) {
   Loaded loaded;
   if (loaded.late == nullptr) return;
   loaded.start();
-  const Fd file = sys::memoryFile("snapshot", 0).take();
-  EXPECT(saveMemory(loaded.memory, file.get(), {}).ok());
+  const SnapshotFiles files = {sys::memoryFile("state", 0).take(), sys::memoryFile("memory", 0).take()};
+  EXPECT(carry(files, loaded.memory.sizeBytes(), [&](const FrameSender& to) -> Status {
+           TRY(saveMemory(loaded.memory, {}, to));
+           return to.state("x");
+         }).ok());
   std::string there(kSize, '\0');
-  EXPECT(pread(file.get(), there.data(), kSize, kAddress) == static_cast<ssize_t>(kSize));
+  EXPECT(pread(files.memory.get(), there.data(), kSize, kAddress) == static_cast<ssize_t>(kSize));
   EXPECT(there == std::string_view(loaded.bytes).substr(kOffset));
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "frame_scene.h"
 #include "memory/guest_memory.h"
 #include "memory/layout.h"
 #include "memory/nodes.h"
@@ -141,9 +142,13 @@ TEST(memory_is_saved_without_what_is_zero_and_belongs_to_its_snapshot) {
   *memory.at(5 * layout::kMiB, 1) = 'x';
   // Present, and zero all the same.
   *memory.at(9 * layout::kMiB, 1) = 0;
-  const Fd file = sys::memoryFile("memory", 0).take();
+  const SnapshotFiles files = {sys::memoryFile("state", 0).take(), sys::memoryFile("memory", 0).take()};
+  const Fd& file = files.memory;
   const SnapshotId id = {1, 2, 3};
-  EXPECT(saveMemory(memory, file.get(), id).ok());
+  EXPECT(carry(files, kSize, [&](const FrameSender& to) -> Status {
+           TRY(saveMemory(memory, id, to));
+           return to.state("x");
+         }).ok());
   struct stat status = {};
   EXPECT(fstat(file.get(), &status) == 0);
   // The page that is not, and the one behind all.

@@ -42,10 +42,18 @@ TEST(a_snapshot_takes_the_kernels_place) {
 }
 
 TEST(a_question_to_another_monitor_takes_the_machines_place) {
-  auto read = parse({"--ask", "/run/control", "--request", "snapshot", "--new-file", "a", "--new-file", "b"});
+  const std::vector<const char*> saves = {"--ask", "/run/control", "--request", "save",         "--new-file",
+                                          "a",     "--new-file",   "b",         "--memory-mib", "2"};
+  auto read = parse(saves);
   EXPECT(read.ok() && read.value().question.files.size() == 2);
+  EXPECT(read.ok() && read.value().question.memoryBytes == 2 * layout::kMiB);
+  // It is checked against what the machine has, and both its files are made.
+  for (const size_t left : {4u, 6u, 8u}) {
+    EXPECT(parse({saves.begin(), saves.begin() + static_cast<long>(left)}).error().err == EINVAL);
+  }
+  EXPECT(parse({"--ask", "/run/control", "--request", "state", "--new-file", "a"}).error().err == EINVAL);
   EXPECT(parse({"--ask", "/run/control"}).error().err == EINVAL);
-  EXPECT(ask({.control = "/nowhere/control", .request = "state", .files = {}}).error().err == ENOENT);
+  EXPECT(ask({.control = "/nowhere/control", .request = "state"}).error().err == ENOENT);
 }
 
 TEST(options_that_mean_nothing_are_refused) {

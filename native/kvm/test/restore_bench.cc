@@ -20,6 +20,8 @@
 
 #include "boot/tiny_image.h"
 #include "events/clock.h"
+#include "memory/layout.h"
+#include "snapshot/frame_receiver.h"
 #include "sys/retry.h"
 #include "sys/syscalls.h"
 
@@ -84,8 +86,7 @@ struct Monitor {
 };
 
 struct Snapshot {
-  Fd state = sys::memoryFile("state", 0).take();
-  Fd memory = sys::memoryFile("memory", 0).take();
+  SnapshotFiles files = {sys::memoryFile("state", 0).take(), sys::memoryFile("memory", 0).take()};
   /** How long the machine stood still for it. */
   uint64_t stoodStillNs = 0;
 };
@@ -100,8 +101,13 @@ Status take(const char* path, std::string_view code, int times, Snapshot* snapsh
   TRY(monitor.start(
       path, {"--kernel", TRY(inherited(kernel)), "--memory-mib", "128", "--control", TRY(inherited(control.right))}));
   for (int time = 0; time < times; ++time) TRY(monitor.hear());
-  const int files[] = {snapshot->state.get(), snapshot->memory.get()};
-  TRY(sys::sendMessage(control.left.get(), "snapshot", 8, files, 2));
+  sys::Pair frames = TRY(sys::pipePair());
+  TRY(sys::check("fcntl", [&] { return fcntl(frames.right.get(), F_SETPIPE_SZ, kMaxFrameBytes); }));
+  TRY(sys::check("fcntl", [&] { return fcntl(frames.right.get(), F_SETFL, O_NONBLOCK); }));
+  const int passed = frames.right.get();
+  TRY(sys::sendMessage(control.left.get(), "save", 4, &passed, 1));
+  frames.right.reset();
+  TRY(FrameReceiver(std::move(frames.left), snapshot->files, 128 * layout::kMiB).receive());
   char said[512] = {};
   struct pollfd ready = {control.left.get(), POLLIN, 0};
   if (poll(&ready, 1, kPatienceMs) != 1 || recv(control.left.get(), said, sizeof said - 1, 0) <= 0) {
@@ -133,8 +139,8 @@ struct Restored {
 };
 
 Result<Restored> restore(const char* path, const Snapshot& snapshot, int count, bool locked) {
-  std::vector<std::string> words = {"--restore", TRY(inherited(snapshot.state)), "--memory",
-                                    TRY(inherited(snapshot.memory))};
+  std::vector<std::string> words = {"--restore", TRY(inherited(snapshot.files.state)), "--memory",
+                                    TRY(inherited(snapshot.files.memory))};
   if (locked) words.push_back("--locked");
   std::vector<uint64_t> took;
   std::vector<uint64_t> ran;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "boot/tiny_image.h"
+#include "frame_scene.h"
 #include "machine/machine.h"
 #include "memory/layout.h"
 #include "runner.h"
@@ -86,6 +87,10 @@ struct Taken {
   SnapshotFiles files() const {
     return {sys::duplicate(state.get(), 3).take(), sys::duplicate(memory.get(), 3).take()};
   }
+  /** Of a machine that is paused. */
+  Result<SnapshotReport> take(Machine& machine) const {
+    return carry(files(), machine.memory().sizeBytes(), [&](const FrameSender& to) { return machine.save(to); });
+  }
   Result<std::unique_ptr<Running>> restore(Devices devices = {}, MachineOptions options = {}) const {
     return std::make_unique<Running>(TRY(Machine::restore(options, TRY(filesOf(std::move(devices))), files())));
   }
@@ -109,7 +114,7 @@ inline Result<Counted> takeCounting() {
   EXPECT(running->counts(1000));
   running->machine->pause();
   counted.at = running->counter();
-  counted.report = TRY(running->machine->save(counted.taken.files()));
+  counted.report = TRY(counted.taken.take(*running->machine));
   running->machine->resume();
   return counted;
 }

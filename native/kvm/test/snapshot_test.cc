@@ -58,7 +58,7 @@ TEST(a_machine_goes_on_after_its_snapshot) {
     const Taken taken;
     machine.machine->pause();
     const uint64_t at = machine.counter();
-    EXPECT(machine.machine->save(taken.files()).ok());
+    EXPECT(taken.take(*machine.machine).ok());
     EXPECT(machine.counter() == at);
     machine.machine->resume();
     EXPECT(machine.counts(at));
@@ -101,7 +101,7 @@ TEST(a_copy_of_a_copy_is_one_too) {
     EXPECT(copy.value()->counts(counted.value().at + 100));
     copy.value()->machine->pause();
     at = copy.value()->counter();
-    EXPECT(copy.value()->machine->save(again.files()).ok());
+    EXPECT(again.take(*copy.value()->machine).ok());
     copy.value()->machine->resume();
   }
   auto copy = again.restore();
@@ -144,7 +144,7 @@ TEST(every_processor_goes_on) {
     running.value()->machine->pause();
     first = running.value()->counter();
     second = running.value()->counter(kSecond);
-    EXPECT(running.value()->machine->save(taken.files()).ok());
+    EXPECT(taken.take(*running.value()->machine).ok());
     running.value()->machine->resume();
   }
   auto restored = taken.restore();
@@ -168,7 +168,7 @@ TEST(a_request_under_way_is_finished_in_every_copy) {
     const Taken taken;
     machine.machine->pause();
     at = machine.counter();
-    EXPECT(machine.machine->save(taken.files()).ok());
+    EXPECT(taken.take(*machine.machine).ok());
     machine.machine->resume();
     auto restored = taken.restore(oneEntropy());
     EXPECT(restored.ok());
@@ -192,7 +192,7 @@ TEST(a_guest_hears_that_its_generation_is_another) {
     running.value()->machine->pause();
     original = generationOf(*running.value()->machine);
     EXPECT((original != std::array<uint8_t, 16>{}));
-    EXPECT(running.value()->machine->save(taken.files()).ok());
+    EXPECT(taken.take(*running.value()->machine).ok());
     running.value()->machine->resume();
     // It is the copy that is another.
     EXPECT(running.value()->counts(running.value()->counter() + 10));

@@ -79,7 +79,8 @@ void Control::onReady(uint64_t token, uint32_t) {
     asker.reset();
     return;
   }
-  const std::string said = err == EMSGSIZE ? refusal("a request of more than 32 bytes") : answer(&request.value());
+  const std::string said = err == EMSGSIZE ? refusal("a request of more than 32 bytes, or more than one descriptor")
+                                           : answer(&request.value());
   // Who does not read its answers loses them; nobody here waits for that.
   (void)!sys::retry([&] { return write(asker.get(), said.data(), said.size()); });
 }
@@ -91,12 +92,12 @@ std::string Control::answer(Request* asked) {
   if (machine_->ending().outcome() != Outcome::running) return refusal("the machine has ended");
   if (request == "pause") return pause(true);
   if (request == "resume") return pause(false);
-  if (request == "snapshot") return snapshot(asked);
+  if (request == "save") return save(asked);
   if (request == "stop") {
     machine_->stop();
     return state();
   }
-  return refusal("unknown request; there are state, view, pause, resume, snapshot and stop");
+  return refusal("unknown request; there are state, view, pause, resume, save and stop");
 }
 
 std::string Control::state() const {
@@ -106,14 +107,12 @@ std::string Control::state() const {
 }
 
 /** A machine that runs stands still meanwhile, and goes on. */
-std::string Control::snapshot(Request* asked) {
-  if (!asked->files[0].valid() || !asked->files[1].valid()) {
-    return refusal("a snapshot wants two files: for the state and for the memory");
-  }
+std::string Control::save(Request* asked) {
+  if (!asked->pipe.valid()) return refusal("a snapshot wants a pipe that it goes to");
   if (!paused_) machine_->pause();
   // It may have ended on the way.
   const bool running = machine_->ending().outcome() == Outcome::running;
-  auto taken = running ? machine_->save({std::move(asked->files[0]), std::move(asked->files[1])})
+  auto taken = running ? machine_->save(FrameSender(std::move(asked->pipe)))
                        : Result<SnapshotReport>(failure("the machine has ended", ESRCH));
   if (!paused_) machine_->resume();
   if (!taken.ok()) {

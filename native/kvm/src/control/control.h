@@ -34,7 +34,7 @@ class Control : public Readiness {
   /** @returns EUSERS when there are as many as there may be */
   Status take(Fd asker);
   std::string answer(Request* asked);
-  std::string snapshot(Request* asked);
+  std::string save(Request* asked);
   std::string state() const;
   std::string pause(bool paused);
 

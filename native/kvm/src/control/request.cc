@@ -8,10 +8,10 @@ namespace bulkhead::vm {
 
 Result<Request> Request::receive(int socket) {
   char text[kTextBytes];
-  int files[kFiles] = {-1, -1};
-  const sys::Received received = TRY(sys::receiveMessage(socket, text, sizeof text, files, kFiles));
+  int passed = -1;
+  const sys::Received received = TRY(sys::receiveMessage(socket, text, sizeof text, &passed, 1));
   Request request;
-  for (size_t index = 0; index < received.fdCount; ++index) request.files[index] = Fd(files[index]);
+  request.pipe = Fd(passed);
   if (received.size == 0) return failure("control", EPIPE);
   request.text.assign(text, received.size);
   return request;

@@ -1,4 +1,4 @@
-// One request of a control's socket, with the files that came with it.
+// One request of a control's socket, with the pipe that came with it.
 #pragma once
 
 #include <string>
@@ -11,13 +11,13 @@ namespace bulkhead::vm {
 struct Request {
   /** Longest text; there is none that needs more. */
   static constexpr size_t kTextBytes = 32;
-  static constexpr size_t kFiles = 2;
 
   std::string text;
-  /** In the order in which they were sent; closed with the request. */
-  Fd files[kFiles];
+  /** Where its answer is more than a message: a writing end, closed with the request. */
+  Fd pipe;
 
-  /** @returns EAGAIN when there is none, EMSGSIZE for one with more text or files, EPIPE when there will be none */
+  /** @returns EAGAIN when there is none, EMSGSIZE for one with more text or descriptors, EPIPE when there will be none
+   */
   static Result<Request> receive(int socket);
 };
 

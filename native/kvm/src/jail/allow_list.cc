@@ -36,9 +36,9 @@ constexpr AllowedCall kOfProcessors[] = {
 
 constexpr AllowedCall kOfTheLoop[] = {
     CALL(epoll_wait),
-    // A control's requests, and the files that come with one.
+    // A control's requests, and the pipe that comes with one.
     CALL(recvmsg),
-    // A snapshot: what KVM holds is looked at and never set, and written to files that were passed.
+    // A snapshot: what KVM holds is looked at and never set, and written to the pipe that was passed.
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_MP_STATE),
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_REGS),
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_SREGS),
@@ -52,7 +52,6 @@ constexpr AllowedCall kOfTheLoop[] = {
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_VCPU_EVENTS),
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_IRQCHIP),
     CALL_IF(ioctl, Kind::equals, 1, KVM_GET_CLOCK),
-    CALL(ftruncate),
     CALL(lseek),
 };
 
@@ -80,7 +79,6 @@ constexpr AllowedCall kOfDevices[] = {
     CALL(preadv2),
     CALL(preadv),
     CALL(pwritev2),
-    CALL(pwritev),
     CALL(fdatasync),
     CALL(fallocate),
     CALL(timerfd_settime),

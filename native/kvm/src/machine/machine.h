@@ -14,6 +14,8 @@
 #include "kvm/vm.h"
 #include "machine/cpus.h"
 #include "machine/phases.h"
+#include "snapshot/frame_sender.h"
+#include "snapshot/snapshot_files.h"
 #include "snapshot/vcpu_state.h"
 #include "virtio/transport.h"
 
@@ -52,13 +54,6 @@ struct MachineFiles {
   std::vector<std::unique_ptr<Device>> devices;
 };
 
-struct SnapshotFiles {
-  /** Open for writing where it is taken, for reading where it is restored; whoever opened them keeps them as they are.
-   */
-  Fd state;
-  Fd memory;
-};
-
 struct SnapshotReport {
   uint64_t stateBytes = 0;
   /** The guest's; what of it is zero takes no room. */
@@ -83,8 +78,8 @@ class Machine {
    */
   static Result<std::unique_ptr<Machine>> restore(const MachineOptions& options, MachineFiles files,
                                                   const SnapshotFiles& from);
-  /** While it is paused, in the loop's thread. It can go on afterwards. Nothing waits for stable storage. */
-  Result<SnapshotReport> save(const SnapshotFiles& files);
+  /** While it is paused, in the loop's thread. It can go on afterwards, whatever came of it. */
+  Result<SnapshotReport> save(const FrameSender& to);
 
   /** Runs to the machine's end, which `stop` brings about too. */
   Result<Outcome> run();

@@ -1,4 +1,4 @@
-// A machine to two files, and two files to a machine.
+// A machine to frames, and two files to a machine.
 #include <sys/random.h>
 
 #include <cerrno>
@@ -20,7 +20,7 @@ Result<SnapshotId> freshId() {
 
 }  // namespace
 
-Result<SnapshotReport> Machine::save(const SnapshotFiles& files) {
+Result<SnapshotReport> Machine::save(const FrameSender& to) {
   for (const auto& transport : transports_) {
     if (transport->isServedElsewhere()) return failure("snapshot", EOPNOTSUPP, "files that another process serves");
   }
@@ -39,9 +39,9 @@ Result<SnapshotReport> Machine::save(const SnapshotFiles& files) {
   }
   state.vm = TRY(VmState::save(vm_));
   const std::string sealed = state.seal();
-  TRY(saveMemory(memory_, files.memory.get(), state.id));
+  TRY(saveMemory(memory_, state.id, to));
   // Last: a state file that is whole has its memory.
-  TRY(writeState(files.state.get(), sealed));
+  TRY(to.state(sealed));
   SnapshotReport report;
   report.stateBytes = sealed.size();
   report.memoryBytes = memory_.sizeBytes();

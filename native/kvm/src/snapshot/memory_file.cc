@@ -1,6 +1,5 @@
 #include "snapshot/memory_file.h"
 
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +10,7 @@
 namespace bulkhead::vm {
 namespace {
 
-constexpr uint64_t kPage = 4096;
-constexpr uint64_t kWriteBytes = 1024 * 1024;
+constexpr uint64_t kPage = kFramePage;
 
 /** The file's last page. */
 struct Tail {
@@ -46,23 +44,13 @@ bool isZero(const uint8_t* page) {
   return any == 0;
 }
 
-Status writeAt(int file, const void* data, uint64_t size, uint64_t offset) {
-  for (uint64_t done = 0; done < size;) {
-    const iovec rest = {static_cast<uint8_t*>(const_cast<void*>(data)) + done, size - done};
-    const long count = sys::retry([&] { return pwritev(file, &rest, 1, static_cast<off_t>(offset + done)); });
-    if (count <= 0) return failure("pwritev", count < 0 ? errno : ENOSPC, "memory file");
-    done += static_cast<uint64_t>(count);
-  }
-  return Done{};
-}
-
 /** Whole pages, without those that are zero. */
-Status writePages(int file, const uint8_t* host, const Extent& extent) {
+Status sendPages(const uint8_t* host, const Extent& extent, const FrameSender& to) {
   for (uint64_t from = extent.from; from < extent.to;) {
-    uint64_t to = from;
-    while (to < extent.to && to - from < kWriteBytes && !isZero(host + to)) to += kPage;
-    if (to > from) TRY(writeAt(file, host + from, to - from, from));
-    from = to > from ? to : from + kPage;
+    uint64_t end = from;
+    while (end < extent.to && end - from < kMaxFrameBytes && !isZero(host + end)) end += kPage;
+    if (end > from) TRY(to.memory(from, {reinterpret_cast<const char*>(host + from), end - from}));
+    from = end > from ? end : from + kPage;
   }
   return Done{};
 }
@@ -84,19 +72,17 @@ Status readAll(const Fd& file, const GuestMemory& memory) {
 
 }  // namespace
 
-Status saveMemory(const GuestMemory& memory, int file, const SnapshotId& id) {
+Status saveMemory(const GuestMemory& memory, const SnapshotId& id, const FrameSender& to) {
   Tail tail;
   tail.id = id;
   const uint64_t size = memory.sizeBytes();
-  TRY(sys::check(
-      "ftruncate", [&] { return ftruncate(file, 0); }, "memory file"));
   for (uint64_t from = 0; from < size;) {
     Extent extent = nextData(memory.file(), from, size);
     extent.from = extent.from / kPage * kPage;
-    TRY(writePages(file, memory.host(), extent));
+    TRY(sendPages(memory.host(), extent, to));
     from = std::max(extent.to, from + kPage);
   }
-  return writeAt(file, &tail, sizeof tail, size);
+  return to.memory(size, {reinterpret_cast<const char*>(&tail), sizeof tail});
 }
 
 Result<GuestMemory> openMemory(const Fd& file, const SnapshotId& id, const MemoryOptions& options) {

@@ -4,13 +4,14 @@
 #include <array>
 
 #include "memory/guest_memory.h"
+#include "snapshot/frame_sender.h"
 
 namespace bulkhead::vm {
 
 using SnapshotId = std::array<uint8_t, 16>;
 
-/** While nobody writes to it. In place of whatever was in the file. */
-Status saveMemory(const GuestMemory& memory, int file, const SnapshotId& id);
+/** While nobody writes to it. */
+Status saveMemory(const GuestMemory& memory, const SnapshotId& id, const FrameSender& to);
 
 /**
  * The RAM that a snapshot was taken of: read as the guest touches it, or, where that is wished, at once into memory of

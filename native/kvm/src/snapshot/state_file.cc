@@ -1,6 +1,5 @@
 #include "snapshot/state_file.h"
 
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
@@ -81,18 +80,6 @@ Result<std::string> readState(int file) {
     bytes.append(part, static_cast<size_t>(count));
     if (bytes.size() > kMaxStateBytes) return refusal(EFBIG, "it is longer than any");
   }
-}
-
-Status writeState(int file, std::string_view state) {
-  TRY(sys::check(
-      "ftruncate", [&] { return ftruncate(file, 0); }, "state file"));
-  for (size_t done = 0; done < state.size();) {
-    const iovec rest = {const_cast<char*>(state.data()) + done, state.size() - done};
-    const long count = sys::retry([&] { return pwritev(file, &rest, 1, static_cast<off_t>(done)); });
-    if (count <= 0) return refusal(count < 0 ? errno : ENOSPC, "it cannot be written");
-    done += static_cast<size_t>(count);
-  }
-  return Done{};
 }
 
 }  // namespace bulkhead::vm

@@ -25,7 +25,5 @@ Result<std::string_view> openState(std::string_view file);
 
 /** All of a file. @returns EFBIG when it is too long to be a state file */
 Result<std::string> readState(int file);
-/** In place of whatever was in the file. */
-Status writeState(int file, std::string_view state);
 
 }  // namespace bulkhead::vm

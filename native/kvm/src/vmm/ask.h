@@ -1,19 +1,28 @@
 // One request to a monitor that runs, for whoever cannot send descriptors itself.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "snapshot/frame.h"
 #include "sys/result.h"
 
 namespace bulkhead::vm {
+
+/** The request that has files. */
+inline constexpr std::string_view kSaves = "save";
 
 struct Question {
   /** Where a monitor's control listens. */
   std::string control;
   std::string request;
-  /** Made for it and sent with it; gone again when the answer is an error. */
-  std::vector<std::string> files;
+  /** Of `save`: made for the state and for the memory, and written here; gone again unless both are whole. */
+  std::vector<std::string> files = {};
+  /** Of `save`: what the machine has. What the monitor says of it is not believed. */
+  uint64_t memoryBytes = 0;
+  /** How long the monitor may be silent. */
+  int patienceMs = kFramePatienceMs;
 };
 
 struct Answer {
@@ -22,7 +31,11 @@ struct Answer {
   bool refused = false;
 };
 
-/** @returns EEXIST for a file that is there: a machine may be using it */
+/**
+ * The monitor is one that a guest may have taken over.
+ * @returns EEXIST for a file that is there: a machine may be using it; ENOTSUP for a monitor of a version that does not
+ * know the request; ETIMEDOUT for one that is silent; what FrameReceiver says
+ */
 Result<Answer> ask(const Question& question);
 
 }  // namespace bulkhead::vm

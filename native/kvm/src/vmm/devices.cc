@@ -91,7 +91,8 @@ Opened openBalloon(DeviceWords* words) {
 }
 
 Opened openFiles(DeviceWords* words) {
-  Fd socket = words->has("socket") ? TRY(connectTo(words->text("socket"))) : TRY(words->file("connection", O_RDWR));
+  Fd socket = words->has("socket") ? TRY(connectTo(words->text("socket"), SOCK_STREAM))
+                                   : TRY(words->file("connection", O_RDWR));
   return Opened(TRY(SharedFiles::create(std::move(socket), words->text("tag"))));
 }
 

@@ -64,7 +64,7 @@ int answerQuestion(const Question& question) {
     printError(stderr, answer.error());
     return kCannotStart;
   }
-  printf("%s\n", answer.value().text.c_str());
+  fprintf(answer.value().refused ? stderr : stdout, "%s\n", answer.value().text.c_str());
   return answer.value().refused ? kCannotStart : 0;
 }
 

@@ -39,12 +39,12 @@ Result<Fd> listenAt(const std::string& path, int type) {
   return fd;
 }
 
-Result<Fd> connectTo(const std::string& path) {
+Result<Fd> connectTo(const std::string& path, int type) {
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) return failure("socket", ENAMETOOLONG, path);
   memcpy(address.sun_path, path.data(), path.size());
-  Fd fd = TRY(sys::opened("socket", [] { return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }));
+  Fd fd = TRY(sys::opened("socket", [&] { return socket(AF_UNIX, type | SOCK_CLOEXEC, 0); }));
   TRY(sys::check(
       "connect", [&] { return connect(fd.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof address); },
       path));

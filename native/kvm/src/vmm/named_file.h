@@ -15,7 +15,7 @@ Result<Fd> openNamed(const std::string& name, int flags);
  * something */
 Result<Fd> listenAt(const std::string& path, int type);
 
-/** A stream to the Unix socket at `path`. */
-Result<Fd> connectTo(const std::string& path);
+/** A connection to the Unix socket of this type at `path`. */
+Result<Fd> connectTo(const std::string& path, int type);
 
 }  // namespace bulkhead::vm

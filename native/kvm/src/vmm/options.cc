@@ -54,6 +54,7 @@ constexpr Option kOptions[] = {
     {"--memory-mib", Kind::number, kMaxMemoryMib,
      [](VmmOptions* options, std::string_view, uint64_t number) {
        options->machine.memory.sizeBytes = number * layout::kMiB;
+       options->question.memoryBytes = number * layout::kMiB;
      }},
     {"--memory-nodes", Kind::text, 0,
      [](VmmOptions* options, std::string_view text, uint64_t) { options->memoryNodes = text; }},
@@ -111,6 +112,11 @@ Result<VmmOptions> parseOptions(int count, char** words) {
   if (options.selfTest) return options;
   if (!options.question.control.empty()) {
     if (options.question.request.empty()) return failure("option missing", EINVAL, "--request");
+    const bool saves = options.question.request == kSaves;
+    if (options.question.files.size() != (saves ? 2 : 0)) {
+      return failure("files of a request: two of save, for state and memory, none of others", EINVAL, "--new-file");
+    }
+    if (saves && options.question.memoryBytes == 0) return failure("option missing", EINVAL, "--memory-mib");
     return options;
   }
   const bool restores = !options.restore.empty();
@@ -129,7 +135,8 @@ const char* usage() {
          "             [--late-memory FILE] [--quiet] [--phases] [--no-jail]\n"
          "             [--device DEVICE]...\n"
          "bulkhead-vmm --restore FILE --memory FILE [and of the above what is not the guest's]\n"
-         "bulkhead-vmm --ask PATH --request WORD [--new-file PATH]...\n"
+         "bulkhead-vmm --ask PATH --request WORD\n"
+         "bulkhead-vmm --ask PATH --request save --new-file STATE --new-file MEMORY --memory-mib N\n"
          "bulkhead-vmm --self-test [--kvm FILE]\n"
          "FILE is a path or fd:N; DEVICE as below. Runs a machine until it ends and says how, as a line of JSON on "
          "standard error.\n";

@@ -13,8 +13,8 @@ const run = promisify(execFile);
 interface Asking {
   /** how long the answer may take, in milliseconds; default 5 s */
   readonly timeoutMs?: number;
-  /** files that are made for the monitor to write to; none of them is left when it refuses */
-  readonly newFiles?: readonly string[];
+  /** what the question has besides, in the words of the monitor's program */
+  readonly words?: readonly string[];
 }
 
 /** What the monitor said of why not: one JSON object at the end of standard error. */
@@ -31,8 +31,7 @@ export const askControl = async (ports: string, request: string, asking: Asking 
   const failed = (why: string, cause?: unknown) => fleetError("RUNTIME_FAILED", `the monitor ${why}`, { cause });
   const socket = await lstat(join(ports, controlName)).catch(() => null);
   if (socket?.isSocket() !== true) throw failed("listens at no socket");
-  const files = (asking.newFiles ?? []).flatMap((path) => ["--new-file", path]);
-  const question = ["--ask", controlName, "--request", request, ...files];
+  const question = ["--ask", controlName, "--request", request, ...(asking.words ?? [])];
   // A socket's path is of 107 bytes at most, and this one's directory is deep.
   const asked = run(monitorPath, question, {
     cwd: ports,

@@ -23,10 +23,11 @@ const order = async (ports: string, request: "pause" | "resume", state: string):
 /** Our own monitor's way. */
 export const monitorStandstill: Standstill = {
   begin: (ports) => order(ports, "pause", "paused"),
-  save: async (ports, { state, memory }) => {
+  save: async (ports, { state, memory }, memoryMib) => {
     const newFiles = [state, memory];
+    const words = [...newFiles.flatMap((path) => ["--new-file", path]), "--memory-mib", String(memoryMib)];
     try {
-      await askControl(ports, "snapshot", { newFiles, timeoutMs: saveMs });
+      await askControl(ports, "save", { words, timeoutMs: saveMs });
     } catch (error) {
       // An asker that was ended for being late left them.
       for (const path of newFiles) await rm(path, { force: true });

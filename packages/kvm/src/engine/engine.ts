@@ -44,8 +44,8 @@ export type MachineOutcome =
 /** How a machine is made to stand still, between two instructions of its own; `ports` is where its monitor listens. */
 export interface Standstill {
   begin(ports: string): Promise<void>;
-  /** Makes both files. Rejects RUNTIME_FAILED, with none of them there. */
-  save(ports: string, files: { readonly state: string; readonly memory: string }): Promise<void>;
+  /** Makes both files of a machine that has so much memory. Rejects RUNTIME_FAILED, with none of them there. */
+  save(ports: string, files: { readonly state: string; readonly memory: string }, memoryMib: number): Promise<void>;
   /** Also of one that goes. */
   end(ports: string): Promise<void>;
 }

@@ -47,13 +47,13 @@ interface TakenFiles {
 
 /** Keeps the processes still, then the machine, and takes both files and the disk of that moment. */
 const takeFiles = async (machine: TakenMachine, draft: SnapshotPlace): Promise<TakenFiles> => {
-  const { standstill, paths, talk, halt } = machine;
+  const { standstill, paths, record, talk, halt } = machine;
   const beganMs = performance.now();
   let diskShared = false;
   await halt.during(async () => {
     await talk(freezeGuest);
     await standstill.begin(paths.ports);
-    await standstill.save(paths.ports, draft);
+    await standstill.save(paths.ports, draft, memoryMibOf(record.assignment.spec.resources));
     // The memory knows what is on this disk, and nothing can be written to it before both are taken.
     diskShared = await copyDisk(paths.scratch, draft.disk);
   });
