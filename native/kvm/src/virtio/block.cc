@@ -215,8 +215,11 @@ uint8_t Block::prepareRange(const Chain& chain, BlockSlot* slot) {
 }
 
 void Block::start(uint32_t number) {
-  askedBytes_ += slots_[number].partBytes();
-  io_->start(number, slots_[number].request);
+  const BlockSlot& slot = slots_[number];
+  // One by one, what moves no data is waited for as well, and may take as long as a part that does.
+  const bool waits = io_->isOneByOne() && slot.wantedBytes() == 0;
+  askedBytes_ += waits ? BlockSlot::kPartBytes : slot.partBytes();
+  io_->start(number, slot.request);
 }
 
 void Block::startWaiting() {

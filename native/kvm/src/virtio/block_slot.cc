@@ -9,7 +9,7 @@ void BlockSlot::begin(uint16_t head, uint8_t* status) {
   status_ = status;
   request = {};
   flushes = false;
-  wantedBytes_ = movedBytes = 0;
+  wantedBytes_ = partBytes_ = movedBytes = 0;
 }
 
 void BlockSlot::move(Span<const iovec> buffers, uint64_t offset, uint64_t sizeBytes) {

@@ -24,8 +24,7 @@ class BlockSlot {
   uint16_t head() const { return head_; }
   uint8_t* status() const { return status_; }
   uint64_t wantedBytes() const { return wantedBytes_; }
-  /** What the part costs others: one that moves nothing may take as long as the largest that does. */
-  uint64_t partBytes() const { return wantedBytes_ == 0 ? kPartBytes : partBytes_; }
+  uint64_t partBytes() const { return partBytes_; }
 
   /** The part that is next. */
   DiskRequest request;
