@@ -1,5 +1,7 @@
 /** Of one block, in bytes: small while little waits. */
 const blockBytes = { least: 4096, most: 65_536 } as const;
+/** What is as large is a block of its own, in bytes: to copy it would cost more than what it may be a small part of. */
+const wholeBytes = 16_384;
 
 /**
  * Bytes that wait, in the order in which they came. They are copied together: a guest that sends them one by one would have
@@ -16,7 +18,15 @@ export class ByteBlocks {
     return this.#length;
   }
 
+  /** `bytes` are ours from now on. */
   add(bytes: Uint8Array): void {
+    if (bytes.length >= wholeBytes) {
+      if (this.#last !== null) this.#full.push(Buffer.from(this.#last.subarray(0, this.#used)));
+      this.#full.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+      this.#last = null;
+      this.#length += bytes.length;
+      return;
+    }
     for (let rest = bytes; rest.length > 0;) {
       if (this.#last === null) {
         const size = Math.max(blockBytes.least, this.#length, rest.length);
