@@ -33,6 +33,35 @@ guestReadsFarAheadEnd:
         jmp     1b
 guestCountsEnd:
 
+// Adds to a place where nobody is: a read and a write by one instruction.
+        guest guestAddsToNowhere
+        movl    $0x30000000, %edi
+1:      addl    $1, (%rdi)
+        jmp     1b
+guestAddsToNowhereEnd:
+
+// Copies the first two registers of the first virtio device by one instruction, and counts at 2 MiB - 8 for as long as
+// they are what they are; says 0xee and stops otherwise.
+        guest guestCopiesRegisters
+        seeDevices
+        movl    $0x1ffff8, %ebp
+1:      movl    %ebx, %esi
+        movl    $0x180000, %edi
+        movl    $2, %ecx
+        movq    $0, (%rdi)
+        rep movsl
+        cmpl    $0x74726976, 0x180000   // "virt"
+        jne     2f
+        cmpl    $2, 0x180004            // the version
+        jne     2f
+        incq    (%rbp)
+        jmp     1b
+2:      movb    $0xee, %al
+        outb    %al, $0x80
+3:      hlt
+        jmp     3b
+guestCopiesRegistersEnd:
+
 // Asks for a reset as a PC does.
         guest guestResets
         movb    $0xfe, %al

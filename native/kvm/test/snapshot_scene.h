@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include <atomic>
 #include <thread>
 
 #include "boot/tiny_image.h"
@@ -23,11 +24,15 @@ static constexpr int kPatienceMs = 20'000;
 struct Running {
   std::unique_ptr<Machine> machine;
   std::thread thread;
+  /** Its run has returned. */
+  std::atomic<bool> over = false;
 
   explicit Running(std::unique_ptr<Machine> made) : machine(std::move(made)) {}
-  Running(Running&&) = default;
   void run() {
-    thread = std::thread([this] { EXPECT(machine->run().ok()); });
+    thread = std::thread([this] {
+      EXPECT(machine->run().ok());
+      over = true;
+    });
   }
   ~Running() {
     if (!thread.joinable()) return;

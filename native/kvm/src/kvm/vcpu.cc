@@ -112,11 +112,12 @@ Status Vcpu::run() const {
   return Done{};
 }
 
-Status Vcpu::settle() const {
+Result<bool> Vcpu::settle() const {
   interrupt();
   const auto ran = run();
-  if (ran.ok() || ran.error().err == EINTR) return Done{};
-  return ran;
+  if (ran.ok()) return false;
+  if (ran.error().err == EINTR) return true;
+  return ran.error();
 }
 
 void Vcpu::tellPaused() const {

@@ -33,8 +33,11 @@ class Vcpu {
 
   /** Until the next exit; EINTR after `interrupt` or a signal. */
   Status run() const;
-  /** Completes the access that the last exit was about without running the guest: its registers are whole then. */
-  Status settle() const;
+  /**
+   * Completes the access that the last exit was about without running the guest. True: its registers are whole; false:
+   * the same instruction has another access, an exit as those of `run`.
+   */
+  Result<bool> settle() const;
   /** Tells a guest that uses kvmclock that it was stopped, so that its watchdogs forgive the gap. */
   void tellPaused() const;
   /** From any thread: the current or the next `run` answers EINTR at once, until `allow`. A signal must follow. */

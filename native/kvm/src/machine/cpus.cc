@@ -23,6 +23,12 @@ void increment(std::atomic<uint64_t>* counter) {
   counter->store(counter->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
+/**
+ * So many accesses one instruction has at most when it is interrupted: KVM leaves a repeated one after 1024 turns, each
+ * of which may read and write across the end of a page.
+ */
+constexpr int kMaxAccesses = 4 * 1024;
+
 /** How this process takes signals, once there are threads of a machine in it. */
 Status prepareSignals() {
   // Whoever read a guest's output may go away; that is a failed write, and no end of the machine.
@@ -168,8 +174,7 @@ bool Cpus::proceed(Slot* slot) {
 }
 
 void Cpus::rest(Slot* slot) {
-  // Nothing to be done about a failure here: the next run tells it.
-  (void)slot->vcpu.settle().ok();
+  settle(slot);
   std::unique_lock guard(lock_);
   ++resting_;
   changed_.notify_all();
@@ -177,6 +182,17 @@ void Cpus::rest(Slot* slot) {
   --resting_;
   guard.unlock();
   slot->vcpu.tellPaused();
+}
+
+/** Carries out the rest of an instruction that KVM has left in its middle, access by access. */
+void Cpus::settle(Slot* slot) {
+  for (int accesses = 0; surroundings_.ending->outcome() == Outcome::running; ++accesses) {
+    auto whole = slot->vcpu.settle();
+    // Nothing to be done about a failure here: the next run tells it.
+    if (!whole.ok() || whole.value()) return;
+    if (accesses == kMaxAccesses) return surroundings_.ending->end(Outcome::cpuFailed, EOVERFLOW);
+    handle(slot);
+  }
 }
 
 void Cpus::handle(Slot* slot) {

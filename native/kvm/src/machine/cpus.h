@@ -81,6 +81,7 @@ class Cpus {
   void loop(Slot* slot);
   bool proceed(Slot* slot);
   void rest(Slot* slot);
+  void settle(Slot* slot);
   void handle(Slot* slot);
   void handlePort(Slot* slot);
   void handleMemory(Slot* slot);
