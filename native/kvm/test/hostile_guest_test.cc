@@ -1,10 +1,15 @@
 // Guests that mean harm, each in a monitor of its own process: it answers, it ends when it is told to, and a machine
 // beside it runs on.
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
+
+#include <thread>
 
 #include "boot/tiny_image.h"
 #include "monitor.h"
 #include "runner.h"
+#include "sys/syscalls.h"
 
 #define GUEST(name)             \
   extern "C" const char name[]; \
@@ -12,6 +17,7 @@
 #define IMAGE(name) tinyImage({name, static_cast<size_t>(name##End - name)})
 GUEST(guestTicks);
 GUEST(guestStorms);
+GUEST(guestSaysWithoutEnd);
 GUEST(guestFloods);
 GUEST(guestIsDeaf);
 GUEST(guestSpins);
@@ -81,6 +87,36 @@ TEST(hostile_guest_that_never_stops_is_stopped) {
   if (!haveKvm()) return;
   staysGovernable("deaf", IMAGE(guestIsDeaf), kSmall, nullptr);
   staysGovernable("spinning", IMAGE(guestSpins), kSmall, nullptr);
+}
+
+TEST(hostile_guest_that_says_without_end_is_stopped) {
+  if (!haveKvm()) return;
+  sys::Pair said = sys::pipePair().take();
+  Fd inherited(dup(said.right.get()));
+  auto started = Monitor::start(IMAGE(guestSaysWithoutEnd), {"--memory-mib", "2", "--device",
+                                                             "ports,stdout=fd:" + std::to_string(inherited.get())});
+  said.right.reset();
+  inherited.reset();
+  EXPECT(started.ok());
+  if (!started.ok()) return;
+  // A reader that is slower than the guest, and takes something all the time.
+  std::atomic<uint64_t> heardBytes = 0;
+  std::thread reader([&] {
+    char bytes[8192];
+    for (long size; (size = read(said.left.get(), bytes, sizeof bytes)) > 0;) {
+      heardBytes += static_cast<uint64_t>(size);
+      struct pollfd nothing = {-1, 0, 0};
+      poll(&nothing, 1, 1);
+    }
+  });
+  while (heardBytes < 1 << 20) std::this_thread::yield();
+  EXPECT_TEXT(started.value().ask("stop", kAnswerMs), "{\"state\":\"stopped\"}");
+  const uint64_t before = heardBytes;
+  EXPECT(started.value().end() == kStopped);
+  { const Monitor gone = started.take(); }
+  reader.join();
+  // What was in its queue and in the pipe then, and what it added until its processor was ended.
+  EXPECT_THAT(heardBytes - before < 4 << 20, std::to_string(heardBytes - before));
 }
 
 TEST(hostile_guest_that_never_stops_is_killed) {

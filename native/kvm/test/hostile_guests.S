@@ -26,6 +26,34 @@ guestTicksEnd:
         jmp     1b
 guestStormsEnd:
 
+// Says without end: the queue of the first device's first port is kept full, with 8 requests of 64 KiB each.
+        guest guestSaysWithoutEnd
+        seeDevices
+        register 0x70, 1
+        register 0x70, 3
+        register 0x24, 1
+        register 0x20, 1
+        register 0x70, 0xb
+        register 0x30, 1                // Ports::sendQueue(0)
+        register 0x38, 8
+        register 0x80, 0x180000
+        register 0x90, 0x181000
+        register 0xa0, 0x182000
+        register 0x44, 1
+        register 0x70, 0xf
+        movl    $0x180000, %edi
+        movl    $0x190000, (%rdi)       // descriptor 0: address, size
+        movl    $0x10000, 8(%rdi)
+        movl    $0x181000, %esi         // every request is descriptor 0
+        movl    $0x182000, %edi
+        movw    $8, 2(%rsi)
+        register 0x50, 1
+1:      movw    2(%rdi), %ax
+        addw    $8, %ax
+        movw    %ax, 2(%rsi)
+        jmp     1b
+guestSaysWithoutEndEnd:
+
 // Fills its serial port for ever, a page at a time.
         guest guestFloods
         movw    $0x3f8, %dx

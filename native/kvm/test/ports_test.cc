@@ -1,9 +1,11 @@
 // Named ports: what the host does not take waits with the guest, and nothing of it is lost.
 #include "virtio/ports.h"
 
+#include <atomic>
 #include <thread>
 
 #include "driver.h"
+#include "events/clock.h"
 #include "runner.h"
 #include "sys/syscalls.h"
 
@@ -143,9 +145,36 @@ TEST(what_waits_when_the_machine_is_over_is_still_said) {
   machine.write(0, kBig, kBigBytes);
   std::string heard;
   std::thread reader([&] { heard = readAll(machine.out.left.get(), kBigBytes); });
-  machine.driver->transport->conclude();
+  machine.driver->transport->conclude(~uint64_t{0});
   reader.join();
   EXPECT(heard == said && machine.done(0, 1));
+}
+
+TEST(what_is_still_said_of_a_machine_that_is_over_has_an_end) {
+  Scene machine;
+  machine.write(0, kBig, kBigBytes);
+  EXPECT(machine.done(0, 0));
+  // Somebody takes something all the time, and as much comes again.
+  std::atomic<bool> over = false;
+  std::thread reader([&] {
+    while (!over) (void)readAll(machine.out.left.get(), 4096);
+  });
+  std::thread guest([&] {
+    const uint64_t used = Driver::used(Ports::sendQueue(0)) + 2;
+    const uint64_t available = Driver::available(Ports::sendQueue(0)) + 2;
+    while (!over) {
+      uint16_t index = 0;
+      machine.driver->memory.read(used, &index);
+      machine.driver->memory.write(available, static_cast<uint16_t>(index + 8));
+    }
+  });
+  machine.driver->transport->conclude(monotonicNs() + 200'000'000);
+  over = true;
+  guest.join();
+  // The reader may wait for more.
+  machine.driver.reset();
+  reader.join();
+  EXPECT(over);
 }
 
 TEST(a_port_whose_reader_is_gone_holds_nobody_up) {

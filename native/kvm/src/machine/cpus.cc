@@ -48,22 +48,17 @@ Cpus::Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings, std::vecto
   for (Vcpu& vcpu : vcpus) slots_.push_back(std::make_unique<Slot>(std::move(vcpu), this, slots_.size()));
 }
 
-Cpus::~Cpus() {
-  want(Want::end);
-  open();
-  for (const auto& slot : slots_) {
-    if (slot->started) pthread_join(slot->thread, nullptr);
-  }
-}
-
 Status Cpus::start(Confine confine) {
   TRY(prepareSignals());
   confine_ = std::move(confine);
   for (size_t index = 0; index < slots_.size(); ++index) {
     Slot* slot = slots_[index].get();
-    const int err = pthread_create(&slot->thread, nullptr, enter, slot);
-    if (err != 0) return failure("pthread_create", err, "vCPU");
-    slot->started = true;
+    {
+      const std::lock_guard guard(lock_);
+      const int err = pthread_create(&slot->thread, nullptr, enter, slot);
+      if (err != 0) return failure("pthread_create", err, "vCPU");
+      slot->started = true;
+    }
     // It waits, so that nothing of the guest runs where it should not.
     if (!pinned_.empty()) TRY(runOn(slot->thread, {pinned_[index]}));
   }
@@ -74,12 +69,19 @@ void Cpus::open() {
   if (!std::exchange(opened_, true)) gate_.count_down();
 }
 
+void Cpus::finish() {
+  want(Want::end);
+  open();
+  for (const auto& slot : slots_) {
+    if (std::exchange(slot->started, false)) pthread_join(slot->thread, nullptr);
+  }
+}
+
 void Cpus::pause() {
   want(Want::pause);
   std::unique_lock guard(lock_);
-  size_t threads = 0;
-  for (const auto& slot : slots_) threads += slot->started ? 1 : 0;
-  changed_.wait(guard, [&] { return resting_ == threads; });
+  // All of them, whichever of their threads are there yet.
+  changed_.wait(guard, [&] { return want_ == Want::end || resting_ == slots_.size(); });
 }
 
 void Cpus::resume() {
@@ -113,12 +115,10 @@ std::optional<uint64_t> Cpus::hypercalls() const {
  * under way. A thread clears the flag before it looks at the wish, so it either sees the wish or runs into the flag.
  */
 void Cpus::want(Want wanted) {
-  {
-    const std::lock_guard guard(lock_);
-    if (want_ == Want::end) return;
-    want_ = wanted;
-    changed_.notify_all();
-  }
+  const std::lock_guard guard(lock_);
+  if (want_ == Want::end) return;
+  want_ = wanted;
+  changed_.notify_all();
   if (wanted == Want::run) return;
   for (const auto& slot : slots_) {
     slot->vcpu.interrupt();

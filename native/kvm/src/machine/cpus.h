@@ -40,8 +40,8 @@ struct ExitCounts {
 };
 
 /**
- * Runs, pauses and ends vCPU threads. Built with all vCPUs created and set; threads exist from `start` to the end of
- * its life. `pause` returns when no processor runs guest code any more and every register is whole.
+ * Runs, pauses and ends vCPU threads. Built with all vCPUs created and set; threads exist from `start` to `finish`.
+ * `pause` returns when no processor runs guest code any more and every register is whole, or when they are finished.
  */
 class Cpus {
  public:
@@ -49,13 +49,15 @@ class Cpus {
   Cpus(std::vector<Vcpu> vcpus, const Surroundings& surroundings, std::vector<uint32_t> pinned);
   Cpus(const Cpus&) = delete;
   Cpus& operator=(const Cpus&) = delete;
-  /** Ends the threads, wherever they are. */
-  ~Cpus();
+  ~Cpus() { finish(); }
 
   /** Threads that wait for `open`, confined already. */
   Status start(Confine confine);
   /** Lets the guest run. */
   void open();
+  /** Ends the threads, wherever they are; whoever waits for a pause waits no longer. Again it does nothing. */
+  void finish();
+  /** From any thread but theirs, like `resume`; before `open` it waits for that. */
   void pause();
   void resume();
   size_t count() const { return slots_.size(); }
@@ -71,6 +73,7 @@ class Cpus {
     Vcpu vcpu;
     Cpus* owner;
     size_t number;
+    /** Under the owner's lock, as is `started`. */
     pthread_t thread = {};
     bool started = false;
     std::atomic<uint64_t> portReads = 0, portWrites = 0, memoryReads = 0, memoryWrites = 0, unclaimed = 0;

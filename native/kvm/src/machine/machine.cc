@@ -6,11 +6,15 @@
 #include "acpi/tables.h"
 #include "boot/handover.h"
 #include "boot/kernel.h"
+#include "events/clock.h"
 #include "machine/affinity.h"
 #include "memory/layout.h"
 
 namespace bulkhead::vm {
 namespace {
+
+/** How long the host may take for what devices have still to give to it once a machine is over. */
+constexpr uint64_t kLastWordsNs = 10'000'000'000;
 
 /** Where the guest finds a virtio device, by its number. */
 AcpiDevice placeOf(uint32_t index) {
@@ -144,6 +148,16 @@ Result<std::vector<Vcpu>> Machine::makeProcessors(const MachineOptions& options,
 }
 
 Result<Outcome> Machine::run() {
+  auto ran = runToItsEnd();
+  // Whoever hears of the end relies on it, and what is still to be said must not grow meanwhile.
+  cpus_->finish();
+  TRY(std::move(ran));
+  const uint64_t until = monotonicNs() + kLastWordsNs;
+  for (const auto& transport : transports_) transport->conclude(until);
+  return ending_.outcome();
+}
+
+Status Machine::runToItsEnd() {
   phases_.begin("threads");
   TRY(cpus_->start(confine_));
   if (late_ != nullptr) {
@@ -154,9 +168,7 @@ Result<Outcome> Machine::run() {
   if (confine_) TRY(confine_(ThreadKind::loop));
   phases_.begin("guest");
   cpus_->open();
-  TRY(loop_.run(ending_.fd()));
-  for (const auto& transport : transports_) transport->conclude();
-  return ending_.outcome();
+  return loop_.run(ending_.fd());
 }
 
 }  // namespace bulkhead::vm

@@ -81,11 +81,11 @@ class Machine {
   /** While it is paused, in the loop's thread. It can go on afterwards, whatever came of it. */
   Result<SnapshotReport> save(const FrameSender& to);
 
-  /** Runs to the machine's end, which `stop` brings about too. */
+  /** Runs to the machine's end, which `stop` brings about too; nothing of the guest runs when it returns. */
   Result<Outcome> run();
   /** From any thread. */
   void stop() { ending_.end(Outcome::stopped); }
-  /** From any thread but its processors'; not after its end. What devices were asked for already goes on. */
+  /** From any thread but its processors'. What devices were asked for already goes on. */
   void pause() { cpus_->pause(); }
   void resume() { cpus_->resume(); }
 
@@ -115,6 +115,7 @@ class Machine {
   /** With what the guest sees of them, and nothing of what they do. */
   Result<std::vector<Vcpu>> makeProcessors(const MachineOptions& options, const KvmSystem& system);
   Status resumeFrom(const MachineState& state, const MachineOptions& options, const KvmSystem& system);
+  Status runToItsEnd();
   Status renewGeneration();
   Status connect(Fd serialOutput);
   Status carry(std::vector<std::unique_ptr<Device>> devices, bool locked);

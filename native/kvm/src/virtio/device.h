@@ -89,8 +89,11 @@ class Device {
   virtual void reset() {}
   virtual Status onDoorbell(uint32_t queue) = 0;
   virtual Status onHost(uint64_t, uint32_t) { return Done{}; }
-  /** The machine is over: what its guest asked for before is still done, as long as the host takes it. */
-  virtual void conclude() {}
+  /**
+   * The machine is over: what its guest asked for before is still done, as long as the host takes it, and at most until
+   * CLOCK_MONOTONIC is there.
+   */
+  virtual void conclude(uint64_t) {}
 
   /** Another process is at its queues: no snapshot can be taken of what that one holds. */
   virtual bool servedElsewhere() const { return false; }

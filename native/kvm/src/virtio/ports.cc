@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "events/clock.h"
+
 namespace bulkhead::vm {
 namespace {
 
@@ -41,12 +43,14 @@ Status Ports::onHost(uint64_t token, uint32_t) {
   return token < ports_.size() ? transmit(token) : Status(Done{});
 }
 
-void Ports::conclude() {
+void Ports::conclude(uint64_t untilNs) {
   for (size_t port = 0; port < ports_.size(); ++port) {
-    // Nobody is left to make requests, so this ends.
+    // Nobody is left to make requests, but those there are may be as large as a guest likes to say.
     while (transmit(port).ok() && ports_[port].waits) {
+      const uint64_t now = monotonicNs();
+      const uint64_t leftMs = now < untilNs ? (untilNs - now) / 1'000'000 : 0;
       struct pollfd ready = {ports_[port].named.output.fd(), POLLOUT, 0};
-      if (poll(&ready, 1, kPatienceMs) != 1) break;
+      if (leftMs == 0 || poll(&ready, 1, static_cast<int>(std::min<uint64_t>(leftMs, kPatienceMs))) != 1) break;
     }
   }
 }

@@ -40,7 +40,7 @@ class Ports : public Device {
   void reset() override;
   Status onDoorbell(uint32_t queue) override;
   Status onHost(uint64_t token, uint32_t events) override;
-  void conclude() override;
+  void conclude(uint64_t untilNs) override;
   void save(StateWriter* to) const override;
   Status load(StateReader* from) override;
 

@@ -98,9 +98,9 @@ void Transport::onReady(uint64_t token, uint32_t events) {
   if (!served.ok()) fail();
 }
 
-void Transport::conclude() {
+void Transport::conclude(uint64_t untilNs) {
   const std::lock_guard guard(lock_);
-  if (active()) device_->conclude();
+  if (active()) device_->conclude(untilNs);
 }
 
 TransportCounts Transport::counts() {

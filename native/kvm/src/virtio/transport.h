@@ -43,7 +43,7 @@ class Transport : public BusDevice, public Readiness, private Carrier {
   void write(uint64_t offset, const uint8_t* data, uint32_t size) override;
   void onReady(uint64_t token, uint32_t events) override;
   /** See Device. */
-  void conclude();
+  void conclude(uint64_t untilNs);
 
   /** While no processor runs. Finishes what is under way, and answers all that a driver relies on. */
   std::string save();
