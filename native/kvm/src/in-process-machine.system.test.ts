@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -87,6 +87,44 @@ test("stands still while it is paused, goes on, and is stopped", async () => {
   await until(() => machine.exits.portWrites > paused + 100);
   machine.stop();
   expect(await ended).toEqual({ outcome: "stopped", detail: 0 });
+});
+
+/** Whether it was paused, or refused to be, and with which code. */
+const pauseNow = (machine: InProcessMachine): unknown => {
+  try {
+    machine.pause();
+    return "paused";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+};
+
+test("is paused from when its processors run, and refuses before", async () => {
+  for (let round = 0; round < 40; round++) {
+    await using machine = new InProcessMachine([...machineOf("early", knock).words, "--cpus", "16"]);
+    const ended = machine.run();
+    const began = process.hrtime.bigint();
+    while (process.hrtime.bigint() - began < BigInt(round) * 20_000n) continue;
+    expect(["paused", "ESRCH"]).toContain(pauseNow(machine));
+    machine.resume();
+    machine.stop();
+    expect(await ended).toMatchObject({ outcome: "stopped" });
+  }
+});
+
+const processorThreads = (): string[] =>
+  readdirSync("/proc/self/task")
+    .map((thread) => readFileSync(`/proc/self/task/${thread}/comm`, "utf8"))
+    .filter((name) => name.startsWith("vcpu "));
+
+test("runs nothing of its guest any more once its end is told", async () => {
+  const machine = new InProcessMachine([...machineOf("over", knock).words, "--cpus", "2"]);
+  const ended = machine.run();
+  await until(() => machine.exits.portWrites > 100);
+  machine.stop();
+  expect(await ended).toMatchObject({ outcome: "stopped" });
+  // One that was waited for may be listed for a moment more.
+  await until(() => processorThreads().length === 0);
 });
 
 test("is gone with who disposes of it, whether it ran or not", async () => {

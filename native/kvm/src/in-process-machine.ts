@@ -28,7 +28,7 @@ export class InProcessMachine implements AsyncDisposable {
     this.#machine.stop();
   }
 
-  /** Returns when none of its processors runs. Throws ESRCH when it does not run. */
+  /** Returns when none of its processors runs. Throws ESRCH when it does not run, or not yet. */
   pause(): void {
     this.#machine.pause();
   }

@@ -111,7 +111,8 @@ void Machine::stop(const Napi::CallbackInfo&) {
 }
 
 void Machine::pause(const Napi::CallbackInfo& info) {
-  if (started_ && !over_) {
+  // Before its guest runs, Node's thread would wait for another one to get so far.
+  if (started_ && !over_ && machine_->runs()) {
     machine_->pause();
   } else {
     raise(info.Env(), failure("pause", ESRCH, "the machine does not run"));

@@ -66,7 +66,7 @@ Status Cpus::start(Confine confine) {
 }
 
 void Cpus::open() {
-  if (!std::exchange(opened_, true)) gate_.count_down();
+  if (!opened_.exchange(true)) gate_.count_down();
 }
 
 void Cpus::finish() {

@@ -55,6 +55,7 @@ class Cpus {
   Status start(Confine confine);
   /** Lets the guest run. */
   void open();
+  bool isOpen() const { return opened_; }
   /** Ends the threads, wherever they are; whoever waits for a pause waits no longer. Again it does nothing. */
   void finish();
   /** From any thread but theirs, like `resume`; before `open` it waits for that. */
@@ -94,7 +95,7 @@ class Cpus {
   std::vector<uint32_t> pinned_;
   Confine confine_;
   std::latch gate_{1};
-  bool opened_ = false;
+  std::atomic<bool> opened_ = false;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::atomic<Want> want_ = Want::run;
   std::mutex lock_;

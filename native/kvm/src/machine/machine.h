@@ -83,6 +83,8 @@ class Machine {
 
   /** Runs to the machine's end, which `stop` brings about too; nothing of the guest runs when it returns. */
   Result<Outcome> run();
+  /** Whether its guest runs, or would if it were not paused. From any thread. */
+  bool runs() const { return cpus_->isOpen() && ending_.outcome() == Outcome::running; }
   /** From any thread. */
   void stop() { ending_.end(Outcome::stopped); }
   /** From any thread but its processors'. What devices were asked for already goes on. */
