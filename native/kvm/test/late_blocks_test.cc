@@ -21,6 +21,7 @@
 #include "sys/syscalls.h"
 
 extern "C" const char guestReadsFarAhead[], guestReadsFarAheadEnd[];
+extern "C" const char guestCounts[], guestCountsEnd[];
 
 namespace bulkhead::vm {
 namespace {
@@ -87,16 +88,20 @@ bool brings() {
   return found;
 }
 
-/** The kernel of a guest that says what lies 8 MiB behind its first instruction, which is an L. */
-std::string farAheadImage() {
-  std::string code(guestReadsFarAhead, guestReadsFarAheadEnd);
+/** A kernel of which most comes late, with an L 8 MiB behind its first instruction. */
+std::string largeImage(std::string code) {
   code.resize(12 * kMiB);
   code[8 * kMiB] = 'L';
   return tinyImage(code);
 }
 
-Result<std::unique_ptr<Machine>> readsFarAhead(Fd* file, Fd serial) {
-  *file = fileOf(farAheadImage());
+/** Its guest says what lies there. */
+std::string farAheadImage() {
+  return largeImage({guestReadsFarAhead, guestReadsFarAheadEnd});
+}
+
+Result<std::unique_ptr<Machine>> makeLarge(const std::string& image, Fd* file, Fd serial) {
+  *file = fileOf(image);
   MachineFiles files;
   files.kvm = TRY(sys::openAt(AT_FDCWD, "/dev/kvm", O_RDWR));
   files.serialOutput = std::move(serial);
@@ -107,6 +112,10 @@ Result<std::unique_ptr<Machine>> readsFarAhead(Fd* file, Fd serial) {
   MachineOptions options;
   options.memory.sizeBytes = 16 * kMiB;
   return Machine::create(options, std::move(files));
+}
+
+Result<std::unique_ptr<Machine>> readsFarAhead(Fd* file, Fd serial) {
+  return makeLarge(farAheadImage(), file, std::move(serial));
 }
 
 }  // namespace
@@ -218,6 +227,27 @@ TEST(a_machine_whose_kernel_became_shorter_ends_and_says_so) {
   auto outcome = machine.value()->run();
   EXPECT(outcome.ok() && outcome.value() == Outcome::imageLost);
   EXPECT(machine.value()->ending().detail() == EBADMSG);
+}
+
+TEST(a_snapshot_that_finds_its_kernel_shorter_is_none) {
+  if (!haveKvm()) return;
+  Fd file;
+  auto made = makeLarge(largeImage({guestCounts, guestCountsEnd}), &file, sys::memoryFile("serial", 0).take());
+  if (!made.ok()) return EXPECT(made.error().err == ENOENT);
+  Machine& machine = *made.value();
+  std::thread runner([&] {
+    auto outcome = machine.run();
+    EXPECT(outcome.ok() && outcome.value() == Outcome::imageLost);
+  });
+  // Its guest touches nothing of what is late.
+  while (machine.exits().portWrites == 0) std::this_thread::yield();
+  machine.pause();
+  EXPECT(ftruncate(file.get(), 2 * kMiB) == 0);
+  const SnapshotFiles files = {sys::memoryFile("state", 0).take(), sys::memoryFile("memory", 0).take()};
+  const auto taken =
+      carry(files, machine.memory().sizeBytes(), [&](const FrameSender& to) { return machine.save(to); });
+  EXPECT(!taken.ok() && taken.error().err == ESRCH);
+  runner.join();
 }
 
 }  // namespace bulkhead::vm

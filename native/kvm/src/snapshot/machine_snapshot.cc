@@ -40,6 +40,8 @@ Result<SnapshotReport> Machine::save(const FrameSender& to) {
   state.vm = TRY(VmState::save(vm_));
   const std::string sealed = state.seal();
   TRY(saveMemory(memory_, state.id, to));
+  // What its image has lost meanwhile reads as zeros.
+  if (ending_.outcome() != Outcome::running) return failure("the machine has ended", ESRCH);
   // Last: a state file that is whole has its memory.
   TRY(to.state(sealed));
   SnapshotReport report;
