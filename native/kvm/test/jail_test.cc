@@ -24,6 +24,7 @@
 #include "monitor.h"
 #include "runner.h"
 #include "sys/syscalls.h"
+#include "vmm/open_machine.h"
 
 extern "C" const char guestCounts[], guestCountsEnd[];
 
@@ -31,6 +32,8 @@ namespace bulkhead::vm {
 namespace {
 
 constexpr int kRefusedToConfine = 99;
+constexpr Sockets kStreams = {.streams = true};
+constexpr Sockets kAll = {.streams = true, .descriptors = true, .connects = true};
 
 /** How a process ends that confines itself as this kind of thread and then does one thing: its exit code, or -signal.
  */
@@ -115,10 +118,13 @@ const Try kOfTheLoader[] = {
     {"who waits goes on", [] { return static_cast<long>(ioctl(-1, UFFDIO_WAKE, 0)); }},
     {"part of an image", [] { return syscall(SYS_pread64, -1, nullptr, 0, 0); }},
 };
-const Try kOfSockets[] = {
+const Try kOfStreams[] = {
+    {"accept4", [] { return syscall(SYS_accept4, -1, nullptr, nullptr, 0); }},
+    {"recvfrom", [] { return syscall(SYS_recvfrom, -1, nullptr, 0, 0, nullptr, nullptr); }},
+};
+const Try kOfConnecting[] = {
     {"socket", [] { return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0); }},
     {"connect", [] { return syscall(SYS_connect, -1, nullptr, 0); }},
-    {"accept4", [] { return syscall(SYS_accept4, -1, nullptr, nullptr, 0); }},
 };
 
 const Try kOfDescriptors[] = {
@@ -148,37 +154,53 @@ bool has(const std::string& status, const char* line) {
 
 TEST(a_thread_of_either_kind_that_does_what_it_never_does_ends_the_process) {
   for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
-    expectEnd(kNever, kind, Sockets::streams, -SIGSYS);
-    expectEnd(kAlways, kind, Sockets::none, 0);
+    expectEnd(kNever, kind, kAll, -SIGSYS);
+    expectEnd(kAlways, kind, Sockets{}, 0);
   }
 }
 
 TEST(each_kind_of_thread_does_its_own_and_not_the_others) {
-  expectEnd(kOfProcessors, ThreadKind::processor, Sockets::none, 0);
-  expectEnd(kOfProcessors, ThreadKind::loop, Sockets::none, -SIGSYS);
-  expectEnd(kOfTheLoop, ThreadKind::loop, Sockets::none, 0);
-  expectEnd(kOfTheLoop, ThreadKind::processor, Sockets::none, -SIGSYS);
+  expectEnd(kOfProcessors, ThreadKind::processor, Sockets{}, 0);
+  expectEnd(kOfProcessors, ThreadKind::loop, Sockets{}, -SIGSYS);
+  expectEnd(kOfTheLoop, ThreadKind::loop, Sockets{}, 0);
+  expectEnd(kOfTheLoop, ThreadKind::processor, Sockets{}, -SIGSYS);
 }
 
 TEST(what_brings_late_blocks_reads_and_wakes_and_nothing_else) {
-  expectEnd(kNever, ThreadKind::loader, Sockets::streams, -SIGSYS);
-  expectEnd(kOfProcessors, ThreadKind::loader, Sockets::streams, -SIGSYS);
-  expectEnd(kOfTheLoop, ThreadKind::loader, Sockets::streams, -SIGSYS);
-  expectEnd(kOfSockets, ThreadKind::loader, Sockets::streams, -SIGSYS);
-  expectEnd(kOfTheLoader, ThreadKind::loader, Sockets::none, 0);
+  expectEnd(kNever, ThreadKind::loader, kAll, -SIGSYS);
+  expectEnd(kOfProcessors, ThreadKind::loader, kAll, -SIGSYS);
+  expectEnd(kOfTheLoop, ThreadKind::loader, kAll, -SIGSYS);
+  expectEnd(kOfStreams, ThreadKind::loader, kAll, -SIGSYS);
+  expectEnd(kOfConnecting, ThreadKind::loader, kAll, -SIGSYS);
+  expectEnd(kOfTheLoader, ThreadKind::loader, Sockets{}, 0);
   for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
-    expectEnd(kOfTheLoader, kind, Sockets::streams, -SIGSYS);
+    expectEnd(kOfTheLoader, kind, kAll, -SIGSYS);
   }
 }
 
 TEST(sockets_are_for_machines_that_have_such_a_device) {
   for (const ThreadKind kind : {ThreadKind::processor, ThreadKind::loop}) {
-    expectEnd(kOfSockets, kind, Sockets::streams, 0);
-    expectEnd(kOfSockets, kind, Sockets::none, -SIGSYS);
-    expectEnd(kOfSockets, kind, Sockets::descriptors, 0);
-    expectEnd(kOfDescriptors, kind, Sockets::descriptors, 0);
-    expectEnd(kOfDescriptors, kind, Sockets::streams, -SIGSYS);
+    expectEnd(kOfStreams, kind, kStreams, 0);
+    expectEnd(kOfStreams, kind, {}, -SIGSYS);
+    expectEnd(kOfDescriptors, kind, {.descriptors = true}, 0);
+    expectEnd(kOfDescriptors, kind, {.streams = true, .connects = true}, -SIGSYS);
+    expectEnd(kOfConnecting, kind, {.connects = true}, 0);
+    expectEnd(kOfConnecting, kind, {.streams = true, .descriptors = true}, -SIGSYS);
   }
+}
+
+TEST(only_a_guest_that_reaches_the_host_s_sockets_has_a_monitor_that_connects) {
+  const auto of = [](std::vector<std::string> devices) {
+    VmmOptions options;
+    options.control = "/control";
+    options.devices = std::move(devices);
+    return socketsOf(options);
+  };
+  // As agents start machines.
+  const Sockets usual = of({"vsock,cid=3,listen=/vsock", "files,tag=share,socket=/files", "entropy"});
+  EXPECT(usual.streams && usual.descriptors && !usual.connects);
+  EXPECT(!of({"vsock,cid=3,path="}).connects && of({"vsock,cid=3,path=/vsock"}).connects);
+  EXPECT(!of({}).descriptors && of({}).streams && !socketsOf({}).streams);
 }
 
 TEST(a_confined_process_has_no_capability_and_opens_no_file) {
@@ -243,7 +265,7 @@ TEST(every_thread_of_a_monitor_is_confined_when_its_guest_runs) {
   EXPECT_TEXT(monitor.ask("pause"), "{\"state\":\"paused\"}");
   EXPECT_TEXT(monitor.ask("resume"), "{\"state\":\"running\"}");
   const std::string view = monitor.ask("view");
-  EXPECT(has(view, "\"calls\":{\"processor\":[\"ioctl\"") && !has(view, "openat"));
+  EXPECT(has(view, "\"calls\":{\"processor\":[\"ioctl\"") && !has(view, "openat") && !has(view, "\"connect\""));
   EXPECT_TEXT(monitor.ask("stop"), "{\"state\":\"stopped\"}");
   // As README.md and src/vmm/main.cc count outcomes: stopped.
   EXPECT(monitor.end() == 16);

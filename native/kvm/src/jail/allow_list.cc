@@ -92,10 +92,10 @@ constexpr AllowedCall kOfDevices[] = {
     CALL_IF(sendto, Kind::equals, 3, MSG_DONTWAIT | MSG_NOSIGNAL),
 };
 
-constexpr AllowedCall kOfSockets[] = {
-    CALL(recvmsg), CALL(recvfrom), CALL(shutdown), CALL(accept4), CALL_IF(socket, Kind::equals, 0, AF_UNIX),
-    CALL(connect),
-};
+constexpr AllowedCall kOfStreams[] = {CALL(recvmsg), CALL(recvfrom), CALL(shutdown), CALL(accept4)};
+
+/** Landlock has no say in who connects to a socket by its name, and a share of the machine's may hold some. */
+constexpr AllowedCall kOfConnecting[] = {CALL_IF(socket, Kind::equals, 0, AF_UNIX), CALL(connect)};
 
 /** A queue's doorbell and its answer, for whoever serves it. */
 constexpr AllowedCall kOfDescriptors[] = {CALL(sendmsg)};
@@ -140,8 +140,9 @@ std::vector<AllowedCall> allowedCalls(ThreadKind kind, Sockets sockets) {
     add(&calls, kOfTheLoop);
   }
   add(&calls, kOfDevices);
-  if (sockets != Sockets::none) add(&calls, kOfSockets);
-  if (sockets == Sockets::descriptors) add(&calls, kOfDescriptors);
+  if (sockets.streams) add(&calls, kOfStreams);
+  if (sockets.descriptors) add(&calls, kOfDescriptors);
+  if (sockets.connects) add(&calls, kOfConnecting);
   add(&calls, kOfTheLibrary);
   // A processor is made to leave the guest by a signal to its thread; nobody else can be sent one.
   const auto self = static_cast<uint32_t>(getpid());

@@ -9,8 +9,14 @@ namespace bulkhead::vm {
  */
 enum class ThreadKind { processor, loop, loader };
 
-/** What a machine does with sockets while it runs: nothing, carry streams, or tell another process of descriptors, too.
- */
-enum class Sockets { none, streams, descriptors };
+/** What a machine does with sockets while it runs. */
+struct Sockets {
+  /** Carries streams that others began. */
+  bool streams = false;
+  /** Tells another process of descriptors. */
+  bool descriptors = false;
+  /** Begins streams itself, at a Unix socket by its name. */
+  bool connects = false;
+};
 
 }  // namespace bulkhead::vm

@@ -2,9 +2,8 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
-
 #include "jail/jail.h"
+#include "vmm/device_words.h"
 #include "vmm/devices.h"
 #include "vmm/named_file.h"
 
@@ -24,12 +23,16 @@ std::unique_ptr<LateBlocks> openLate(const VmmOptions& options) {
 }  // namespace
 
 Sockets socketsOf(const VmmOptions& options) {
-  const auto has = [&](std::string_view kind) {
-    return std::any_of(options.devices.begin(), options.devices.end(),
-                       [&](const std::string& device) { return device.starts_with(kind); });
-  };
-  if (has("files")) return Sockets::descriptors;
-  return !options.control.empty() || has("vsock") ? Sockets::streams : Sockets::none;
+  Sockets sockets = {.streams = !options.control.empty()};
+  for (const std::string& device : options.devices) {
+    DeviceWords words(device);
+    const bool files = words.kind() == "files";
+    const bool vsock = words.kind() == "vsock";
+    sockets.streams |= files || vsock;
+    sockets.descriptors |= files;
+    sockets.connects |= vsock && !words.text("path").empty();
+  }
+  return sockets;
 }
 
 Result<std::unique_ptr<Machine>> openMachine(const VmmOptions& options) {
