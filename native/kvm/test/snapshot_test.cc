@@ -206,6 +206,32 @@ TEST(a_guest_hears_that_its_generation_is_another) {
   EXPECT(Running::waits([&] { return restored.value()->machine->progress().last() == 0x77; }));
 }
 
+TEST(a_copy_has_the_caches_of_its_original_on_whichever_core_it_is_made) {
+  if (!haveKvm()) return;
+  auto counted = takeCounting();
+  EXPECT(counted.ok());
+  if (!counted.ok()) return;
+  const Taken& taken = counted.value().taken;
+  MachineState state = MachineState::open(contentOf(taken.state)).take();
+  size_t caches = 0;
+  for (kvm_cpuid_entry2& entry : state.cpuid) {
+    if (entry.function != 4 && entry.function != 0x8000001d) continue;
+    entry.ecx = 0x1234;
+    ++caches;
+  }
+  EXPECT(caches > 0);
+  put(taken.state, state.seal());
+  auto copy = taken.restore();
+  EXPECT(copy.ok());
+  if (!copy.ok()) return;
+  const Taken again;
+  EXPECT(again.take(*copy.value()->machine).ok());
+  for (const kvm_cpuid_entry2& entry : MachineState::open(contentOf(again.state)).take().cpuid) {
+    if (entry.function == 4 || entry.function == 0x8000001d) caches -= entry.ecx == 0x1234 ? 1 : 0;
+  }
+  EXPECT(caches == 0 && again.restore().ok());
+}
+
 TEST(a_machine_with_other_devices_is_another_machine) {
   if (!haveKvm()) return;
   auto counted = takeCounting();

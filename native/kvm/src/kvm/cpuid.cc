@@ -2,6 +2,10 @@
 
 #include <cpuid.h>
 
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
 namespace bulkhead::vm {
 namespace {
 
@@ -74,6 +78,24 @@ void setExtendedTopology(kvm_cpuid_entry2* entry, uint32_t cpus, uint32_t index)
   entry->edx = index;
 }
 
+/**
+ * A KVM of today says that it knows no topology, by a first level with no second: a guest would take each of its
+ * processors for a package.
+ */
+void addLevelOfCores(std::vector<kvm_cpuid_entry2>* entries, uint32_t function) {
+  const auto levelOf = [&](uint32_t index) {
+    return std::find_if(entries->begin(), entries->end(), [&](const kvm_cpuid_entry2& entry) {
+      return entry.function == function && entry.index == index;
+    });
+  };
+  const auto threads = levelOf(0);
+  if (threads == entries->end() || levelOf(1) != entries->end()) return;
+  threads->flags |= KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+  kvm_cpuid_entry2 cores = *threads;
+  cores.index = 1;
+  entries->insert(threads + 1, cores);
+}
+
 void setTopology(kvm_cpuid_entry2* entry, uint32_t cpus, uint32_t index) {
   constexpr uint32_t kLineSizeIn8Bytes = 8;
   switch (entry->function) {
@@ -107,11 +129,24 @@ void setTopology(kvm_cpuid_entry2* entry, uint32_t cpus, uint32_t index) {
   }
 }
 
+/** Intel's descriptors, and caches in the layout of each maker. */
+bool describesCaches(const kvm_cpuid_entry2& entry) {
+  constexpr uint32_t kLeaves[] = {2, 4, 0x80000005, 0x80000006, 0x8000001d};
+  return std::find(std::begin(kLeaves), std::end(kLeaves), entry.function) != std::end(kLeaves);
+}
+
+std::vector<kvm_cpuid_entry2> withoutCaches(const std::vector<kvm_cpuid_entry2>& entries) {
+  std::vector<kvm_cpuid_entry2> rest;
+  std::remove_copy_if(entries.begin(), entries.end(), std::back_inserter(rest), describesCaches);
+  return rest;
+}
+
 }  // namespace
 
 std::vector<kvm_cpuid_entry2> guestCpuid(const std::vector<kvm_cpuid_entry2>& supported, const CpuidTemplate& chosen,
                                          uint32_t index) {
   std::vector<kvm_cpuid_entry2> entries = supported;
+  for (const uint32_t function : {0xbu, 0x1fu}) addLevelOfCores(&entries, function);
   for (kvm_cpuid_entry2& entry : entries) {
     apply(kTemplate, &entry);
     if (chosen.interpreted) apply(kInterpreted, &entry);
@@ -120,6 +155,19 @@ std::vector<kvm_cpuid_entry2> guestCpuid(const std::vector<kvm_cpuid_entry2>& su
     if (entry.function == 1) entry.ecx |= bit(24);
   }
   return entries;
+}
+
+std::vector<kvm_cpuid_entry2> withCachesOf(const std::vector<kvm_cpuid_entry2>& supported,
+                                           const std::vector<kvm_cpuid_entry2>& shown) {
+  std::vector<kvm_cpuid_entry2> entries = withoutCaches(supported);
+  std::copy_if(shown.begin(), shown.end(), std::back_inserter(entries), describesCaches);
+  return entries;
+}
+
+bool isSameButForCaches(const std::vector<kvm_cpuid_entry2>& one, const std::vector<kvm_cpuid_entry2>& other) {
+  const auto left = withoutCaches(one);
+  const auto right = withoutCaches(other);
+  return left.size() == right.size() && memcmp(left.data(), right.data(), left.size() * sizeof(kvm_cpuid_entry2)) == 0;
 }
 
 bool hostHasVirtualization() {

@@ -20,6 +20,16 @@ struct CpuidTemplate {
 std::vector<kvm_cpuid_entry2> guestCpuid(const std::vector<kvm_cpuid_entry2>& supported, const CpuidTemplate& chosen,
                                          uint32_t index);
 
+/**
+ * `supported` with the caches that `shown` has, a guest's processor: KVM fills in those of the core that it happens to
+ * be asked on, and a host may have two kinds of cores.
+ */
+std::vector<kvm_cpuid_entry2> withCachesOf(const std::vector<kvm_cpuid_entry2>& supported,
+                                           const std::vector<kvm_cpuid_entry2>& shown);
+
+/** Whether a guest would not tell one processor from the other but by its caches. */
+bool isSameButForCaches(const std::vector<kvm_cpuid_entry2>& one, const std::vector<kvm_cpuid_entry2>& other);
+
 /** True when the processor this runs on has VMX or SVM: a KVM without them runs the guest's kernel in software. */
 bool hostHasVirtualization();
 

@@ -125,7 +125,7 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
   TRY(renewGeneration());
 
   phases_.begin("processors");
-  std::vector<Vcpu> vcpus = TRY(makeProcessors(options, system));
+  std::vector<Vcpu> vcpus = TRY(makeProcessors(options, system, TRY(system.supportedCpuid())));
   for (const Vcpu& vcpu : vcpus) TRY(vcpu.reset());
   // The others wait for the first one's start-up message; KVM holds them in that state.
   const EntryState initial = TRY(vcpus.front().state());
@@ -134,8 +134,8 @@ Status Machine::load(const MachineOptions& options, const MachineFiles& files, c
   return Done{};
 }
 
-Result<std::vector<Vcpu>> Machine::makeProcessors(const MachineOptions& options, const KvmSystem& system) {
-  const auto supported = TRY(system.supportedCpuid());
+Result<std::vector<Vcpu>> Machine::makeProcessors(const MachineOptions& options, const KvmSystem& system,
+                                                  const std::vector<kvm_cpuid_entry2>& supported) {
   std::vector<Vcpu> vcpus;
   for (uint32_t index = 0; index < options.cpus; ++index) {
     Vcpu vcpu = TRY(vm_.createVcpu(system, index));

@@ -115,7 +115,8 @@ class Machine {
   static Result<std::unique_ptr<Machine>> assemble(const MachineOptions& options, GuestMemory memory,
                                                    const KvmSystem& system, Phases phases, MachineFiles* files);
   /** With what the guest sees of them, and nothing of what they do. */
-  Result<std::vector<Vcpu>> makeProcessors(const MachineOptions& options, const KvmSystem& system);
+  Result<std::vector<Vcpu>> makeProcessors(const MachineOptions& options, const KvmSystem& system,
+                                           const std::vector<kvm_cpuid_entry2>& supported);
   Status resumeFrom(const MachineState& state, const MachineOptions& options, const KvmSystem& system);
   Status runToItsEnd();
   Status renewGeneration();

@@ -81,10 +81,11 @@ Result<std::unique_ptr<Machine>> Machine::restore(const MachineOptions& options,
 
 Status Machine::resumeFrom(const MachineState& state, const MachineOptions& options, const KvmSystem& system) {
   phases_.begin("processors");
-  std::vector<Vcpu> vcpus = TRY(makeProcessors(options, system));
-  const bool same = cpuid_.size() == state.cpuid.size() &&
-                    memcmp(cpuid_.data(), state.cpuid.data(), cpuid_.size() * sizeof(kvm_cpuid_entry2)) == 0;
-  if (!same) return failure("snapshot", ENOTSUP, "it was taken on a host with another processor or another KVM");
+  const auto supported = withCachesOf(TRY(system.supportedCpuid()), state.cpuid);
+  std::vector<Vcpu> vcpus = TRY(makeProcessors(options, system, supported));
+  if (!isSameButForCaches(cpuid_, state.cpuid)) {
+    return failure("snapshot", ENOTSUP, "it was taken on a host with another processor or another KVM");
+  }
   for (size_t index = 0; index < vcpus.size(); ++index) TRY(state.vcpus[index].restore(vcpus[index], shape_));
   cpus_ = std::make_unique<Cpus>(std::move(vcpus), Surroundings{&ports_, &devices_, &ending_}, options.pinned);
   TRY(state.vm.restore(vm_));
