@@ -115,6 +115,13 @@ Result<Fd> memoryFile(const char* name, unsigned flags) {
       "memfd_create", [&] { return memfd_create(name, flags | MFD_CLOEXEC); }, name);
 }
 
+Status raiseOpenFiles() {
+  struct rlimit limit;
+  TRY(check("getrlimit", [&] { return getrlimit(RLIMIT_NOFILE, &limit); }));
+  limit.rlim_cur = limit.rlim_max;
+  return check("setrlimit", [&] { return setrlimit(RLIMIT_NOFILE, &limit); });
+}
+
 Result<Fd> duplicate(int fd, int atLeast) {
   return opened("fcntl F_DUPFD_CLOEXEC", [&] { return fcntl(fd, F_DUPFD_CLOEXEC, atLeast); });
 }

@@ -35,6 +35,8 @@ Status writeAll(int fd, const void* data, size_t size);
 Result<size_t> readSome(int fd, void* data, size_t size);
 Result<Fd> memoryFile(const char* name, unsigned flags);
 Result<Fd> duplicate(int fd, int atLeast);
+/** From here on this process may have as many descriptors as its hard limit says. */
+Status raiseOpenFiles();
 
 // Mounts (new mount API; see Documentation/filesystems/mount_api.rst).
 Result<Fd> openFilesystem(const char* type);

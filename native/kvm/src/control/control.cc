@@ -46,8 +46,8 @@ Result<std::unique_ptr<Control>> Control::attach(Fd socket, Machine* machine, st
   if (listening == 0) {
     TRY(control->take(std::move(socket)));
   } else {
-    control->listener_ = std::move(socket);
-    TRY(machine->loop().watch(control->listener_.get(), EPOLLIN, control->admitted_, kListener));
+    control->listener_ = Listener(std::move(socket));
+    TRY(machine->loop().watch(control->listener_.fd(), EPOLLIN, control->admitted_, kListener));
   }
   return control;
 }
@@ -64,7 +64,7 @@ Status Control::take(Fd asker) {
 
 void Control::onReady(uint64_t token, uint32_t) {
   if (token == kListener) {
-    Fd asker(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd asker = listener_.accept();
     // One too many is hung up on.
     if (asker.valid()) (void)take(std::move(asker)).ok();
     return;

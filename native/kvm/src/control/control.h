@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/request.h"
+#include "events/listener.h"
 #include "machine/machine.h"
 
 namespace bulkhead::vm {
@@ -38,7 +39,7 @@ class Control : public Readiness {
   std::string state() const;
   std::string pause(bool paused);
 
-  Fd listener_;
+  Listener listener_;
   Fd askers_[kAskers];
   uint16_t admitted_ = 0;
   Machine* machine_;

@@ -1,7 +1,6 @@
 #include "sharing/file_server.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -34,14 +33,6 @@ Result<Fd> listenAt(const char* path) {
   return socket;
 }
 
-/** A descriptor for every file that the guest knows of: as many as this process may have. */
-Status raiseOpenFiles() {
-  struct rlimit limit;
-  TRY(sys::check("getrlimit", [&] { return getrlimit(RLIMIT_NOFILE, &limit); }));
-  limit.rlim_cur = limit.rlim_max;
-  return sys::check("setrlimit", [&] { return setrlimit(RLIMIT_NOFILE, &limit); });
-}
-
 /** Answers only when it could not become the server. */
 Status become(const char* program, const char* directory, int socket) {
   // The machine's own descriptors, its network card's among them, are none of the server's.
@@ -49,7 +40,8 @@ Status become(const char* program, const char* directory, int socket) {
     TRY(sys::check("dup2", [&] { return dup2(socket, kSocket); }));
   }
   TRY(sys::closeFrom(kSocket + 1, ~0u, 0));
-  TRY(raiseOpenFiles());
+  // One for every file that the guest knows of.
+  TRY(sys::raiseOpenFiles());
   // What it says is about its connection's end, or what the guest made it say; the log is the instance's program's.
   const Fd nowhere = TRY(sys::openAt(AT_FDCWD, "/dev/null", O_RDWR));
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {

@@ -30,8 +30,8 @@ Status Vsock::activate() {
 }
 
 Status Vsock::listen() {
-  if (!options_.listener.valid()) return Done{};
-  return listening_.set(&carrier(), options_.listener.get(), EPOLLIN, kListenerToken);
+  if (!listener_.valid()) return Done{};
+  return listening_.set(&carrier(), listener_.fd(), EPOLLIN, kListenerToken);
 }
 
 void Vsock::reset() {
@@ -39,7 +39,7 @@ void Vsock::reset() {
   replies_.clear();
   declined_ = hearsOfReset_ = false;
   // Forgetting cannot fail.
-  (void)listening_.set(&carrier(), options_.listener.get(), 0, kListenerToken).ok();
+  (void)listening_.set(&carrier(), listener_.fd(), 0, kListenerToken).ok();
 }
 
 /** Virtio 1.2, 5.10.6.7: the driver ends its streams, asks for its address again and gives the buffer back. */
@@ -54,7 +54,7 @@ Status Vsock::load(StateReader*) {
   hearsOfReset_ = true;
   // The doorbell rings for the next buffer.
   queue.rest(eventsWaiting_);
-  return listening_.set(&carrier(), options_.listener.get(), 0, kListenerToken);
+  return listening_.set(&carrier(), listener_.fd(), 0, kListenerToken);
 }
 
 Status Vsock::onDoorbell(uint32_t queue) {

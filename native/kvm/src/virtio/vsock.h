@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "events/listener.h"
 #include "virtio/vsock_connection.h"
 
 namespace bulkhead::vm {
@@ -47,7 +48,7 @@ class Vsock : public Device {
  private:
   using Connections = std::map<uint64_t, std::unique_ptr<VsockConnection>>;
 
-  explicit Vsock(VsockOptions options) : options_(std::move(options)) {}
+  explicit Vsock(VsockOptions options) : options_(std::move(options)), listener_(std::move(options_.listener)) {}
   Status serve();
   Status listen();
   Result<bool> takePacket(const Chain& chain);
@@ -72,6 +73,7 @@ class Vsock : public Device {
   uint64_t find(VsockPorts ports) const;
 
   VsockOptions options_;
+  Listener listener_;
   Interest listening_;
   Connections connections_;
   std::map<VsockPorts, uint64_t> ids_;

@@ -1,5 +1,4 @@
 // Vsock's streams on the host's side; its queues are in vsock.cc.
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -37,9 +36,7 @@ void Vsock::connectToHost(const VsockHeader& header) {
 }
 
 void Vsock::acceptFromHost() {
-  struct pollfd ready = {options_.listener.get(), POLLIN, 0};
-  if (poll(&ready, 1, 0) != 1) return;
-  Fd stream(accept4(options_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Fd stream = listener_.accept();
   const bool room = connections_.size() < kMaxConnections && replies_.size() < kMaxReplies;
   if (!stream.valid() || !room) return;
   // Its ports are known when it has said which it wants.

@@ -12,6 +12,7 @@
 #include "machine/affinity.h"
 #include "machine/self_test.h"
 #include "machine/tsc.h"
+#include "sys/syscalls.h"
 #include "vmm/devices.h"
 #include "vmm/named_file.h"
 #include "vmm/open_machine.h"
@@ -90,6 +91,8 @@ std::string phasesOf(const VmmOptions& options, const Machine& machine) {
 }
 
 Result<Outcome> runMachine(const VmmOptions& options) {
+  // Streams of a vsock are more than the limit that programs begin with.
+  TRY(sys::raiseOpenFiles());
   // Whoever touches a page first has it from his own node's memory: until the guest runs, that is this thread.
   if (!options.machine.pinned.empty()) TRY(runOn(pthread_self(), options.machine.pinned));
   const auto machine = TRY(openMachine(options));
