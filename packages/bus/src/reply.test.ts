@@ -23,3 +23,8 @@ test("a code this version does not know becomes INTERNAL and stays readable", ()
 test("a failure that does not fit is refused", () => {
   expect(() => decodeFailure('{"code":1}')).toThrow(BadMessage);
 });
+
+test("a text is cut between characters, and has to arrive whatever it quotes", () => {
+  const { text } = encodeFailure(fleetError("EXEC_FAILED", `${"a".repeat(16 * 1024 - 1)}😀\0`));
+  expect(decodeFailure(text)).toMatchObject({ message: "a".repeat(16 * 1024 - 1) });
+});

@@ -1,4 +1,4 @@
-import { errors, fleetError, isFleetError, type ErrorCode, type FleetError } from "@bulkhead/contracts";
+import { errors, fleetError, isFleetError, storableText, type ErrorCode, type FleetError } from "@bulkhead/contracts";
 import { Type } from "typebox";
 import { decode } from "./codec.ts";
 
@@ -14,7 +14,7 @@ const ErrorReply = Type.Object({ code: Type.String(), detail: Type.String() }, {
 export const encodeFailure = (error: unknown): { code: ErrorCode; text: string } => {
   const code = isFleetError(error) ? error.code : "INTERNAL";
   const detail = isFleetError(error) ? error.message : "The handler failed; the other side's log says why.";
-  return { code, text: JSON.stringify({ code, detail: detail.slice(0, detailMax) }) };
+  return { code, text: JSON.stringify({ code, detail: storableText(detail, detailMax) }) };
 };
 
 /** A failure that came. A code of a newer version that we do not know becomes INTERNAL. */

@@ -44,7 +44,7 @@ export class ByteBlocks {
     }
   }
 
-  /** The first of them, at most 64 KiB; null when there are none. */
+  /** The first of them, at most 64 KiB or what came in one piece; null when there are none. */
   take(): Buffer | null {
     const block = this.#full.shift() ?? this.#last?.subarray(0, this.#used) ?? null;
     if (block === null) return null;
